@@ -48,9 +48,10 @@ class Pool:
         outside = labels[(labels < 0) | (labels >= self.classes)]
         if outside.size:
             raise LeakgapError(f"label {outside[0]} is outside 0..{self.classes - 1}")
-        counts = np.bincount(labels, minlength=self.classes)
-        if not counts.all():
-            raise LeakgapError(f"class {counts.argmin()} of 0..{self.classes - 1} has no image")
+        present = np.unique(labels)
+        if len(present) < self.classes:
+            gap = np.flatnonzero(np.append(present, -1) != np.arange(len(present) + 1))[0]
+            raise LeakgapError(f"class {gap} of 0..{self.classes - 1} has no image")
         if self.classes < 2:
             raise LeakgapError("all images have one label, an audit needs at least two classes")
 
@@ -68,10 +69,10 @@ def load(
         uint8 [S,C,H,W], [S,H,W,C] or [S,H,W] (the axis of 1 or 3 is the channels) and integer `labels` [S]
         from 0 without gaps; or a folder in torchvision's ImageFolder layout, classes and files in sorted
         order, one channel if every image is grayscale and three otherwise.
-    root: folder of the built-in dataset's files, "data" by default: torchvision's layout, or for Fashion-MNIST
-        also the folder of the four idx files themselves; gzipped or not.
-    size: number of images kept, see `subset`. side: see `average_down`; images in a folder may then differ in
-        size, otherwise not. seed: draws the kept images.
+    root: folder of a built-in dataset's files in torchvision's layout, "data" by default; for Fashion-MNIST
+        also the folder of the four idx files themselves, as Debian's package has it; gzipped or not.
+    size: number of images kept, see `subset`. seed: draws them.
+    side: see `average_down`; the images of a folder may then differ in size, otherwise not.
 
     Raises LeakgapError naming the file or the key.
     """
@@ -86,7 +87,7 @@ def load(
 
 
 def download(dataset: str, root: str | Path | None = None) -> None:
-    """Fetch a built-in dataset into `root` with torchvision and check its files; no network if they are there.
+    """Fetch a built-in dataset into `root` with torchvision and check it; no network if it is there already.
 
     The other datasets have nothing to fetch. Raises LeakgapError if the files can't be had or are damaged.
     """
@@ -131,8 +132,8 @@ def subset(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
 def average_down(images: np.ndarray, side: int) -> np.ndarray:
     """Average uint8 [S,C,H,W] down to uint8 [S,C,side,side].
 
-    Each new pixel is the mean over the area that it covers, old pixels at its border weighing by the part that
-    is covered; halves are rounded up. Raises LeakgapError naming data.side if that is more than H or W.
+    Each new pixel is the mean over the area that it covers: old pixels at its border weigh by the part
+    covered, halves are rounded up. Raises LeakgapError naming data.side if that is more than H or W.
     """
     height, width = images.shape[2:]
     if side > min(height, width):
@@ -186,7 +187,7 @@ def _fashion_mnist(root: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _idx(root: Path, name: str) -> np.ndarray:
-    """The bytes of an idx file (magic 0, 0, 8, dimensions; big-endian sizes; data), checked by its SHA-256."""
+    """The array of an idx file (bytes 0, 0, 8, dimensions; big-endian sizes; data), checked by SHA-256."""
     folders = (root, root / "FashionMNIST" / "raw")
     found = [path for f in folders for path in (f / name, f / f"{name}.gz") if path.is_file()]
     if not found:
@@ -238,15 +239,15 @@ def _image_folder(path: Path) -> tuple[list[Path], np.ndarray]:
     from torchvision.datasets import ImageFolder
 
     try:
-        samples = ImageFolder(path).samples
+        folder = ImageFolder(path)
     except OSError as error:
-        raise LeakgapError(
-            f"{path}: is not a folder with one folder of images for each class ({error})"
-        ) from None
-    labels = np.array([label for _, label in samples])
-    if not labels.any():
-        raise LeakgapError(f"{path}: holds the folder of one class only, an audit needs at least two classes")
-    return [Path(name) for name, _ in samples], labels
+        raise LeakgapError(f"{path}: does not hold one folder of images for each class ({error})") from None
+    names = set(folder.classes)
+    if len(names) < 2:
+        raise LeakgapError(f"{path}: holds the folder of one class only, an audit needs at least two")
+    if names <= {"train", "test", "val", "valid", "validation"}:
+        raise LeakgapError(f"{path}: its folders {' and '.join(sorted(names))} are splits, not classes")
+    return [Path(name) for name, _ in folder.samples], np.array(folder.targets, np.int64)
 
 
 def _decode(files: Sequence[Path], side: int | None) -> np.ndarray:
