@@ -1,0 +1,38 @@
+"""leakgap: train a grid of models, attack every one, and see how attack success follows the generalization gap."""
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from leakgap import LeakgapError
+from leakgap.study import Study
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+try:
+    STUDY = Study.load(config)
+except LeakgapError as error:
+    raise WorkflowError(f"study file: {error}") from None
+PATHS = STUDY.paths
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/attack.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        PATHS.models,
+        PATHS.report,
+        PATHS.claims + ".md",
+        PATHS.tables,
+        PATHS.figures,

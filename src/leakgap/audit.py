@@ -1,0 +1,307 @@
+"""One attack job: all models of one technique, attacked with the shadow models of one technique.
+
+Works through the steps one at a time, so that its memory is one step's. Writes the tables that `summary` joins
+and the per-image scores of the attacks that are kept; what each holds is said in the function that fills it.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leakgap import attacks, roc
+from leakgap.files import atomic
+from leakgap.grid import mask_row, read_inputs
+from leakgap.logits import Column, Reader
+from leakgap.study import Study, attacker
+
+Tables = dict[str, list[pd.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The attacked models of one step: T targets, S images."""
+
+    names: list[str]  # m000.., r000..
+    member: np.ndarray  # bool [T, S]
+    evaluated: np.ndarray  # bool [S]: not reserved
+    correct: np.ndarray  # bool [T, S], clean view
+    loss: np.ndarray  # float32 [T, S], cross-entropy of the clean view
+
+    @property
+    def designs(self) -> dict[str, np.ndarray]:
+        """Rows of each design that has any: every mask in turn, or replicates of mask 0."""
+        replicate = np.array([name[0] == "r" for name in self.names])
+        rows = {"leave-one-out": np.flatnonzero(~replicate), "replicates": np.flatnonzero(replicate)}
+        return {design: chosen for design, chosen in rows.items() if len(chosen)}
+
+
+def attack_technique(study: Study, technique: str, shadow: str) -> None:
+    """Attack every model of `technique` with the shadow models of `shadow`, at every step, and write the tables.
+
+    Raises LeakgapError when a model's logits are missing or are not what their place says.
+    """
+    pool, member = read_inputs(study)
+    reserved = ~member.any(0)
+    rows = np.array([mask_row(mask, member) for mask in study.models])
+    shadows = _reader(study, shadow, study.masks, member, pool.labels)
+    same = technique == shadow and study.models == study.masks
+    targets = shadows if same else _reader(study, technique, study.models, member[rows], pool.labels)
+    needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
+
+    tables: Tables = defaultdict(list)
+    with _Scores(study, technique, shadow) as scores:
+        for step, epoch in enumerate(targets.model.epochs, 1):
+            target = targets.read(step, with_logits=True)
+            known = target if same else shadows.read(step, with_logits=needs_logits)
+            evidence = attacks.Evidence(
+                target=target.phi,
+                shadow=known.phi,
+                member=member,
+                exclude=rows,
+                labels=pool.labels,
+                reserved=reserved,
+                target_logits=target.logits if needs_logits else None,
+                shadow_logits=known.logits if needs_logits else None,
+                seed=study.attack.seed,
+            )
+            attacked = _targets(study, target, member[rows], reserved, pool.labels)
+            kept = {}
+            for name in study.attack.attacks:
+                score = attacks.run(name, evidence)
+                if name in study.attack.kept:
+                    kept[name] = score
+                head = {
+                    "study": study.name,
+                    "technique": technique,
+                    "step": step,
+                    "epoch": epoch,
+                    "attacker": attacker(technique, shadow),
+                    "attack": name,
+                }
+                _measure(tables, head, study, attacked, score)
+                if step == len(targets.model.epochs):
+                    tables["exposure"].append(_exposure(head, attacked, score, pool.labels))
+                    if name == study.attack.headline:
+                        tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence))
+            scores.write(step, attacked, kept)
+    _write(study, technique, shadow, tables)
+
+
+def _reader(study: Study, technique: str, masks: list[str], member: np.ndarray, labels: np.ndarray) -> Reader:
+    paths = [study.paths.logits(technique, mask) for mask in masks]
+    return Reader(paths, study=study.name, technique=technique, masks=masks, member=member, labels=labels)
+
+
+def _targets(
+    study: Study, column: Column, member: np.ndarray, reserved: np.ndarray, labels: np.ndarray
+) -> Targets:
+    assert column.logits is not None
+    phi = column.phi[:, :, 0]
+    return Targets(
+        names=study.models,
+        member=member,
+        evaluated=~reserved,
+        correct=column.logits.argmax(-1) == labels,
+        loss=np.logaddexp(np.float32(0), -phi),  # -log p = log(1 + exp(-phi))
+    )
+
+
+def _measure(tables: Tables, head: dict[str, Any], study: Study, targets: Targets, score: np.ndarray) -> None:
+    """Append what one attack at one step achieves: on single targets, on halves of the images, and pooled."""
+    even = np.arange(len(targets.evaluated)) % 2 == 0
+    tables["metrics"].append(_per_target(head, study, targets, score, targets.evaluated, targets.evaluated))
+    tables["halves"].append(
+        _per_target(head, study, targets, score, targets.evaluated & even, targets.evaluated & ~even)
+    )
+    for design, rows in targets.designs.items():
+        place = head | {"design": design}
+        member = targets.member[rows]
+        pooled = roc.pooled_bootstrap(
+            score[rows],
+            member,
+            targets.evaluated,
+            study.attack.fpr,
+            replicates=study.attack.bootstrap,
+            seed=study.attack.seed,
+        )
+        counts = {
+            "n_targets": len(rows),
+            "n_members": int((member & targets.evaluated).sum()),
+            "n_nonmembers": int((~member & targets.evaluated).sum()),
+        }
+        for fpr, result in zip(study.attack.fpr, pooled, strict=True):
+            interval = {"fpr": fpr, "tpr": result.tpr, "low": result.low, "high": result.high}
+            tables["pooled"].append(pd.DataFrame([place | interval | counts]))
+            tables["replicates"].append(
+                pd.DataFrame(
+                    place
+                    | {"fpr": fpr, "replicate": np.arange(len(result.replicates)), "tpr": result.replicates}
+                )
+            )
+        inside = np.broadcast_to(targets.evaluated, member.shape)
+        curve = roc.curve(score[rows][inside], member[inside])
+        tables["curves"].append(pd.DataFrame(place | {"fpr": curve.fpr, "tpr": curve.tpr}))
+
+
+def _per_target(
+    head: dict[str, Any],
+    study: Study,
+    targets: Targets,
+    score: np.ndarray,
+    seen: np.ndarray,
+    attacked: np.ndarray,
+) -> pd.DataFrame:
+    """Return one row per target: generalization on the images `seen`, attack success on those `attacked`."""
+    rows = []
+    for row, name in enumerate(targets.names):
+        train, test = targets.member[row] & seen, ~targets.member[row] & seen
+        means = {
+            f"{split}_{what}": float(values[row, images].mean())
+            for what, values in (("acc", targets.correct), ("loss", targets.loss))
+            for split, images in (("train", train), ("test", test))
+        }
+        truth, s = targets.member[row, attacked], score[row, attacked]
+        rows.append(
+            head
+            | {"mask": name, "n_members": int(truth.sum()), "n_nonmembers": int((~truth).sum())}
+            | means
+            | {
+                "acc_gap": means["train_acc"] - means["test_acc"],
+                "loss_gap": means["test_loss"] - means["train_loss"],
+                "auc": roc.auc(s, truth),
+                "balanced_acc": roc.balanced_accuracy(s, truth),
+            }
+            | {f"tpr_at_{fpr:g}": roc.tpr_at_fpr(s, truth, fpr) for fpr in study.attack.fpr}
+        )
+    first = ["study", "technique", "mask", "step", "epoch", "attacker", "attack"]
+    table = pd.DataFrame(rows)
+    return table[first + [column for column in table if column not in first]]
+
+
+def _exposure(
+    head: dict[str, Any], targets: Targets, score: np.ndarray, labels: np.ndarray, fpr: float = 0.01
+) -> pd.DataFrame:
+    """Return one row per image: of the targets that trained on it, how many are caught at 1% FPR each."""
+    rows = targets.designs["leave-one-out"]
+    caught = np.zeros(len(labels), np.int32)
+    for row in rows:
+        images = np.flatnonzero(targets.evaluated)
+        flagged = roc.flagged(score[row, images], targets.member[row, images], fpr)
+        caught[images[flagged & targets.member[row, images]]] += 1
+    members = targets.member[rows].sum(0)
+    images = np.flatnonzero(targets.evaluated)
+    return pd.DataFrame(
+        head
+        | {
+            "image": images.astype(np.int32),
+            "label": labels[images],
+            "caught": caught[images],
+            "targets": members[images].astype(np.int32),
+        }
+    )
+
+
+def _fewer_shadows(
+    head: dict[str, Any], study: Study, targets: Targets, known: attacks.Evidence
+) -> pd.DataFrame:
+    """Return the pooled TPR of the headline attack when fewer shadow models are known: 3, 7, 15, ... up to all.
+
+    The masks are dealt into groups of 4, 8, 16, ...; every target is attacked, leaving one out, by the models of
+    its own group. Images with fewer than two in- or two out-models in a group are abstained from.
+    """
+    total, tables = len(known.shadow), []
+    order = np.random.default_rng(study.attack.seed).permutation(total)
+    for size in [*(4 * 2**power for power in range(20) if 4 * 2**power < total), total]:
+        groups = order[: total - total % size].reshape(-1, size)
+        scores = [_within(known, group, head["attack"]) for group in groups]
+        rows = groups.reshape(-1)
+        pooled = roc.pooled_bootstrap(
+            np.concatenate(scores),
+            targets.member[rows],
+            targets.evaluated,
+            study.attack.fpr,
+            replicates=study.attack.bootstrap,
+            seed=study.attack.seed,
+        )
+        for fpr, result in zip(study.attack.fpr, pooled, strict=True):
+            interval = {"fpr": fpr, "tpr": result.tpr, "low": result.low, "high": result.high}
+            tables.append(head | {"n_shadows": size - 1} | interval)
+    return pd.DataFrame(tables)
+
+
+def _within(known: attacks.Evidence, group: np.ndarray, attack: str) -> np.ndarray:
+    """Attack the models of a group with one another: float32 [group, S], NaN where the group knows too little."""
+    inside = known.member[group].sum(0)
+    informative = known.reserved | (inside >= 2) & (len(group) - inside >= 2)
+    score = np.full((len(group), len(informative)), np.nan, np.float32)
+    score[:, informative] = attacks.run(
+        attack,
+        attacks.Evidence(
+            target=known.target[group][:, informative],
+            shadow=known.shadow[group][:, informative],
+            member=known.member[group][:, informative],
+            exclude=np.arange(len(group)),
+            labels=known.labels[informative],
+            reserved=known.reserved[informative],
+            target_logits=_part(known.target_logits, group, informative),
+            shadow_logits=_part(known.shadow_logits, group, informative),
+            seed=known.seed,
+        ),
+    )
+    return score
+
+
+def _part(logits: np.ndarray | None, group: np.ndarray, images: np.ndarray) -> np.ndarray | None:
+    return None if logits is None else logits[group][:, images]
+
+
+class _Scores:
+    """Writer of the per-image scores: one row for every step, target and image that is not reserved."""
+
+    def __init__(self, study: Study, technique: str, shadow: str):
+        self._file = atomic(study.paths.scores(technique, shadow))
+        self._kept = study.attack.kept
+        self._schema = pa.schema(
+            [
+                ("step", pa.int16()),
+                ("mask", pa.string()),
+                ("image", pa.int32()),
+                ("member", pa.bool_()),
+                *((name, pa.float32()) for name in self._kept),
+            ]
+        )
+
+    def __enter__(self) -> "_Scores":
+        self._writer = pq.ParquetWriter(self._file.__enter__(), self._schema, compression="zstd")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._writer.close()
+        self._file.__exit__(*error)
+
+    def write(self, step: int, targets: Targets, scores: dict[str, np.ndarray]) -> None:
+        """Append one step: scores of each kept attack, float32 [T, S]."""
+        images = np.flatnonzero(targets.evaluated)
+        for row, name in enumerate(targets.names):
+            columns = {
+                "step": np.full(len(images), step, np.int16),
+                "mask": pa.array([name] * len(images)),
+                "image": images.astype(np.int32),
+                "member": targets.member[row, images],
+            } | {attack: scores[attack][row, images] for attack in self._kept}
+            self._writer.write_table(pa.table(columns, schema=self._schema))
+
+
+def _write(study: Study, technique: str, shadow: str, tables: Tables) -> None:
+    paths = {name: study.paths.attack(technique, shadow, name) for name in study.paths.ATTACK_TABLES}
+    paths["exposure"] = study.paths.exposure(technique, shadow)
+    for name, path in paths.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as temporary:
+            pd.concat(tables[name], ignore_index=True).to_parquet(temporary, index=False)

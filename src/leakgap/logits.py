@@ -1,0 +1,219 @@
+"""The Parquet contract of a model's logits: what training writes and attacks read.
+
+One file per model, one row group per (step, view), one row per image of the pool in ascending order. A reader
+takes just the columns and row groups that it needs, and checks that the file is the model it asked for.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leakgap import LeakgapError
+from leakgap.files import atomic
+
+METADATA = b"leakgap"
+
+
+def phi(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the logit-scaled confidence z_y - log sum_{c != y} exp z_c as float32, shaped like `labels`.
+
+    log(p / (1 - p)) of the softmax p of the true class (LiRA, Carlini et al. 2022, eq. 3), computed from the
+    logits so that it never saturates. logits: float [..., classes]; labels: int [...].
+    """
+    z = np.array(logits, dtype=np.float64)
+    at_label = np.asarray(labels)[..., None].astype(np.int64)
+    true = np.take_along_axis(z, at_label, -1)[..., 0]
+    np.put_along_axis(z, at_label, -np.inf, -1)
+    top = z.max(-1)
+    rest = top + np.log(np.exp(z - top[..., None]).sum(-1))
+    return (true - rest).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a logits file says of the model it came from."""
+
+    study: str
+    technique: str
+    mask: str
+    epochs: list[int]
+    views: int
+    images: int
+    classes: int
+    about: dict[str, Any]
+
+
+def _schema(classes: int) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("step", pa.int16(), nullable=False),
+            pa.field("view", pa.int8(), nullable=False),
+            pa.field("image", pa.int32(), nullable=False),
+            pa.field("label", pa.int16(), nullable=False),
+            pa.field("member", pa.bool_(), nullable=False),
+            pa.field("phi", pa.float32(), nullable=False),
+            pa.field("logits", pa.list_(pa.float32(), classes)),
+        ]
+    )
+
+
+def write(
+    path: str | Path,
+    steps: Sequence[np.ndarray],
+    labels: np.ndarray,
+    member: np.ndarray,
+    *,
+    study: str,
+    technique: str,
+    mask: str,
+    epochs: Sequence[int],
+    first_view_only: bool = False,
+    about: dict[str, Any] | None = None,
+) -> None:
+    """Write one model's logits, whole or not at all.
+
+    steps: one float32 [views, images, classes] for every step, trained for `epochs`; labels: int [images];
+    member: bool [images]. With `first_view_only` further views keep phi and null logits. `about` is any JSON:
+    seed, hash of the settings, versions, device, seconds, history.
+    """
+    views, images, classes = steps[0].shape
+    about = {"study": study, "technique": technique, "mask": mask, "epochs": list(epochs), "views": views} | {
+        "images": images,
+        "classes": classes,
+        "about": about or {},
+    }
+    schema = _schema(classes).with_metadata({METADATA: json.dumps(about).encode()})
+    split = {"column": ["phi", "logits.list.element"]}
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            schema,
+            compression="zstd",
+            use_dictionary=["step", "view", "label", "member"],
+            use_byte_stream_split=split["column"],
+            column_encoding={"image": "DELTA_BINARY_PACKED"},
+        ) as writer,
+    ):
+        for step, logits in enumerate(steps, 1):
+            for view in range(views):
+                bare = view > 0 and first_view_only
+                writer.write_table(
+                    _rows(schema, step, view, logits[view], labels, member, bare), row_group_size=images
+                )
+
+
+def _rows(
+    schema: pa.Schema, step: int, view: int, z: np.ndarray, labels: np.ndarray, member: np.ndarray, bare: bool
+) -> pa.Table:
+    images, classes = z.shape
+    values = pa.array(np.ascontiguousarray(z, dtype=np.float32).reshape(-1))
+    logits = (
+        pa.nulls(images, schema.field("logits").type)
+        if bare
+        else pa.FixedSizeListArray.from_arrays(values, classes)
+    )
+    columns = [
+        np.full(images, step, np.int16),
+        np.full(images, view, np.int8),
+        np.arange(images, dtype=np.int32),
+        labels.astype(np.int16),
+        member.astype(bool),
+        phi(z, labels),
+    ]
+    return pa.Table.from_arrays([*(pa.array(column) for column in columns), logits], schema=schema)
+
+
+def read_model(path: str | Path) -> Model:
+    """Return what the file says of its model. LeakgapError when it is missing, truncated or not ours."""
+    return _open(path)[1]
+
+
+def _open(path: str | Path) -> tuple[pq.ParquetFile, Model]:
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise LeakgapError(f"{path}: the logits of this model are missing") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise LeakgapError(f"{path}: not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    metadata = (file.schema_arrow.metadata or {}).get(METADATA)
+    if metadata is None:
+        raise LeakgapError(f"{path}: a Parquet file, but not one of leakgap's logits")
+    model = Model(**json.loads(metadata))
+    if file.num_row_groups != len(model.epochs) * model.views:
+        raise LeakgapError(
+            f"{path}: holds {file.num_row_groups} row groups, not {len(model.epochs)} steps x {model.views} views"
+        )
+    return file, model
+
+
+@dataclass(frozen=True)
+class Column:
+    """One step of many models: phi float32 [N, S, V], and logits float32 [N, S, classes] when asked for."""
+
+    phi: np.ndarray
+    logits: np.ndarray | None
+
+
+class Reader:
+    """The logits files of models that are attacked together, in the order asked for.
+
+    Raises LeakgapError that lists missing files, or names the file that is another model, another study, or
+    disagrees with the masks: a dropped or renamed file never shifts masks against models.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        study: str,
+        technique: str,
+        masks: Sequence[str],
+        member: np.ndarray,
+        labels: np.ndarray,
+    ):
+        missing = [str(path) for path in paths if not Path(path).is_file()]
+        if missing:
+            raise LeakgapError(f"logits of {len(missing)} models are missing: {', '.join(missing)}")
+        self._files = []
+        for path, mask, inside in zip(paths, masks, member, strict=True):
+            file, model = _open(path)
+            if (model.study, model.technique, model.mask) != (study, technique, mask):
+                raise LeakgapError(
+                    f"{path}: holds the model {model.study}/{model.technique}/{model.mask}, "
+                    f"not {study}/{technique}/{mask}"
+                )
+            stored = file.read_row_group(0, columns=["label", "member"])
+            for name, expected in (("member", inside), ("label", labels)):
+                if not np.array_equal(stored[name].to_numpy(), expected):
+                    raise LeakgapError(f"{path}: its column {name} disagrees with the study's masks or pool")
+            if self._files and (model.epochs, model.views) != (self.model.epochs, self.model.views):
+                raise LeakgapError(f"{path}: its steps or views are not those of {paths[0]}")
+            self._files.append(file)
+            self.model = model
+
+    def read(self, step: int, *, with_logits: bool = False, views: int | None = None) -> Column:
+        """Read step 1.. of all models: phi of the first `views` views (all by default), logits of the clean one."""
+        views = views or self.model.views
+        phis = np.empty((len(self._files), self.model.images, views), np.float32)
+        logits = (
+            np.empty((len(self._files), self.model.images, self.model.classes), np.float32)
+            if with_logits
+            else None
+        )
+        for row, file in enumerate(self._files):
+            for view in range(views):
+                group = (step - 1) * self.model.views + view
+                wanted = ["phi", "logits"] if with_logits and view == 0 else ["phi"]
+                table = file.read_row_group(group, columns=wanted, use_threads=False)
+                phis[row, :, view] = table["phi"].to_numpy()
+                if logits is not None and view == 0:
+                    flat = table["logits"].combine_chunks().flatten()
+                    logits[row] = flat.to_numpy().reshape(self.model.images, self.model.classes)
+        return Column(phis, logits)

@@ -1,0 +1,422 @@
+"""A study file, validated: the grid that it spans and every path under results/<study>/, named here once.
+
+Imported by the Snakefile at every start, so it must stay light: no numpy, no torch.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from leakgap import LeakgapError
+from leakgap.attacks import ATTACKS
+from leakgap.augment import MEMBERS, canonical
+
+# What the built-in datasets hold: images, channels, side in pixels, train and test merged.
+BUILT_IN = {
+    "digits": (1797, 1, 8),
+    "fashion-mnist": (70_000, 1, 28),
+    "cifar10": (60_000, 3, 32),
+    "cifar100": (60_000, 3, 32),
+}
+FACTORIAL = "factorial"
+NONE = "none"
+
+
+class Section(BaseModel):
+    """A part of the study file: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """The images that masks are drawn from."""
+
+    dataset: str = Field(
+        "digits",
+        min_length=1,
+        description="digits, fashion-mnist, cifar10, cifar100, a path to an .npz (images uint8, labels) "
+        "or a folder of images in torchvision's ImageFolder layout",
+    )
+    root: str = Field("data", description="folder with the dataset's files, or where they are downloaded to")
+    size: int | None = Field(None, ge=16, description="number of images kept, drawn by class; all by default")
+    side: int | None = Field(None, ge=4, description="images are averaged down to side x side pixels")
+    reserved: float = Field(
+        0.1, ge=0, description="images in no mask, for attacks that need them: a share below 1, or a number"
+    )
+    seed: int = Field(0, ge=0, description="draws the kept images, the reserved ones and the masks")
+
+    @property
+    def built_in(self) -> tuple[int, int, int] | None:
+        """(images, channels, side) after `size` and `side` of a built-in dataset, None for a user's own."""
+        if self.dataset not in BUILT_IN:
+            return None
+        images, channels, side = BUILT_IN[self.dataset]
+        return self.size or images, channels, self.side or side
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Data":
+        if self.built_in is None:
+            if Path(self.dataset).suffix != ".npz" and "/" not in self.dataset:
+                raise ValueError(
+                    f"data.dataset: {self.dataset!r} is unknown; allowed are {', '.join(BUILT_IN)}, a path "
+                    "that ends in .npz, or a path with a slash to a folder of images"
+                )
+            return self
+        images, _, side = BUILT_IN[self.dataset]
+        if self.size and self.size > images:
+            raise ValueError(f"data.size: {self.dataset} holds {images} images, not {self.size}")
+        if self.side and self.side > side:
+            raise ValueError(
+                f"data.side: {self.dataset} is {side} pixels wide and can't be averaged to {self.side}"
+            )
+        if self.reserved >= 1 and self.reserved != int(self.reserved):
+            raise ValueError(
+                f"data.reserved: {self.reserved:g} is neither a share below 1 nor a whole number of images"
+            )
+        if self.reserved > (self.size or images) - 16:
+            raise ValueError(
+                f"data.reserved: {self.reserved:g} leaves fewer than 16 of {self.size or images} images to train on"
+            )
+        return self
+
+
+def _expand(techniques: object) -> object:
+    """`factorial` -> all 16 combinations of the four techniques."""
+    if techniques != FACTORIAL:
+        return techniques
+    names = list(MEMBERS)
+    subsets = range(2 ** len(names))
+    chosen = [[name for bit, name in enumerate(names) if subset >> bit & 1] for subset in subsets]
+    return ["+".join(members) or NONE for members in sorted(chosen, key=len)]
+
+
+class Grid(Section):
+    """One model for every technique and mask."""
+
+    techniques: Annotated[tuple[str, ...], BeforeValidator(_expand)] = Field(
+        (NONE, "crop", "cutout", "crop+cutout", "crop+mirror+cutout+policy"),
+        min_length=1,
+        description="none, or members of crop, mirror, cutout, policy joined by + in this order; "
+        "or the word factorial for all 16 combinations",
+    )
+    masks: int = Field(16, description="training sets, shared by all techniques: an even number, 4 or more")
+    replicates: int = Field(
+        0, ge=0, description="further models on mask 0 with other seeds: targets only, never shadow models"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Grid":
+        if self.masks < 4 or self.masks % 2:
+            raise ValueError(f"grid.masks: {self.masks} is not an even number of 4 or more")
+        for technique in self.techniques:
+            try:
+                canonical(technique)
+            except LeakgapError as error:
+                raise ValueError(f"grid.techniques: {error}") from None
+        twice = {technique for technique in self.techniques if self.techniques.count(technique) > 1}
+        if twice:
+            raise ValueError(f"grid.techniques: {min(twice)} is named twice")
+        return self
+
+
+class Crop(Section):
+    """Random crop of the padded image."""
+
+    pad: int | None = Field(
+        None, ge=1, description="pixels on every side; 4 at 32 pixels, else max(1, H // 8)"
+    )
+    padding: Literal["zero", "reflect"] = Field("zero", description="what the padding holds: zero or reflect")
+
+
+class Cutout(Section):
+    """DeVries and Taylor's erased square."""
+
+    size: int | None = Field(None, ge=1, description="side in pixels; 16 at 32 pixels, else H // 2")
+
+
+class Train(Section):
+    """How every model is trained."""
+
+    epochs: int = Field(30, ge=1, description="length of the learning-rate schedule")
+    steps: tuple[int, ...] = Field(
+        (2, 4, 8, 15, 22, 30),
+        min_length=1,
+        max_length=100,
+        description="epochs whose models are attacked, rising; training ends with the last",
+    )
+    width: int = Field(8, ge=1, description="channels of ResNet-18's first stage; 64 is the full model")
+    batch_size: int = Field(128, ge=2, description="largest batch; an epoch is split into nearly equal ones")
+    lr: float = Field(0.1, gt=0, description="peak learning rate of SGD")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(5e-4, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = Field(0, ge=0, description="epochs of linear warm-up")
+    precision: Literal["bf16", "fp32"] = Field(
+        "bf16", description="autocast of the training step; evaluation is always fp32"
+    )
+    compile: bool = Field(False, description="torch.compile on a GPU; ignored on a CPU")
+    deterministic: bool = Field(False, description="bit-reproducible kernels on a GPU; a CPU always is")
+    threads: int = Field(1, ge=1, description="CPU threads of a job; another number gives other bits")
+    save_seconds: float = Field(60, ge=0, description="least seconds between two saves of the resume file")
+    seed: int = Field(0, ge=0, description="initial weights, order and augmentation of all models")
+    crop: Crop = Crop()
+    cutout: Cutout = Cutout()
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Train":
+        if list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 1:
+            raise ValueError(f"train.steps: {list(self.steps)} are not rising epochs from 1 on")
+        if self.steps[-1] > self.epochs:
+            raise ValueError(
+                f"train.steps: {self.steps[-1]} is past the last epoch, train.epochs is {self.epochs}"
+            )
+        if self.nesterov and not self.momentum:
+            raise ValueError("train.nesterov: true needs train.momentum above 0")
+        if self.warmup >= self.epochs:
+            raise ValueError(
+                f"train.warmup: {self.warmup:g} epochs are not below train.epochs, {self.epochs}"
+            )
+        return self
+
+
+class Query(Section):
+    """What the attacker sees of every model."""
+
+    views: int = Field(
+        1, ge=1, le=18, description="queries an image: 1 clean, 2 with its mirror image, up to 18 with shifts"
+    )
+    logits: Literal["all", "first"] = Field(
+        "first", description="views whose logits are stored: all, or the clean one and phi alone for the rest"
+    )
+
+
+class Attack(Section):
+    """How the models are attacked."""
+
+    attacks: tuple[str, ...] = Field(
+        ("lira-online-fixed", "lira-offline-fixed", "lira-online", "lira-offline", "loss"),
+        min_length=1,
+        description="names in the registry of attacks; the first is the headline of figures and claims",
+    )
+    attackers: tuple[Literal["informed", "uninformed"], ...] = Field(
+        ("informed", "uninformed"),
+        min_length=1,
+        description="informed: shadow models of the target's technique; uninformed: of none",
+    )
+    fpr: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.01, 0.001), min_length=1, description="false positive rates at which the TPR is read"
+    )
+    bootstrap: int = Field(1000, ge=100, description="replicates of the two-way bootstrap")
+    keep: tuple[str, ...] | None = Field(
+        None, description="attacks whose score of every image is stored; the headline attack by default"
+    )
+    seed: int = Field(0, ge=0, description="bootstrap and learned attacks")
+
+    @property
+    def headline(self) -> str:
+        """The attack that figures and claims are about."""
+        return self.attacks[0]
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Attacks whose per-image scores are stored."""
+        return self.attacks[:1] if self.keep is None else self.keep
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Attack":
+        for name in self.attacks:
+            if name not in ATTACKS:
+                raise ValueError(f"attack.attacks: {name!r} is unknown; allowed are {', '.join(ATTACKS)}")
+        for key in ("attacks", "attackers", "fpr"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"attack.{key}: a value is named twice")
+        strangers = set(self.kept) - set(self.attacks)
+        if strangers:
+            raise ValueError(f"attack.keep: {min(strangers)!r} is not among attack.attacks")
+        return self
+
+
+class Study(Section):
+    """A study file. `Study.load` reads one; `part` cuts out what a single job depends on."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="names the folder under results/: letters, digits, dot, dash and underscore",
+    )
+    data: Data = Data()
+    grid: Grid = Grid()
+    train: Train = Train()
+    query: Query = Query()
+    attack: Attack = Attack()
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Study":
+        if "uninformed" in self.attack.attackers and NONE not in self.grid.techniques:
+            raise ValueError(
+                "attack.attackers: uninformed needs shadow models of none, which is not in grid.techniques"
+            )
+        if self.data.built_in:
+            self._fits(*self.data.built_in)
+        return self
+
+    def _fits(self, _: int, channels: int, side: int) -> None:
+        members = {member for technique in self.grid.techniques for member in canonical(technique)}
+        pad, size = self.train.crop.pad, self.train.cutout.size
+        if "crop" in members and pad and pad >= side:
+            raise ValueError(f"train.crop.pad: {pad} is not below the side of the images, {side}")
+        if "cutout" in members and size and size > 2 * side:
+            raise ValueError(f"train.cutout.size: {size} is over twice the side of the images, {side}")
+
+    @classmethod
+    def load(cls, source: str | Path | dict[str, Any]) -> "Study":
+        """Read a study from a YAML file, from JSON text that starts with a brace, or from a dict.
+
+        Raises LeakgapError, one sentence that names the key and what is allowed.
+        """
+        values, where = _read(source)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise LeakgapError(f"{where}{_sentence(error)}") from None
+
+    def part(self, *fields: str, techniques: list[str] | None = None) -> str:
+        """Return the JSON of a study that holds the name and the given `section` or `section.key` alone.
+
+        It is what one job depends on, so a job reruns when, and only when, one of its own values changed.
+        """
+        whole = self.model_dump(mode="json")
+        chosen: dict[str, Any] = {"name": self.name}
+        for field in fields:
+            section, _, key = field.partition(".")
+            if key:
+                chosen.setdefault(section, {})[key] = whole[section][key]
+            else:
+                chosen[section] = whole[section]
+        if techniques is not None:
+            chosen.setdefault("grid", {})["techniques"] = techniques
+        return json.dumps(chosen)
+
+    def training_part(self, technique: str) -> str:
+        """Return the JSON that a training job of `technique` depends on."""
+        chosen = json.loads(self.part("data.dataset", "data.side", "train", "query", techniques=[technique]))
+        for member in {"crop", "cutout"} - set(canonical(technique)):
+            del chosen["train"][member]
+        del chosen["train"]["save_seconds"]
+        chosen["attack"] = {"attackers": ["informed"]}
+        return json.dumps(chosen)
+
+    @property
+    def masks(self) -> list[str]:
+        """Wildcards of the masks: m000, m001, ..."""
+        return [f"m{index:03}" for index in range(self.grid.masks)]
+
+    @property
+    def models(self) -> list[str]:
+        """Wildcards of all models of a technique: its masks, then replicates of mask 0: r000, ..."""
+        return self.masks + [f"r{index:03}" for index in range(self.grid.replicates)]
+
+    @property
+    def attack_jobs(self) -> list[tuple[str, str]]:
+        """(technique, shadow technique) of every attack job. Against none both attackers are the same."""
+        attackers = self.attack.attackers
+        jobs = []
+        for technique in self.grid.techniques:
+            if "informed" in attackers or technique == NONE:
+                jobs.append((technique, technique))
+            if "uninformed" in attackers and technique != NONE:
+                jobs.append((technique, NONE))
+        return jobs
+
+    @property
+    def paths(self) -> "Paths":
+        """Where the study's files are."""
+        return Paths(self.name)
+
+
+def attacker(technique: str, shadow: str) -> str:
+    """Name the attacker of a job: informed when the shadow models share the target's technique."""
+    return "informed" if technique == shadow else "uninformed"
+
+
+class Paths:
+    """Every path of a study, relative to the working directory. Arguments may be Snakemake wildcards."""
+
+    # what one attack job writes, and what `summary` joins
+    ATTACK_TABLES = ("metrics", "halves", "pooled", "replicates", "curves", "shadows")
+
+    def __init__(self, name: str):
+        self.root = f"results/{name}"
+        self.pool = f"{self.root}/pool.npz"
+        self.masks = f"{self.root}/masks.npz"
+        self.models = f"{self.root}/models.csv"
+        self.summary = f"{self.root}/summary.parquet"
+        self.tables = f"{self.root}/tables"
+        self.figures = f"{self.root}/figures"
+        self.claims = f"{self.root}/claims"
+        self.report = f"{self.root}/report.html"
+
+    def logits(self, technique: str, mask: str) -> str:
+        """Logits of one model, all steps."""
+        return f"{self.root}/logits/{technique}/{mask}.parquet"
+
+    def resume(self, technique: str, mask: str) -> str:
+        """State of a training job that has not ended yet."""
+        return f"{self.root}/resume/{technique}/{mask}.pt"
+
+    def scores(self, technique: str, shadow: str) -> str:
+        """Per-image scores of the attacks that are kept."""
+        return f"{self.root}/scores/{technique}.by-{shadow}.parquet"
+
+    def exposure(self, technique: str, shadow: str) -> str:
+        """How often each image is caught."""
+        return f"{self.root}/exposure/{technique}.by-{shadow}.parquet"
+
+    def attack(self, technique: str, shadow: str, table: str) -> str:
+        """One of ATTACK_TABLES of one attack job."""
+        return f"{self.root}/attacks/{technique}.by-{shadow}.{table}.parquet"
+
+    def joined(self, table: str) -> str:
+        """One of ATTACK_TABLES of the whole study: `metrics` is the summary."""
+        return self.summary if table == "metrics" else f"{self.root}/{table}.parquet"
+
+
+def _read(source: str | Path | dict[str, Any]) -> tuple[Any, str]:
+    if isinstance(source, dict):
+        return source, ""
+    text, where = str(source), ""
+    if not text.lstrip().startswith("{"):
+        where = f"{source}: "
+        try:
+            text = Path(source).read_text()
+        except OSError as error:
+            raise LeakgapError(f"{where}{error.strerror}, no study file is there") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise LeakgapError(f"{where}not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise LeakgapError(f"{where}a study file is a mapping with the keys {', '.join(Study.model_fields)}")
+    return values, where
+
+
+def _sentence(error: ValidationError) -> str:
+    """Return the first fault as a sentence that names the key and what is allowed."""
+    fault = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"])
+    if fault["type"] == "extra_forbidden":
+        section: type[BaseModel] = Study
+        for part in fault["loc"][:-1]:
+            section = type(section.model_fields[str(part)].default)
+        parent = ".".join(str(part) for part in fault["loc"][:-1]) or "a study file"
+        return f"{key}: no such key; {parent} has {', '.join(section.model_fields)}"
+    if fault["type"] == "missing":
+        return f"{key}: the key is missing"
+    given = f" (given: {fault['input']!r})" if not isinstance(fault["input"], dict) else ""
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{given}"

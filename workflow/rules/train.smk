@@ -1,0 +1,30 @@
+from leakgap.code import version
+
+TRAINING = {technique: STUDY.training_part(technique) for technique in STUDY.grid.techniques}
+
+
+wildcard_constraints:
+    technique="[a-z+]+",
+    shadow="[a-z+]+",
+    mask="[mr][0-9]+",
+
+
+rule train:
+    input:
+        pool=PATHS.pool,
+        masks=PATHS.masks,
+    output:
+        ensure(PATHS.logits("{technique}", "{mask}"), non_empty=True),
+    log:
+        f"{PATHS.root}/logs/train/{{technique}}/{{mask}}.log",
+    benchmark:
+        f"{PATHS.root}/benchmarks/train/{{technique}}/{{mask}}.tsv"
+    threads: STUDY.train.threads
+    conda:
+        "../../envs/train.yaml"
+    params:
+        study=lambda wildcards: TRAINING[wildcards.technique],
+        code=version("train"),
+    shell:
+        "python -m leakgap train --study {params.study:q} "
+        "--technique {wildcards.technique:q} --mask {wildcards.mask:q} > {log:q} 2>&1"
