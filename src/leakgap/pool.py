@@ -4,7 +4,8 @@ import gzip
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,7 +233,9 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
             raise LeakgapError(f"{path}: images are {images.shape}, axis 1 or axis 3 could be the channels")
         images = images.transpose(0, 3, 1, 2)
     labels = labels.astype(np.int64)
-    return images, _checked(path, images, labels, labels.max(initial=-1) + 1).labels
+    with _naming(path):
+        Pool(images, labels, int(labels.max(initial=-1)) + 1)
+    return images, labels
 
 
 def _image_folder(path: Path) -> tuple[list[Path], np.ndarray]:
@@ -251,9 +254,7 @@ def _image_folder(path: Path) -> tuple[list[Path], np.ndarray]:
 
 
 def _decode(files: Sequence[Path], side: int | None) -> np.ndarray:
-    images = [_decode_one(path) for path in files]
-    if side is not None:
-        images = [average_down(image[None], side)[0] for image in images]
+    images = [_decode_one(path, side) for path in files]
     for path, image in zip(files, images, strict=True):
         if image.shape[1:] != images[0].shape[1:]:
             sizes = ["x".join(map(str, i.shape[1:])) for i in (image, images[0])]
@@ -262,20 +263,20 @@ def _decode(files: Sequence[Path], side: int | None) -> np.ndarray:
     return np.stack([np.broadcast_to(image, (channels, *image.shape[1:])) for image in images])
 
 
-def _decode_one(path: Path) -> np.ndarray:
+def _decode_one(path: Path, side: int | None) -> np.ndarray:
     """uint8 [1,H,W] of a grayscale image, [3,H,W] of any other; without transparency."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            if image.mode[0] in "IF":
-                raise LeakgapError(f"{path}: has pixels of more than 8 bits (mode {image.mode})")
-            pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
-    except LeakgapError:
-        raise
-    except Exception as error:  # image decoders raise nearly anything on damaged files
-        raise LeakgapError(f"{path}: can't be read as an image ({error})") from None
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    with _naming(path):
+        try:
+            with Image.open(path) as image:
+                mode, pixels = image.mode, image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+        except Exception as error:  # image decoders raise nearly anything on damaged files
+            raise LeakgapError(f"can't be read as an image ({error})") from None
+        if mode[0] in "IF":
+            raise LeakgapError(f"has pixels of more than 8 bits (mode {mode})")
+        planes = np.atleast_3d(np.asarray(pixels)).transpose(2, 0, 1)
+        return planes if side is None else average_down(planes[None], side)[0]
 
 
 def write_pool(path: str | Path, pool: Pool) -> None:
@@ -288,12 +289,14 @@ def read_pool(path: str | Path) -> Pool:
     images, labels, classes = read_npz(path, "images", "labels", "classes")
     if classes.shape or classes.dtype.kind not in "iu":
         raise LeakgapError(f"{path}: classes is {classes.dtype} {classes.shape}, not an integer")
-    return _checked(path, images, labels, classes)
-
-
-def _checked(path: str | Path, images: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> Pool:
-    try:
+    with _naming(path):
         return Pool(images, labels, int(classes))
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    try:
+        yield
     except LeakgapError as error:
         raise LeakgapError(f"{path}: {error}") from None
 

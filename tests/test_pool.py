@@ -1,0 +1,521 @@
+import gzip
+import hashlib
+import os
+import pickle
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import leakgap.pool
+from leakgap import LeakgapError
+from leakgap.pool import (
+    Pool,
+    average_down,
+    download,
+    load,
+    read_npz,
+    read_pool,
+    subset,
+    write_npz,
+    write_pool,
+)
+
+RNG = np.random.default_rng(0)
+LABELS = np.arange(24) % 3
+RGB = RNG.integers(0, 256, (24, 3, 6, 5), np.uint8)
+
+
+# --- what a pool is
+
+
+def test_digits_are_those_of_scikit_learn_on_a_scale_to_255():
+    pool, digits = load("digits"), load_digits()
+    assert (pool.images.shape, pool.images.dtype, pool.classes) == ((1797, 1, 8, 8), np.uint8, 10)
+    levels = [round(255 * level / 16) for level in range(17)]
+    np.testing.assert_array_equal(pool.images[:, 0], np.array(levels)[digits.images.astype(int)])
+    np.testing.assert_array_equal(pool.labels, digits.target)
+    assert pool.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "classes", "message"),
+    [
+        (RGB / 255, LABELS, 3, "images are float64, not uint8"),
+        (RGB[:, :2], LABELS, 3, "images are .24, 2, 6, 5., not .images, 1 or 3 channels"),
+        (RGB[:, 0], LABELS, 3, "images are .24, 6, 5., not"),
+        (RGB[:0], LABELS[:0], 3, "images are .0, 3, 6, 5., not"),
+        (RGB, LABELS[1:], 3, "labels are .23,., not one for each of the 24 images"),
+        (RGB, LABELS.astype(np.int32), 3, "labels are int32, not int64"),
+        (RGB, LABELS, 2, "label 2 is outside 0..1"),
+        (RGB, LABELS - 1, 3, "label -1 is outside 0..2"),
+        (RGB, LABELS + 1, 4, "class 0 of 0..3 has no image"),
+        (RGB, LABELS * 2, 5, "class 1 of 0..4 has no image"),
+        (RGB, LABELS, 4, "class 3 of 0..3 has no image"),
+        (RGB, LABELS * 0, 1, "all images have one label"),
+    ],
+)
+def test_a_pool_refuses_what_it_is_not(images, labels, classes, message):
+    with pytest.raises(LeakgapError, match=f"^{message}"):
+        Pool(images, labels, classes)
+
+
+# --- subsets and averaging
+
+
+def test_subsets_keep_classes_in_proportion():
+    labels = RNG.permutation(np.repeat([0, 1, 2], [600, 300, 100]))
+    for size in (10, 100, 500, 999):
+        keep = subset(labels, size, seed=1)
+        assert (np.diff(keep) > 0).all()
+        assert len(keep) == size
+        np.testing.assert_allclose(np.bincount(labels[keep]), size * np.array([0.6, 0.3, 0.1]), atol=1)
+    balanced = np.bincount((np.arange(1000) % 10)[subset(np.arange(1000) % 10, 123, seed=1)])
+    assert set(balanced) == {12, 13}
+
+
+def test_subsets_are_nested_and_drawn_by_the_seed():
+    small, large = subset(LABELS, 9, seed=2), subset(LABELS, 15, seed=2)
+    assert set(small) < set(large)
+    np.testing.assert_array_equal(small, subset(LABELS, 9, seed=2))
+    np.testing.assert_array_equal(subset(LABELS, 24, seed=2), np.arange(24))
+    hits = np.bincount(np.concatenate([subset(LABELS, 9, seed) for seed in range(400)]), minlength=24)
+    assert np.abs(hits - 150).max() < 5 * np.sqrt(400 * (9 / 24) * (15 / 24))
+
+
+def test_subsets_of_a_dataset():
+    everything, part = load("digits"), load("digits", size=200, seed=3)
+    keep = subset(everything.labels, 200, seed=3)
+    np.testing.assert_array_equal(part.images, everything.images[keep])
+    np.testing.assert_array_equal(part.labels, everything.labels[keep])
+    with pytest.raises(LeakgapError, match=r"^data.size: 1798 images are asked for, but there are only 1797"):
+        load("digits", size=1798)
+    with pytest.raises(LeakgapError, match=r"^data.size: 9 images are too few to keep one of class \d"):
+        load("digits", size=9)
+
+
+def naive_average(image, side):
+    """The mean of each area, as the sum over finer pixels that both grids divide into."""
+    height, width = image.shape
+    fine = np.repeat(np.repeat(image.astype(int), side, axis=0), side, axis=1)
+    totals = fine.reshape(side, height, side, width).sum(axis=(1, 3))
+    area = height * width
+    return [[(2 * int(total) + area) // (2 * area) for total in row] for row in totals]
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(8, 8, 4), (6, 5, 4), (7, 7, 3), (9, 6, 6), (5, 4, 1)])
+def test_averaging_down_is_the_mean_over_the_area(height, width, side):
+    images = RNG.integers(0, 256, (4, 3, height, width), np.uint8)
+    small = average_down(images, side)
+    assert (small.shape, small.dtype) == ((4, 3, side, side), np.uint8)
+    for image, expected in zip(small.reshape(-1, side, side), images.reshape(-1, height, width), strict=True):
+        np.testing.assert_array_equal(image, naive_average(expected, side))
+
+
+def test_averaging_down_is_that_of_torch_where_the_sides_divide():
+    from torch import from_numpy
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    images = RNG.integers(0, 256, (2000, 1, 8, 8), np.uint8)
+    means = adaptive_avg_pool2d(from_numpy(images).double(), 4).numpy()
+    np.testing.assert_array_equal(average_down(images, 4), np.floor(means + 0.5))
+    np.testing.assert_array_equal(average_down(images, 8), images)
+
+
+def test_averaging_never_makes_images_larger():
+    assert load("digits", side=4).images.shape == (1797, 1, 4, 4)
+    with pytest.raises(LeakgapError, match=r"^data.side: images of 8x8 pixels can't be averaged down to 9"):
+        load("digits", side=9)
+
+
+# --- pool.npz
+
+
+def test_pool_files_hold_the_pool(tmp_path):
+    write_pool(tmp_path / "new" / "pool.npz", Pool(RGB, LABELS, 3))
+    pool = read_pool(tmp_path / "new" / "pool.npz")
+    np.testing.assert_array_equal(pool.images, RGB)
+    np.testing.assert_array_equal(pool.labels, LABELS)
+    assert pool.classes == 3
+    assert os.listdir(tmp_path / "new") == ["pool.npz"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "pool.npz"
+    write_pool(path, Pool(RGB, LABELS, 3))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="pickle"):
+        write_npz(path, images=RGB, labels=np.array([object()]))
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["pool.npz"]
+
+
+def test_damaged_pool_files_are_refused_or_still_whole(tmp_path):
+    path = tmp_path / "pool.npz"
+    write_pool(path, Pool(RGB, LABELS, 3))
+    whole, rng, outcomes = path.read_bytes(), random.Random(0), Counter()
+    for _ in range(300):
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        if rng.random() < 0.3:
+            del data[rng.randrange(len(data)) :]
+        path.write_bytes(data)
+        outcomes[outcome(path)] += 1
+    assert set(outcomes) == {"refused", "whole"}
+    assert outcomes["refused"] > 250
+
+
+def outcome(path: Path) -> str:
+    try:
+        pool = read_pool(path)
+    except LeakgapError as error:
+        return "refused" if str(error).startswith(f"{path}: ") else str(error)
+    whole = np.array_equal(pool.images, RGB) and np.array_equal(pool.labels, LABELS) and pool.classes == 3
+    return "whole" if whole else "wrong"
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.abort, ()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": RGB, "labels": LABELS}, "has no array classes, only images, labels"),
+        ({"images": RGB, "labels": LABELS, "classes": 3.0}, "classes is float64 .., not an integer"),
+        ({"images": RGB, "labels": LABELS, "classes": [3]}, "classes is int64 .1,., not an integer"),
+        ({"images": RGB, "labels": LABELS, "classes": 5}, "class 3 of 0..4 has no image"),
+        ({"images": RGB, "labels": np.array([Bomb()]), "classes": 3}, "is not a readable .npz"),
+    ],
+)
+def test_pool_files_that_hold_other_things_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "pool.npz", **arrays)
+    with pytest.raises(LeakgapError, match=rf"pool.npz: {message}"):
+        read_pool(tmp_path / "pool.npz")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no zip", pickle.dumps(Bomb()), b"PK\x03\x04" + pickle.dumps(Bomb())]
+)
+def test_files_that_are_no_npz_are_refused_and_never_unpickled(tmp_path, content):
+    (tmp_path / "pool.npz").write_bytes(content)
+    with pytest.raises(LeakgapError, match=r"pool.npz: is not a readable .npz"):
+        read_npz(tmp_path / "pool.npz", "images")
+
+
+# --- a user's .npz
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (RGB, RGB),
+        (RGB.transpose(0, 2, 3, 1), RGB),
+        (RGB[:, 0], RGB[:, :1]),
+        (RGB[:, 0, :, :, None], RGB[:, :1]),
+        (RGB[:, :1], RGB[:, :1]),
+    ],
+)
+def test_npz_layouts(tmp_path, images, expected):
+    np.savez(tmp_path / "mine.npz", images=images, labels=LABELS.astype(np.uint8))
+    pool = load(str(tmp_path / "mine.npz"))
+    np.testing.assert_array_equal(pool.images, expected)
+    np.testing.assert_array_equal(pool.labels, LABELS)
+    assert (pool.classes, pool.labels.dtype, pool.images.flags.c_contiguous) == (3, np.int64, True)
+    assert load(str(tmp_path / "mine.npz"), size=6, side=4).images.shape == (6, expected.shape[1], 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (RGB.astype(np.float32), LABELS, "images are float32, not uint8"),
+        (RGB, LABELS.astype(float), "labels are float64, not integers"),
+        (RGB, LABELS > 0, "labels are bool, not integers"),
+        (RGB, LABELS - 1, "label -1 is outside 0..1"),
+        (RGB, LABELS + 1, "class 0 of 0..3 has no image"),
+        (RGB, LABELS * 10**9, "class 1 of 0..2000000000 has no image"),
+        (RGB, LABELS.astype(np.uint64) - np.uint64(1), "label -1 is outside"),
+        (RGB, LABELS * 0, "all images have one label"),
+        (RGB, LABELS[:5], "labels are .5,., not one for each of the 24 images"),
+        (RGB, LABELS[:, None], "labels are .24, 1., not one for each"),
+        (RGB[:0], LABELS[:0], "images are .0, 3, 6, 5., not"),
+        (RGB[:, :2], LABELS, "images are .24, 2, 6, 5., not .images, 1 or 3 channels"),
+        (RGB[..., :3], LABELS, "images are .24, 3, 6, 3., axis 1 or axis 3 could be the channels"),
+        (RGB[0, 0], LABELS, "images are .6, 5., not"),
+    ],
+)
+def test_npz_with_other_content_is_refused(tmp_path, images, labels, message):
+    np.savez(tmp_path / "mine.npz", images=images, labels=labels)
+    with pytest.raises(LeakgapError, match=rf"mine.npz: {message}"):
+        load(str(tmp_path / "mine.npz"))
+
+
+def test_missing_datasets_are_named(tmp_path):
+    with pytest.raises(LeakgapError, match=r"gone.npz: there is no such file"):
+        load(str(tmp_path / "gone.npz"))
+    with pytest.raises(
+        LeakgapError, match=r"^data.dataset: imagenet is no .npz, no folder and none of digits"
+    ):
+        load("imagenet")
+
+
+def test_digits_and_npz_files_need_no_torch(tmp_path):
+    np.savez(tmp_path / "mine.npz", images=RGB, labels=LABELS)
+    code = f"""
+import sys, leakgap.masks
+from leakgap.pool import load
+load("digits", size=100, side=4), load({str(tmp_path / "mine.npz")!r}, side=2)
+assert not {{"torch", "torchvision"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- a folder of images
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def test_folders_are_read_in_sorted_order(tmp_path):
+    order = ["cat/1.png", "cat/10.png", "cat/2.png", "dog/a.png", "dog/b/0.png"]
+    for i in (3, 1, 4, 0, 2):
+        save(tmp_path / order[i], RGB[i].transpose(1, 2, 0))
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    pool = load(str(tmp_path))
+    np.testing.assert_array_equal(pool.images, RGB[:5])
+    np.testing.assert_array_equal(pool.labels, [0, 0, 0, 1, 1])
+    assert pool.classes == 2
+    keep = subset(pool.labels, 3, seed=1)
+    np.testing.assert_array_equal(load(str(tmp_path), size=3, seed=1).images, RGB[keep])
+
+
+def test_folders_of_grayscale_images_have_one_channel(tmp_path):
+    save(tmp_path / "a/0.png", RGB[0, 0])
+    save(tmp_path / "b/0.png", RGB[1, 0])
+    np.testing.assert_array_equal(load(str(tmp_path)).images, RGB[:2, :1])
+    save(tmp_path / "b/1.png", RGB[2].transpose(1, 2, 0))
+    mixed = load(str(tmp_path)).images
+    np.testing.assert_array_equal(mixed[:2], np.repeat(RGB[:2, :1], 3, axis=1))
+    np.testing.assert_array_equal(mixed[2], RGB[2])
+
+
+def test_folders_of_mixed_sizes_need_a_side(tmp_path):
+    other = RNG.integers(0, 256, (9, 7), np.uint8)
+    save(tmp_path / "a/0.png", RGB[0, 0])
+    save(tmp_path / "b/0.png", other)
+    with pytest.raises(LeakgapError, match=r"b/0.png: has 9x7 pixels, .*a/0.png 6x5: set data.side"):
+        load(str(tmp_path))
+    images = load(str(tmp_path), side=4).images
+    np.testing.assert_array_equal(images[:, 0], [naive_average(RGB[0, 0], 4), naive_average(other, 4)])
+    with pytest.raises(LeakgapError, match=r"a/0.png: data.side: images of 6x5 pixels"):
+        load(str(tmp_path), side=6)
+
+
+def test_folders_with_other_content_are_refused(tmp_path):
+    path = str(tmp_path)
+    with pytest.raises(LeakgapError, match="does not hold one folder of images for each class"):
+        load(path)
+    save(tmp_path / "a/0.png", RGB[0, 0])
+    with pytest.raises(LeakgapError, match="holds the folder of one class only"):
+        load(path)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(LeakgapError, match=r"one folder of images for each class .*classes b"):
+        load(path)
+    whole = (tmp_path / "a/0.png").read_bytes()
+    for content in (b"", b"no image", whole[:45], whole[:-40]):
+        (tmp_path / "b/0.png").write_bytes(content)
+        with pytest.raises(LeakgapError, match=r"b/0.png: can't be read as an image"):
+            load(path)
+    save(tmp_path / "b/0.png", RGB[0, 0].astype(np.uint16) * 256)
+    with pytest.raises(LeakgapError, match=r"b/0.png: has pixels of more than 8 bits"):
+        load(path)
+
+
+def test_splits_are_no_classes(tmp_path):
+    for name in ("train/a/0.png", "test/b/0.png"):
+        save(tmp_path / name, RGB[0, 0])
+    with pytest.raises(LeakgapError, match="its folders test and train are splits, not classes"):
+        load(str(tmp_path))
+
+
+# --- Fashion-MNIST: idx files
+
+
+def idx(array: np.ndarray) -> bytes:
+    sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+
+
+FASHION = {
+    "train-images-idx3-ubyte": RGB[:16, 0],
+    "train-labels-idx1-ubyte": LABELS[:16],
+    "t10k-images-idx3-ubyte": RGB[16:, 0],
+    "t10k-labels-idx1-ubyte": LABELS[16:],
+}
+
+
+@pytest.fixture
+def fashion(monkeypatch):
+    """Small files in the format of Fashion-MNIST, and their checksums in place of the real ones."""
+    files = {name: idx(array) for name, array in FASHION.items()}
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    monkeypatch.setattr(leakgap.pool, "FASHION_SHA256", sums)
+    return files
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("below", ["", "FashionMNIST/raw"])
+def test_fashion_mnist_is_read_packed_or_not_in_both_layouts(tmp_path, fashion, packed, below):
+    (tmp_path / below).mkdir(parents=True, exist_ok=True)
+    for name, data in fashion.items():
+        path = tmp_path / below / (name + ".gz" * packed)
+        path.write_bytes(gzip.compress(data) if packed else data)
+    pool = load("fashion-mnist", tmp_path)
+    np.testing.assert_array_equal(pool.images, RGB[:, :1])
+    np.testing.assert_array_equal(pool.labels, LABELS)
+    before = sorted(tmp_path.rglob("*"))
+    download("fashion-mnist", tmp_path)  # there already: nothing to do
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_fashion_mnist_is_read_as_torchvision_does(tmp_path, fashion):
+    from torchvision.datasets import FashionMNIST
+
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, data in fashion.items():
+        (raw / name).write_bytes(data)
+    theirs = [FashionMNIST(tmp_path, train=train) for train in (True, False)]
+    pool = load("fashion-mnist", tmp_path)
+    np.testing.assert_array_equal(pool.images[:, 0], np.concatenate([part.data for part in theirs]))
+    np.testing.assert_array_equal(pool.labels, np.concatenate([part.targets for part in theirs]))
+
+
+def test_damaged_fashion_mnist_is_refused(tmp_path, fashion):
+    with pytest.raises(LeakgapError, match=r"^data.root: neither .* has train-images-idx3-ubyte or train"):
+        load("fashion-mnist", tmp_path)
+    for name, data in fashion.items():
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(data))
+    victim = tmp_path / "t10k-images-idx3-ubyte.gz"
+    whole = victim.read_bytes()
+    for damaged in (b"", whole[:5], whole[:-30], whole[:40] + b"!" + whole[41:]):
+        victim.write_bytes(damaged)
+        with pytest.raises(LeakgapError, match=r"t10k-images-idx3-ubyte.gz: .*delete it and get it anew"):
+            load("fashion-mnist", tmp_path)
+    victim.write_bytes(gzip.compress(fashion["t10k-images-idx3-ubyte"][:-1]))
+    with pytest.raises(LeakgapError, match=r"t10k-images-idx3-ubyte.gz: has the wrong checksum"):
+        load("fashion-mnist", tmp_path)
+
+
+def test_downloads_that_fail_name_root_and_reason(tmp_path, fashion, monkeypatch):
+    from torchvision.datasets import FashionMNIST
+
+    def fail(self):
+        raise RuntimeError("Error downloading:\nno network")
+
+    monkeypatch.setattr(FashionMNIST, "download", fail)
+    with pytest.raises(
+        LeakgapError, match=r"^data.root: fashion-mnist can't be downloaded to .*no network\)$"
+    ):
+        download("fashion-mnist", tmp_path)
+
+
+def test_downloads_are_checked(tmp_path, fashion, monkeypatch):
+    from torchvision.datasets import FashionMNIST
+
+    def fetch(self):
+        Path(self.raw_folder).mkdir(parents=True)
+        for name, data in fashion.items():
+            (Path(self.raw_folder) / name).write_bytes(data)
+
+    monkeypatch.setattr(FashionMNIST, "download", fetch)
+    download("fashion-mnist", tmp_path / "new")
+    np.testing.assert_array_equal(load("fashion-mnist", tmp_path / "new").labels, LABELS)
+    fashion["t10k-labels-idx1-ubyte"] = idx(LABELS[16:][::-1])
+    with pytest.raises(LeakgapError, match="t10k-labels-idx1-ubyte: has the wrong checksum"):
+        download("fashion-mnist", tmp_path / "other")
+
+
+def test_other_datasets_have_nothing_to_download(tmp_path):
+    for dataset in ("digits", "mine.npz", "photos/"):
+        download(dataset, tmp_path / "data")
+    assert not list(tmp_path.iterdir())
+
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+def test_the_real_fashion_mnist():
+    pool = load("fashion-mnist", DEBIAN, size=1000, side=14)
+    assert (pool.images.shape, pool.classes) == ((1000, 1, 14, 14), 10)
+    assert (np.bincount(pool.labels) == 100).all()
+    assert len(load("fashion-mnist", DEBIAN).images) == 70_000
+
+
+# --- CIFAR: pickled batches
+
+
+CIFAR = RNG.integers(0, 256, (24, 3, 32, 32), np.uint8)
+
+
+@pytest.fixture(params=["cifar10", "cifar100"])
+def cifar(request, tmp_path, monkeypatch):
+    """Small files in CIFAR's python format, and their checksums in place of the real ones."""
+    from torchvision import datasets
+
+    kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[request.param]
+    key = "labels" if request.param == "cifar10" else "fine_labels"
+    folder = tmp_path / kind.base_folder
+    folder.mkdir()
+
+    def write(name, content):
+        data = pickle.dumps(content)
+        (folder / name).write_bytes(data)
+        return [name, hashlib.md5(data).hexdigest()]
+
+    files = [*kind.train_list, *kind.test_list]
+    parts = np.array_split(np.arange(24), len(files))
+    sums = [
+        write(name, {"data": CIFAR[part].reshape(len(part), -1), key: LABELS[part].tolist()})
+        for (name, _), part in zip(files, parts, strict=True)
+    ]
+    meta = write(kind.meta["filename"], {kind.meta["key"]: ["a", "b", "c"]})
+    monkeypatch.setattr(kind, "train_list", sums[:-1])
+    monkeypatch.setattr(kind, "test_list", sums[-1:])
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": meta[1]})
+    return request.param, tmp_path, folder
+
+
+def test_cifar_is_train_and_test_merged(cifar):
+    dataset, root, _ = cifar
+    pool = load(dataset, root)
+    np.testing.assert_array_equal(pool.images, CIFAR)
+    np.testing.assert_array_equal(pool.labels, LABELS)
+    assert pool.images.flags.c_contiguous
+    download(dataset, root)  # there already: no network
+    assert load(dataset, root, size=12, side=16).images.shape == (12, 3, 16, 16)
+
+
+def test_damaged_cifar_is_refused_before_it_is_unpickled(cifar):
+    dataset, root, folder = cifar
+    for path in sorted(folder.iterdir()):
+        whole = path.read_bytes()
+        for damaged in (b"", whole[:-1], pickle.dumps(Bomb())):
+            path.write_bytes(damaged)
+            with pytest.raises(LeakgapError, match=f"{path.name}: has the wrong checksum"):
+                load(dataset, root)
+        path.unlink()
+        with pytest.raises(LeakgapError, match=f"^data.root: there is no .*{path.name}$"):
+            load(dataset, root)
+        path.write_bytes(whole)
+    load(dataset, root)
