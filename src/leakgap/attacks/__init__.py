@@ -1,8 +1,8 @@
 """Membership inference attacks on stored logits: what the attacker holds, and the registry of attacks.
 
-An attack is a function from `Evidence` to scores, float32 [T,S]: higher means "member", NaN means that the attack
-abstains there (counted as "not a member"). Attacking target t, it never looks at row `exclude[t]` of the shadow
-models. A new attack is one such function and one line in `ATTACKS`; importing the registry imports no attack.
+An attack is a function from `Evidence` to scores, float32 [T,S]: higher means "member", NaN means that the
+attack abstains there (counted as "not a member"). Attacking target t, it never looks at row `exclude[t]` of the
+shadow models. A new attack is one such function and one line in `ATTACKS`; importing the registry imports none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything a black-box attacker holds about T targets of one step: phi (and logits) of S images, N shadow models.
+    """All that a black-box attacker holds about T targets at one step: phi of S images, N shadow models.
 
     Shapes, types and finite phi are checked on creation: ValueError names the array, axis, model or image.
     """
@@ -54,7 +54,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Attack:
-    """An entry of the registry: where the function is, whether it reads logits besides phi, and what it does."""
+    """An entry of the registry: where the function is, whether it reads logits, and what it does."""
 
     function: str
     needs_logits: bool
@@ -67,6 +67,7 @@ class Attack:
 
 
 ATTACKS: dict[str, Attack] = {
+    "loss": Attack("leakgap.attacks.threshold:loss", False, "loss of the target, one threshold for all images"),
     "lira-online": Attack("leakgap.attacks.lira:online", False, "LiRA, likelihood ratio of in and out"),
     "lira-online-fixed": Attack(
         "leakgap.attacks.lira:online_fixed", False, "LiRA online, one variance for all images"
@@ -90,7 +91,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 def run(name: str, evidence: Evidence) -> np.ndarray:
-    """Scores of one attack, float32 [T,S]; LeakgapError when it is unknown or needs logits that are not there."""
+    """Scores of one attack, float32 [T,S]; LeakgapError if it is unknown or lacks the logits it needs."""
     if name not in ATTACKS:
         raise LeakgapError(f"unknown attack {name!r}; choose from {', '.join(ATTACKS)}")
     if ATTACKS[name].needs_logits and (evidence.target_logits is None or evidence.shadow_logits is None):
@@ -99,7 +100,7 @@ def run(name: str, evidence: Evidence) -> np.ndarray:
 
 
 def check(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> None:
-    """ValueError unless target [T,S,V] and shadow [N,S,V] are finite phi, member is bool [N,S], exclude int [T] < N."""
+    """ValueError unless target [T,S,V], shadow [N,S,V] are finite, member bool [N,S], exclude int [T] < N."""
     if target.ndim != 3 or shadow.ndim != 3:
         raise ValueError(
             f"phi must be [models, images, views], not target {target.shape}, shadow {shadow.shape}"
