@@ -67,7 +67,7 @@ class Attack:
 
 
 ATTACKS: dict[str, Attack] = {
-    "loss": Attack("leakgap.attacks.threshold:loss", False, "loss of the target, one threshold for all images"),
+    "loss": Attack("leakgap.attacks.threshold:loss", False, "minus the target's loss"),
     "lira-online": Attack("leakgap.attacks.lira:online", False, "LiRA, likelihood ratio of in and out"),
     "lira-online-fixed": Attack(
         "leakgap.attacks.lira:online_fixed", False, "LiRA online, one variance for all images"
