@@ -1,8 +1,6 @@
 """Empirical privacy audits of trained models: membership inference against the generalization gap."""
 
-from importlib.metadata import version
-
-__version__ = version("leakgap")
+__version__ = "0.1.0"
 
 
 class LeakgapError(Exception):

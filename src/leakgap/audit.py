@@ -1,7 +1,8 @@
 """One attack job: all models of one technique, attacked with the shadow models of one technique.
 
-Works through the steps one at a time, so that its memory is one step's. Writes the tables that `summary` joins
-and the per-image scores of the attacks that are kept; what each holds is said in the function that fills it.
+Works through the steps one at a time, so that its memory is one step's. Writes the tables that `summary`
+joins and the per-image scores of the attacks that are kept; what each holds is said in the function that
+fills it.
 """
 
 from collections import defaultdict
@@ -42,7 +43,7 @@ class Targets:
 
 
 def attack_technique(study: Study, technique: str, shadow: str) -> None:
-    """Attack every model of `technique` with the shadow models of `shadow`, at every step, and write the tables.
+    """Attack every model of `technique` at every step with the shadow models of `shadow`; write the tables.
 
     Raises LeakgapError when a model's logits are missing or are not what their place says.
     """
@@ -210,10 +211,10 @@ def _exposure(
 def _fewer_shadows(
     head: dict[str, Any], study: Study, targets: Targets, known: attacks.Evidence
 ) -> pd.DataFrame:
-    """Return the pooled TPR of the headline attack when fewer shadow models are known: 3, 7, 15, ... up to all.
+    """Return the headline attack's pooled TPR when fewer shadow models are known: 3, 7, 15, ... up to all.
 
-    The masks are dealt into groups of 4, 8, 16, ...; every target is attacked, leaving one out, by the models of
-    its own group. Images with fewer than two in- or two out-models in a group are abstained from.
+    The masks are dealt into groups of 4, 8, 16, ...; every target is attacked, leaving one out, by the
+    models of its own group. Images with fewer than two in- or two out-models in a group are abstained from.
     """
     total, tables = len(known.shadow), []
     order = np.random.default_rng(study.attack.seed).permutation(total)
@@ -236,7 +237,7 @@ def _fewer_shadows(
 
 
 def _within(known: attacks.Evidence, group: np.ndarray, attack: str) -> np.ndarray:
-    """Attack the models of a group with one another: float32 [group, S], NaN where the group knows too little."""
+    """Attack a group's models with one another: float32 [group, S], NaN where the group knows too little."""
     inside = known.member[group].sum(0)
     informative = known.reserved | (inside >= 2) & (len(group) - inside >= 2)
     score = np.full((len(group), len(informative)), np.nan, np.float32)

@@ -38,7 +38,7 @@ def _meaning(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+        match body:
+            case [ast.Expr(ast.Constant(str())), *_]:
                 body[0] = ast.Pass()
     return ast.dump(tree)

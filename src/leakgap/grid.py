@@ -84,7 +84,7 @@ def read_inputs(study: Study) -> tuple[Pool, np.ndarray]:
     member, _ = read_masks(study.paths.masks)
     if member.shape[1] != len(pool.labels):
         raise LeakgapError(
-            f"{study.paths.masks}: made for {member.shape[1]} images, but {study.paths.pool} has {len(pool.labels)}"
+            f"{study.paths.masks}: made for {member.shape[1]} images, not the {len(pool.labels)} of the pool"
         )
     return pool, member
 
@@ -97,7 +97,7 @@ def state_of(study: Study, technique: str, mask: str) -> str:
 
 
 def rows(study: Study) -> list[dict[str, str]]:
-    """Return one row per model of the grid: technique, mask, role, mask it is trained on, path of its logits."""
+    """Return one row per model of the grid: technique, mask, role, mask trained on, path of its logits."""
     return [
         {
             "technique": technique,

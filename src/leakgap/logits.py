@@ -148,7 +148,8 @@ def _open(path: str | Path) -> tuple[pq.ParquetFile, Model]:
     model = Model(**json.loads(metadata))
     if file.num_row_groups != len(model.epochs) * model.views:
         raise LeakgapError(
-            f"{path}: holds {file.num_row_groups} row groups, not {len(model.epochs)} steps x {model.views} views"
+            f"{path}: holds {file.num_row_groups} row groups, "
+            f"not {len(model.epochs)} steps x {model.views} views"
         )
     return file, model
 
@@ -199,7 +200,7 @@ class Reader:
             self.model = model
 
     def read(self, step: int, *, with_logits: bool = False, views: int | None = None) -> Column:
-        """Read step 1.. of all models: phi of the first `views` views (all by default), logits of the clean one."""
+        """Read step 1.. of all models: phi of the first `views` views (default: all), logits of view 0."""
         views = views or self.model.views
         phis = np.empty((len(self._files), self.model.images, views), np.float32)
         logits = (

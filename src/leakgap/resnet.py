@@ -1,6 +1,5 @@
 """ResNet-18 (He et al. 2016) with the stem for small images: 3x3 convolution, stride 1, no max-pool."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -78,7 +78,7 @@ class Data(Section):
             )
         if self.reserved > (self.size or images) - 16:
             raise ValueError(
-                f"data.reserved: {self.reserved:g} leaves fewer than 16 of {self.size or images} images to train on"
+                f"data.reserved: {self.reserved:g} leaves fewer than 16 of {self.size or images} images"
             )
         return self
 
@@ -163,8 +163,8 @@ class Train(Section):
     threads: int = Field(1, ge=1, description="CPU threads of a job; another number gives other bits")
     save_seconds: float = Field(60, ge=0, description="least seconds between two saves of the resume file")
     seed: int = Field(0, ge=0, description="initial weights, order and augmentation of all models")
-    crop: Crop = Crop()
-    cutout: Cutout = Cutout()
+    crop: Crop = Field(default_factory=Crop)
+    cutout: Cutout = Field(default_factory=Cutout)
 
     @model_validator(mode="after")
     def _possible(self) -> "Train":
@@ -248,11 +248,11 @@ class Study(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="names the folder under results/: letters, digits, dot, dash and underscore",
     )
-    data: Data = Data()
-    grid: Grid = Grid()
-    train: Train = Train()
-    query: Query = Query()
-    attack: Attack = Attack()
+    data: Data = Field(default_factory=Data)
+    grid: Grid = Field(default_factory=Grid)
+    train: Train = Field(default_factory=Train)
+    query: Query = Field(default_factory=Query)
+    attack: Attack = Field(default_factory=Attack)
 
     @model_validator(mode="after")
     def _possible(self) -> "Study":
@@ -413,7 +413,7 @@ def _sentence(error: ValidationError) -> str:
     if fault["type"] == "extra_forbidden":
         section: type[BaseModel] = Study
         for part in fault["loc"][:-1]:
-            section = type(section.model_fields[str(part)].default)
+            section = section.model_fields[str(part)].annotation or section
         parent = ".".join(str(part) for part in fault["loc"][:-1]) or "a study file"
         return f"{key}: no such key; {parent} has {', '.join(section.model_fields)}"
     if fault["type"] == "missing":

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from leakgap import LeakgapError
 from leakgap.augment import Technique
@@ -32,7 +32,7 @@ SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), 
 
 @dataclass(frozen=True)
 class Job:
-    """One model to be trained. `seed` is the model's own; `member` bool [S] says which images it trains on."""
+    """One model to be trained. `seed` is the model's own; it trains on the images of `member`, bool [S]."""
 
     pool: Pool
     member: np.ndarray
@@ -58,7 +58,7 @@ class Job:
 
 @dataclass
 class Progress:
-    """How far a job has come: logits of the steps passed, one dict of metrics an epoch, seconds of training."""
+    """How far a job has come: logits of the steps passed, metrics of every epoch, seconds of training."""
 
     epoch: int = 0
     logits: list[Tensor] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Progress:
 
 
 def derive_seed(seed: int, *key: int) -> int:
-    """Return an independent 63-bit seed for every key: of a model from its mask, of an epoch from its index."""
+    """Return an independent 63-bit seed for every key: a model's from its mask, an epoch's from its index."""
     return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -77,7 +77,7 @@ def pick_device() -> torch.device:
 
 
 def normalizer(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each channel, float32 [1, C, 1, 1] in pixel units, of uint8 images."""
+    """Return each channel's mean and standard deviation, float32 [1, C, 1, 1] in pixel units."""
     flat = images.transpose(0, 1).flatten(1)
     mean = torch.stack([channel.double().mean() for channel in flat])
     std = torch.stack([channel.double().std(correction=0) for channel in flat])
@@ -85,7 +85,7 @@ def normalizer(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def view_of(images: Tensor, view: int) -> Tensor:
-    """Return query view 0 (clean), 1 (mirrored), 2.. (shifted by H // 16 pixels with reflection, mirrored if odd)."""
+    """Return query view 0 (clean), 1 (mirrored), 2.. (shifted by H // 16 pixels, mirrored if odd)."""
     rows, columns = SHIFTS[view // 2]
     if view % 2:
         images = images.flip(-1)
@@ -106,8 +106,33 @@ def learning_rate(train: Train, done: float) -> float:
     return train.lr * 0.5 * (1 + math.cos(math.pi * (done - train.warmup) / (train.epochs - train.warmup)))
 
 
+class SGD:
+    """torch.optim.SGD's update with momentum, weight decay and Nesterov's option, in a few kernels for all weights.
+
+    torch.optim's own class imports torch's compiler when it is made, over a second: as long as it takes to train
+    a tenth of a small model.
+    """
+
+    def __init__(self, weights: list[Tensor], momentum: float, weight_decay: float, nesterov: bool):
+        self.weights, self.momentum, self.decay, self.nesterov = weights, momentum, weight_decay, nesterov
+        self.buffers = [torch.zeros_like(weight) for weight in weights]
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Update the weights from their gradients, and drop these."""
+        gradients = [weight.grad for weight in self.weights]
+        torch._foreach_add_(gradients, self.weights, alpha=self.decay)
+        torch._foreach_mul_(self.buffers, self.momentum)
+        torch._foreach_add_(self.buffers, gradients)
+        if self.nesterov:
+            torch._foreach_add_(gradients, self.buffers, alpha=self.momentum)
+        torch._foreach_add_(self.weights, gradients if self.nesterov else self.buffers, alpha=-lr)
+        for weight in self.weights:
+            weight.grad = None
+
+
 class Trainer:
-    """Model, optimizer and data of one job on one device. `run` trains, `state` and `restore` carry it over."""
+    """Model, optimizer and data of one job on one device; `state` and `restore` carry them over a kill."""
 
     def __init__(self, job: Job, device: torch.device):
         train, pool = job.train, job.pool
@@ -129,13 +154,8 @@ class Trainer:
         model = resnet18(pool.classes, images.shape[1], train.width)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.forward = torch.compile(self.model) if train.compile and device.type == "cuda" else self.model
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=train.lr,
-            momentum=train.momentum,
-            weight_decay=train.weight_decay,
-            nesterov=train.nesterov,
-            fused=True,
+        self.optimizer = SGD(
+            list(self.model.parameters()), train.momentum, train.weight_decay, train.nesterov
         )
 
     def normalize(self, images: Tensor) -> Tensor:
@@ -167,8 +187,8 @@ class Trainer:
     def epoch(self, index: int) -> dict[str, float]:
         """Train one epoch; return its mean loss and accuracy on the augmented batches.
 
-        Order and augmentation are drawn on the CPU from (model seed, epoch) and the draws belong to image ids,
-        so neither batch size, device nor resuming changes them.
+        Order and augmentation are drawn on the CPU from (model seed, epoch) and the draws belong to image
+        ids, so neither batch size, device nor resuming changes them.
         """
         train, members = self.job.train, len(self.ids)
         generator = torch.Generator().manual_seed(derive_seed(self.job.seed, index))
@@ -191,20 +211,17 @@ class Trainer:
         for batch, (x, y) in enumerate(
             zip(images.tensor_split(batches), labels.tensor_split(batches), strict=True)
         ):
-            # a warm-up from exactly zero would waste the first batch
-            self.optimizer.param_groups[0]["lr"] = learning_rate(train, index + (batch + 0.5) / batches)
-            loss, logits = self.step(x, y)
+            loss, logits = self.step(x, y, learning_rate(train, index + (batch + 0.5) / batches))
             loss_sum += loss.detach() * len(y)
             correct += (logits.detach().argmax(1) == y).sum()
         return {"loss": loss_sum.item() / members, "accuracy": correct.item() / members}
 
-    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
         """Do one step of SGD on uint8 images, without ever waiting for the device; return loss and logits."""
         logits = self.predict(images)
         loss = F.cross_entropy(logits.float(), labels)
         loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.optimizer.step(lr)
         return loss, logits
 
     def predict(self, images: Tensor) -> Tensor:
@@ -230,7 +247,7 @@ class Trainer:
         return {
             "fingerprint": json.dumps(self.job.fingerprint),
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "momentum": self.optimizer.buffers,
             "epoch": self.progress.epoch,
             "logits": self.progress.logits,
             "history": self.progress.history,
@@ -244,7 +261,8 @@ class Trainer:
         if changed:
             raise LeakgapError(f"it was saved under other settings ({', '.join(changed)})")
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for buffer, saved in zip(self.optimizer.buffers, state["momentum"], strict=True):
+            buffer.copy_(saved)
         self.progress = Progress(state["epoch"], state["logits"], state["history"], state["seconds"])
 
 
