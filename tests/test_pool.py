@@ -5,6 +5,7 @@ import pickle
 import random
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -146,12 +147,18 @@ def test_pool_files_hold_the_pool(tmp_path):
     assert os.listdir(tmp_path / "new") == ["pool.npz"]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "pool.npz"
     write_pool(path, Pool(RGB, LABELS, 3))
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="pickle"):
-        write_npz(path, images=RGB, labels=np.array([object()]))
+
+    def full_disk(file, **arrays):
+        Path(file).write_bytes(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        write_pool(path, Pool(RGB, LABELS, 3))
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["pool.npz"]
 
@@ -199,6 +206,24 @@ def test_pool_files_that_hold_other_things_are_refused(tmp_path, arrays, message
     np.savez(tmp_path / "pool.npz", **arrays)
     with pytest.raises(LeakgapError, match=rf"pool.npz: {message}"):
         read_pool(tmp_path / "pool.npz")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (9, 9)}",  # more than there is
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999,)}",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (",  # numpy raises a TokenError
+        b"((((",
+        b",1",
+    ],
+)
+def test_arrays_with_damaged_headers_are_refused(tmp_path, header):
+    with zipfile.ZipFile(tmp_path / "pool.npz", "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(LeakgapError, match=r"pool.npz: is not a readable .npz"):
+        read_npz(tmp_path / "pool.npz", "images")
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def _idx(root: Path, name: str) -> np.ndarray:
         data = found[0].read_bytes()
         if found[0].suffix == ".gz":
             data = gzip.decompress(data)
-    except DAMAGED as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise LeakgapError(f"{found[0]}: can't be unpacked ({error}), delete it and get it anew") from None
     if hashlib.sha256(data).hexdigest() != FASHION_SHA256[name]:
         raise LeakgapError(f"{found[0]}: has the wrong checksum, delete it and get it anew")
@@ -301,25 +301,23 @@ def _naming(path: str | Path) -> Iterator[None]:
         raise LeakgapError(f"{path}: {error}") from None
 
 
-# what zipfile, gzip and numpy raise on damaged files
-DAMAGED = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
-
-
 def write_npz(path: str | Path, **arrays: np.ndarray | np.generic) -> None:
     """Write arrays uncompressed (every training job reads them), whole or not at all."""
     with atomic(path) as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
 
 def read_npz(path: str | Path, *names: str) -> list[np.ndarray]:
     """The named arrays of an .npz, read without pickle; LeakgapError naming a damaged file or one without."""
     try:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
-            missing = [name for name in names if name not in stored]
-            if missing:
-                raise LeakgapError(f"{path}: has no array {missing[0]}, only {', '.join(stored) or 'none'}")
-            return [stored[name] for name in names]
+            arrays = {name: stored[name] for name in names if name in stored}
+            present = list(stored)
     except FileNotFoundError:
         raise LeakgapError(f"{path}: there is no such file") from None
-    except DAMAGED as error:
+    except Exception as error:  # damaged headers make zipfile and numpy raise nearly anything
         raise LeakgapError(f"{path}: is not a readable .npz ({error})") from None
+    for name in names:
+        if name not in arrays:
+            raise LeakgapError(f"{path}: has no array {name}, only {', '.join(present) or 'none'}")
+    return [arrays[name] for name in names]
