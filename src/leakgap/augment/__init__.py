@@ -1,0 +1,142 @@
+"""Augmentation techniques: every image of a batch gets its own draw, on whatever device the batch is.
+
+A technique is `none` or some of `MEMBERS` joined by `+`, always in their order. To add a member, write a
+frozen dataclass in this package and name it in `MEMBERS`. Its fields are its options, `columns` is how many
+uniform draws an image takes, `late` puts it behind all members that are not late, and calling it with images
+[B,C,H,W] and draws [B,columns] gives the new images. A field `fill` gets the technique's fill colour.
+
+Importing this module imports neither torch nor numpy, so that names can be checked in no time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from leakgap import LeakgapError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Generator, Tensor
+
+MEMBERS = {
+    "crop": "leakgap.augment.crop:Crop",
+    "mirror": "leakgap.augment.mirror:Mirror",
+    "cutout": "leakgap.augment.cutout:Cutout",
+    "policy": "leakgap.augment.policy:Policy",
+}
+"""Where each member of a technique is, in the order in which a technique's name lists them."""
+
+
+class Operation(Protocol):
+    """One member of a technique: a pure function of images [B,C,H,W] and uniform draws [B,columns]."""
+
+    columns: ClassVar[int]
+    late: ClassVar[bool]
+
+    def __call__(self, images: Tensor, draws: np.ndarray) -> Tensor:
+        """New uint8 images, same shape and device; the b-th depends on images[b] and draws[b] alone."""
+        ...
+
+
+def canonical(name: str) -> tuple[str, ...]:
+    """The members of a technique; `none` has none. LeakgapError for any other spelling of a technique."""
+    if name == "none":
+        return ()
+    members = name.split("+")
+    ordered = [member for member in MEMBERS if member in members]
+    if members == ordered:
+        return tuple(members)
+    if set(members) == set(ordered):
+        raise LeakgapError(
+            f"technique {name!r} must be written {'+'.join(ordered)!r}: each member once, in this order"
+        )
+    raise LeakgapError(
+        f"technique {name!r} is unknown: it is 'none' or some of {', '.join(MEMBERS)}, joined by '+' in this "
+        "order"
+    )
+
+
+@dataclass(frozen=True)
+class Technique:
+    """Operations in the order they are applied: crop, mirror, policy, cutout."""
+
+    name: str
+    operations: tuple[Operation, ...]
+
+    @classmethod
+    def parse(
+        cls,
+        name: str,
+        fill: float | Sequence[float] = 0,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Technique:
+        """The technique of this name.
+
+        fill: the colour, 0..255, one value or one per channel, that cutout erases with.
+        options: fields of a member, as `{"crop": {"pad": 4, "padding": "reflect"}, "cutout": {"size": 16}}`;
+        those of members that the technique lacks do nothing. LeakgapError for unknown names and bad values.
+        """
+        options = options or {}
+        for member in options:
+            if member not in MEMBERS:
+                raise LeakgapError(f"augmentation options are for {', '.join(MEMBERS)}, not for {member!r}")
+        operations = [_operation(member, fill, options.get(member, {})) for member in canonical(name)]
+        return cls(name, tuple(sorted(operations, key=lambda operation: operation.late)))
+
+    @property
+    def columns(self) -> int:
+        """Number of uniform draws that an image takes (K)."""
+        return sum(operation.columns for operation in self.operations)
+
+    def draw(self, n: int, generator: Generator | None = None) -> Tensor:
+        """A table of float32 uniform draws in [0, 1), [n,K] on the CPU, one row per image."""
+        import torch
+
+        return torch.rand(n, self.columns, generator=generator)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment uint8 images [B,C,H,W] on any device by draws [B,K] on the CPU.
+
+        The result has the same shape, dtype and device; `none` returns the images themselves. An image's
+        result depends on its own pixels and draws only. Nothing waits for the device: whatever depends on the
+        draws is decided on the CPU. LeakgapError where shapes or dtypes are wrong.
+        """
+        if images.ndim != 4 or str(images.dtype) != "torch.uint8":
+            raise LeakgapError(
+                f"images to augment must be uint8 [B,C,H,W], not {images.dtype} {list(images.shape)}"
+            )
+        expected = (len(images), self.columns)
+        if draws.shape != expected or draws.device.type != "cpu" or not draws.dtype.is_floating_point:
+            raise LeakgapError(
+                f"draws of {self.name} must be floats {list(expected)} on the CPU, "
+                f"not {draws.dtype} {list(draws.shape)} on {draws.device.type}"
+            )
+        if not images.numel():
+            return images
+        table = draws.numpy()
+        start = 0
+        for operation in self.operations:
+            images = operation(images, table[:, start : start + operation.columns])
+            start += operation.columns
+        return images
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        """Augment uint8 images [B,C,H,W] by fresh draws."""
+        return self.apply(images, self.draw(len(images), generator))
+
+
+def _operation(member: str, fill: float | Sequence[float], options: Mapping[str, Any]) -> Operation:
+    module, _, attribute = MEMBERS[member].partition(":")
+    operation = getattr(import_module(module), attribute)
+    allowed = {field.name for field in fields(operation)}
+    for option in options:
+        if option not in allowed - {"fill"}:
+            raise LeakgapError(f"{member}.{option} is no option: {member} has {_listing(allowed - {'fill'})}")
+    return operation(**options, **({"fill": fill} if "fill" in allowed else {}))
+
+
+def _listing(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,22 @@
+"""mirror: flip half of the images left to right."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """torchvision's RandomHorizontalFlip with probability one half."""
+
+    columns: ClassVar[int] = 1
+    late: ClassVar[bool] = False
+
+    def __call__(self, images: Tensor, draws: np.ndarray) -> Tensor:
+        """Draws: flipped where below one half."""
+        flipped = torch.from_numpy(np.where(draws < 0.5, 255, 0).astype(np.uint8))
+        mask = flipped.to(images.device, non_blocking=True)[:, :, None, None]
+        return images ^ ((images ^ images.flip(3)) & mask)  # several times faster on bytes than torch.where
