@@ -24,9 +24,9 @@ from leakgap.pool import (
     read_npz,
     read_pool,
     subset,
-    write_npz,
     write_pool,
 )
+from leakgap.study import BUILT_IN
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(24) % 3
@@ -39,6 +39,7 @@ RGB = RNG.integers(0, 256, (24, 3, 6, 5), np.uint8)
 def test_digits_are_those_of_scikit_learn_on_a_scale_to_255():
     pool, digits = load("digits"), load_digits()
     assert (pool.images.shape, pool.images.dtype, pool.classes) == ((1797, 1, 8, 8), np.uint8, 10)
+    assert BUILT_IN["digits"] == (1797, 1, 8)
     levels = [round(255 * level / 16) for level in range(17)]
     np.testing.assert_array_equal(pool.images[:, 0], np.array(levels)[digits.images.astype(int)])
     np.testing.assert_array_equal(pool.labels, digits.target)
@@ -484,7 +485,8 @@ def test_the_real_fashion_mnist():
     pool = load("fashion-mnist", DEBIAN, size=1000, side=14)
     assert (pool.images.shape, pool.classes) == ((1000, 1, 14, 14), 10)
     assert (np.bincount(pool.labels) == 100).all()
-    assert len(load("fashion-mnist", DEBIAN).images) == 70_000
+    images, channels, side = BUILT_IN["fashion-mnist"]
+    assert load("fashion-mnist", DEBIAN).images.shape == (images, channels, side, side)
 
 
 # --- CIFAR: pickled batches

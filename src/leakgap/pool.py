@@ -13,8 +13,7 @@ import numpy as np
 
 from leakgap import LeakgapError
 from leakgap.files import atomic
-
-BUILT_IN = ("digits", "fashion-mnist", "cifar10", "cifar100")
+from leakgap.study import BUILT_IN
 
 # Of the unpacked files: torchvision checks the publisher's archives only, and packagers compress them anew.
 FASHION_SHA256 = {
