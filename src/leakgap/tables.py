@@ -6,9 +6,10 @@ image) pairs under one threshold, with its two-way bootstrap interval. Undefined
 Markdown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,7 @@ def _by_cell(results: Results, design: str) -> pd.DataFrame:
 
 
 def _beside_paper(
-    cells: pd.DataFrame, results: Results, column: str, paper: dict[object, tuple[float, float, float]]
+    cells: pd.DataFrame, results: Results, column: str, paper: Mapping[Any, tuple[float, float, float]]
 ) -> pd.DataFrame:
     """Add the paper's own numbers, as fractions, where the study is on the paper's dataset."""
     if results.study.data.dataset != "cifar10":
@@ -124,8 +125,7 @@ def steps(results: Results) -> pd.DataFrame:
         key=lambda column: column.map(order) if column.name == "technique" else -column,
         ignore_index=True,
     )
-    plain = {step: numbers for step, numbers in PAPER_STEPS.items()}
-    return _beside_paper(cells, results, "step", plain) if set(cells["technique"]) == {NONE} else cells
+    return _beside_paper(cells, results, "step", PAPER_STEPS) if set(cells["technique"]) == {NONE} else cells
 
 
 def replicates(results: Results) -> pd.DataFrame:
