@@ -67,7 +67,33 @@ class Attack:
 
 
 ATTACKS: dict[str, Attack] = {
+    "correctness": Attack("leakgap.attacks.threshold:correctness", True, "is the prediction right?"),
+    "confidence": Attack("leakgap.attacks.threshold:confidence", False, "probability of the label"),
     "loss": Attack("leakgap.attacks.threshold:loss", False, "minus the target's loss"),
+    "entropy": Attack("leakgap.attacks.threshold:entropy", True, "minus the entropy of the prediction"),
+    "modified-entropy": Attack(
+        "leakgap.attacks.threshold:modified_entropy", True, "minus the entropy that knows the label"
+    ),
+    "confidence-per-class": Attack(
+        "leakgap.attacks.threshold:confidence_per_class", False, "confidence, ranked in its class"
+    ),
+    "loss-per-class": Attack(
+        "leakgap.attacks.threshold:confidence_per_class", False, "loss, ranked in its class"
+    ),
+    "entropy-per-class": Attack(
+        "leakgap.attacks.threshold:entropy_per_class", True, "entropy, ranked in its class"
+    ),
+    "modified-entropy-per-class": Attack(
+        "leakgap.attacks.threshold:modified_entropy_per_class", True, "modified entropy, ranked in its class"
+    ),
+    "shadow-nn": Attack("leakgap.attacks.learned:shadow_nn", True, "a network per class (Shokri)"),
+    "one-shadow": Attack("leakgap.attacks.learned:one_shadow", True, "a network on one shadow model (Salem)"),
+    "mast": Attack("leakgap.attacks.calibrated:mast", False, "loss, a threshold per image (Sablayrolles)"),
+    "calibrated-loss": Attack(
+        "leakgap.attacks.calibrated:calibrated_loss", False, "loss less that of out-models (Watson)"
+    ),
+    "attack-p": Attack("leakgap.attacks.calibrated:attack_p", False, "rank in the reserved population (Ye)"),
+    "attack-r": Attack("leakgap.attacks.calibrated:attack_r", False, "p-value among the out-models (Ye)"),
     "lira-online": Attack("leakgap.attacks.lira:online", False, "LiRA, likelihood ratio of in and out"),
     "lira-online-fixed": Attack(
         "leakgap.attacks.lira:online_fixed", False, "LiRA online, one variance for all images"
@@ -86,6 +112,12 @@ ATTACKS: dict[str, Attack] = {
     ),
     "lira-offline-two-sided": Attack(
         "leakgap.attacks.lira:offline_two_sided", False, "LiRA offline as in the reference implementation"
+    ),
+    "rmia": Attack("leakgap.attacks.rmia:rmia", False, "RMIA, against the reserved population"),
+    "rmia-offline": Attack("leakgap.attacks.rmia:rmia_offline", False, "RMIA from out-models alone"),
+    "base": Attack("leakgap.attacks.rmia:base", False, "BASE, log probability against its average"),
+    "vulnerable-points": Attack(
+        "leakgap.attacks.vulnerable:vulnerable_points", True, "attack R where images stand apart (Long)"
     ),
 }
 

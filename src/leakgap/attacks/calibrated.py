@@ -1,0 +1,96 @@
+"""Adaptive thresholds: the target's loss against that of shadow models or of a population, on the clean view.
+
+Reserved images are in no mask and are not scored (NaN); they are attack P's population.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import stdtr
+
+from leakgap import LeakgapError
+from leakgap.attacks import Evidence
+from leakgap.attacks.shadows import by_image, mean, others, unreserved
+
+RESOLUTION = 1e-6  # of phi, a float32 of about 10: no standard deviation is taken to be less
+
+
+def mast(evidence: Evidence) -> np.ndarray:
+    """tau(x) - l_t(x) with tau = (mean_I l + mean_O l) / 2; float32 [T,S].
+
+    Sablayrolles et al. 2019, "White-box vs black-box: Bayes optimal strategies for membership inference", MAST:
+    the threshold of each image is halfway between the losses of the models trained with and without it.
+    """
+
+    def score(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
+        losses = _loss(shadow)
+        return (mean(losses, member, exclude) + mean(losses, ~member, exclude)) / 2 - _loss(target)
+
+    return by_image(evidence, score, unreserved(evidence, n_in=1, n_out=1))
+
+
+def calibrated_loss(evidence: Evidence) -> np.ndarray:
+    """mean_O l(x) - l_t(x), the loss less the difficulty of the image; float32 [T,S].
+
+    Watson et al. 2021, "On the importance of difficulty calibration in membership inference attacks". Under
+    balanced masks mean_O is over N/2 models for a member and N/2 - 1 for others, whose scores so have a standard
+    deviation larger by a factor of up to about 1 + 2/N^2: without any leak, low TPRs lie slightly below the FPR.
+    """
+
+    def score(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
+        return mean(_loss(shadow), ~member, exclude) - _loss(target)
+
+    return by_image(evidence, score, unreserved(evidence, n_out=1))
+
+
+def attack_p(evidence: Evidence) -> np.ndarray:
+    """Share of the reserved population on which the target's loss is at least as high; float32 [T,S].
+
+    Ye et al. 2022, "Enhanced membership inference attacks against machine learning models", attack P: one minus the
+    p-value of the loss. It is a multiple of 1/|Z|: a population of fewer than 1/FPR images can't resolve an FPR.
+    """
+    population = reserved_population(evidence, "attack-p")
+    scores = np.full(evidence.target.shape[:2], np.nan, np.float32)
+    for row, phi in zip(scores, evidence.target[..., 0], strict=True):
+        row[:] = np.searchsorted(np.sort(phi[population]), phi, side="right") / len(population)
+    scores[:, population] = np.nan
+    return scores
+
+
+def attack_r(evidence: Evidence) -> np.ndarray:
+    """-log p, p the p-value of phi_t(x) among the out-models; float32 [T,S].
+
+    Ye et al. 2022, attack R, ranks the loss among reference models that have not seen x. A rank among tens of
+    models ties, so phi of the n out-models is taken to be normal with unknown mean and variance: for a model that
+    has not seen x, (phi - mean) / (sd sqrt(1 + 1/n)) is then Student t with n - 1 degrees of freedom, and p is
+    uniform whatever n. So the score doesn't tell a member (n = N/2 under balanced masks) from others
+    (n = N/2 - 1); a normal tail would. Needs two out-models besides the one left out, that is, six masks.
+    """
+
+    def score(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
+        out = ~member
+        centre = np.where(out, shadow, 0).sum(0) / out.sum(0)
+        shadow, target = np.where(out, shadow - centre, 0), target - centre
+        n, average = others(out, exclude), mean(shadow, out, exclude)
+        variance = np.maximum(others(shadow**2, exclude) - n * average**2, 0) / (n - 1)
+        spread = np.maximum(np.sqrt(variance), RESOLUTION) * np.sqrt(1 + 1 / n)
+        return _surprise((target - average) / spread, n - 1)
+
+    return by_image(evidence, score, unreserved(evidence, n_out=2))
+
+
+def reserved_population(evidence: Evidence, attack: str) -> np.ndarray:
+    """Return the reserved images, int [images]; LeakgapError, naming data.reserved, if there are none."""
+    if not evidence.reserved.any():
+        raise LeakgapError(f"attack {attack!r} compares with images in no mask: set data.reserved above 0")
+    return np.flatnonzero(evidence.reserved)
+
+
+def _loss(phi: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0, -phi)
+
+
+def _surprise(t: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+    """-log P(Student t > t), exact at either end, at most 708."""
+    tail = np.maximum(stdtr(degrees, -np.abs(t)), np.finfo(float).tiny)
+    return np.where(t > 0, -np.log(tail), -np.log1p(-tail))

@@ -1,0 +1,81 @@
+"""Vulnerable points (Long et al. 2020, "A pragmatic approach to membership inferences on machine learning models").
+
+The attacker makes a claim only about images that stand apart, on which single images have a large influence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from leakgap.attacks import Evidence
+from leakgap.attacks.calibrated import attack_r
+from leakgap.attacks.shadows import unreserved
+
+KEPT = 0.1  # share of the images about which a claim is made
+SAMPLE = 1000  # images, at most, among which neighbours are looked for
+BLOCK = 4096  # images compared with the sample at a time
+
+
+def vulnerable_points(evidence: Evidence) -> np.ndarray:
+    """Attack R on the tenth of the images whose nearest neighbour is farthest, NaN elsewhere; float32 [T,S].
+
+    Long et al. keep records with few others within some cosine distance in the concatenated outputs of reference
+    models trained without them, and rank the loss among those of these models. Here
+    - the output is the mean over N/2 - 1 out-models of the logits less their mean over classes: every image has its
+      own out-models, and outputs of different models can't be compared side by side;
+    - neighbours are looked for among 1000 images drawn: the nearest of them is about the S/1000-th nearest of all;
+    - the distance is such, for each target, that a tenth of the images have no neighbour within it;
+    - the rank is that of attack R, which doesn't tie.
+    Under balanced masks N/2 out-models are left for a member; not to use one of them keeps a choice of images from
+    telling who is a member. ValueError as for attack R, and without logits.
+    """
+    images = unreserved(evidence, n_out=2)
+    sample = np.random.default_rng(evidence.seed).permutation(len(images))[:SAMPLE]
+    kept = max(1, round(KEPT * len(images)))
+    scores = attack_r(evidence)
+    for row, output in zip(scores, _outputs(evidence, images), strict=True):
+        nearest = _nearest(output, sample)
+        row[images[np.argpartition(nearest, kept - 1)[kept:]]] = np.nan
+    return scores
+
+
+def _outputs(evidence: Evidence, images: np.ndarray) -> Iterator[np.ndarray]:
+    """Unit vectors [images,C] for each target: mean logits of N/2 - 1 out-models besides the one left out."""
+    if evidence.shadow_logits is None:
+        raise ValueError("this attack needs logits, and only phi was given")
+    out, logits = ~evidence.member[:, images], evidence.shadow_logits
+    previous = _latest(out)
+    total = np.zeros((len(images), logits.shape[-1]))
+    for i, row in enumerate(out):
+        total[row] += logits[i, images[row]]
+    for left_out in evidence.exclude:
+        output = total - out[left_out, :, None] * logits[left_out, images].astype(float)
+        surplus = out.sum(0) - out[left_out] > (len(out) - 1) // 2
+        output[surplus] -= logits[previous[left_out - 1, surplus], images[surplus]]
+        output -= output.mean(-1, keepdims=True)
+        length = np.linalg.norm(output, axis=-1, keepdims=True)
+        yield (output / np.maximum(length, np.finfo(float).tiny)).astype(np.float32)
+
+
+def _latest(out: np.ndarray) -> np.ndarray:
+    """Last row up to each, the rows being a circle, that is True in the column: int16 [N,columns]."""
+    latest = np.zeros(out.shape, np.int16)
+    for row in (*range(len(out)), *range(len(out))):
+        latest[row] = np.where(out[row], row, latest[row - 1])
+    return latest
+
+
+def _nearest(output: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    """Largest cosine of each unit vector with those of the sample but itself: float32 [images]."""
+    nearest = np.empty(len(output), np.float32)
+    place = np.full(len(output), -1)
+    place[sample] = np.arange(len(sample))
+    for start in range(0, len(output), BLOCK):
+        block = slice(start, start + BLOCK)
+        cosine = output[block] @ output[sample].T
+        drawn = np.flatnonzero(place[block] >= 0)
+        cosine[drawn, place[block][drawn]] = -np.inf
+        nearest[block] = cosine.max(1)
+    return nearest
