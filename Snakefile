@@ -1,5 +1,7 @@
 """leakgap: train a grid of models, attack every one, and see how attack success follows the generalization gap."""
 
+import shlex
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
@@ -7,6 +9,8 @@ from leakgap import LeakgapError
 from leakgap.study import Study
 
 min_version("9.0")
+# jobs run the leakgap beside this file, in a per-rule environment too
+shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir + '/src')}; ")
 
 
 configfile: "config.yaml"

@@ -102,10 +102,17 @@ def report(study: Study, _: argparse.Namespace) -> None:
 
 
 def schema(_: Study, __: argparse.Namespace) -> None:
-    """print the JSON schema of a study file"""
+    """print the JSON schema of study files"""
     import json
 
     print(json.dumps(Study.model_json_schema(), indent=2))
+
+
+def keys(_: Study, __: argparse.Namespace) -> None:
+    """print the Markdown list of all keys of a study file"""
+    from leakgap.keys import markdown
+
+    print(markdown())
 
 
 VERBS: tuple[Verb, ...] = (
@@ -122,6 +129,7 @@ VERBS: tuple[Verb, ...] = (
     claims,
     report,
     schema,
+    keys,
 )
 
 

@@ -150,10 +150,12 @@ class Train(Section):
     width: int = Field(8, ge=1, description="channels of ResNet-18's first stage; 64 is the full model")
     batch_size: int = Field(128, ge=2, description="largest batch; an epoch is split into nearly equal ones")
     lr: float = Field(0.1, gt=0, description="peak learning rate of SGD")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = False
-    weight_decay: float = Field(5e-4, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    nesterov: bool = Field(False, description="Nesterov's form of the momentum")
+    weight_decay: float = Field(5e-4, ge=0, description="on all weights")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="learning rate after the warm-up, set anew for every batch"
+    )
     warmup: float = Field(0, ge=0, description="epochs of linear warm-up")
     precision: Literal["bf16", "fp32"] = Field(
         "bf16", description="autocast of the training step; evaluation is always fp32"

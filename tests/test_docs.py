@@ -1,0 +1,79 @@
+"""What is written down twice agrees: schema, key reference, environments, versions, commands."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from leakgap.code import EXPENSIVE, STAGES, _meaning, version
+from leakgap.keys import markdown
+from leakgap.study import Study
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+
+
+def requirement(text: str) -> tuple[str, str]:
+    name, bounds = re.fullmatch(r"([A-Za-z0-9_-]+)(.*)", text.replace(" ", "")).groups()
+    return name, bounds
+
+
+def test_schema_is_the_models():
+    stored = json.loads((ROOT / "workflow/schemas/study.schema.json").read_text())
+    assert stored == Study.model_json_schema(), "run: python -m leakgap schema"
+
+
+def test_key_reference_is_the_models():
+    assert (ROOT / "docs/study-file.md").read_text().strip() == markdown().strip(), "run: python -m leakgap keys"
+
+
+def test_every_key_is_explained():
+    assert not re.findall(r"\| *\|\n", markdown() + "\n")
+
+
+@pytest.mark.parametrize("name", ["train", "analysis"])
+def test_environments_agree_with_pyproject(name: str):
+    pinned = dict(requirement(text) for text in PROJECT["dependencies"])
+    environment = dict(
+        requirement(text) for text in yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]
+    )
+    assert environment.pop("python") == PROJECT["requires-python"]
+    names = {CONDA_NAMES.get(dependency, dependency): bounds for dependency, bounds in pinned.items()}
+    assert environment.items() <= names.items()
+
+
+def test_environments_cover_what_jobs_need():
+    listed = {
+        name: {requirement(text)[0] for text in yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]}
+        for name in ("train", "analysis")
+    }
+    everything = {CONDA_NAMES.get(requirement(text)[0], requirement(text)[0]) for text in PROJECT["dependencies"]}
+    assert listed["train"] | listed["analysis"] == everything - {"snakemake"} | {"python"}
+    assert not listed["analysis"] & {"pytorch", "torchvision"}
+
+
+def test_tested_versions_lie_in_pyprojects_ranges():
+    from packaging.requirements import Requirement
+
+    extras = [text for extra in PROJECT["optional-dependencies"].values() for text in extra]
+    allowed = {r.name.lower(): r.specifier for r in map(Requirement, PROJECT["dependencies"] + extras)}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            name, tested = line.split("==")
+            assert tested in allowed[name.lower()], line
+
+
+def test_comments_and_docstrings_leave_a_code_version_alone():
+    source = '"""Doc."""\n\ndef f(x):\n    """Doc."""\n    return x + 1  # comment\n'
+    other = '"""Other."""\ndef f(x):\n    """Another."""\n\n    return (x + 1)\n'
+    assert _meaning(source) == _meaning(other)
+    assert _meaning(source) != _meaning(source.replace("+ 1", "+ 2"))
+
+
+def test_every_stage_has_a_code_version():
+    assert all(re.fullmatch(r"[0-9a-f]{12}", version(stage)) for stage in STAGES)
+    assert all(version(stage).isdigit() for stage in EXPENSIVE)
