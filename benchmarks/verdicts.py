@@ -177,7 +177,7 @@ def statistics(table: pd.DataFrame) -> np.ndarray:
     test, gap, loss = (
         predict.left_out_errors(x(name), y, fold).mean() for name in ("test_acc", "acc_gap", "loss_gap")
     )
-    slope = predict.partial_slope(table, "test_acc", "acc_gap")
+    slope = predict.partial_slope(x("test_acc"), y, x("acc_gap"))
     return np.array(
         [predict.spearman(x("acc_gap"), y), test - gap, slope, gap - loss, predict.spearman(x("loss_gap"), y)]
     )

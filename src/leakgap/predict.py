@@ -126,13 +126,15 @@ def error_difference(
     return mean_interval(name, errors[0] - errors[1], level, folds=True), errors[0] - errors[1]
 
 
-def jackknife(statistic: Callable[[pd.DataFrame], float], table: pd.DataFrame) -> tuple[float, float, int]:
-    """Value, delete-one-technique standard error, number of techniques; NaN if the statistic fails without one."""
-    names = table.technique.unique()
-    without = np.array([statistic(table[table.technique != name]) for name in names])
-    count = len(names)
+def jackknife(
+    statistic: Callable[..., float], cluster: np.ndarray, *columns: np.ndarray
+) -> tuple[float, float, int]:
+    """Value, delete-one-cluster standard error, number of clusters; the error is NaN if any deletion's value is."""
+    kept = [cluster != name for name in np.unique(cluster)]
+    without = np.array([statistic(*(column[rows] for column in columns)) for rows in kept])
+    count = len(kept)
     error = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
-    return statistic(table), float(error), count
+    return statistic(*columns), float(error), count
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
@@ -145,6 +147,14 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
     return float((ranks[0] * ranks[1]).sum() / norm) if norm > 0 else np.nan
 
 
+def _fisher(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> float:
+    """Fisher's z of the mean over groups of Spearman's correlation; NaN where no group has one."""
+    inside = [group == name for name in np.unique(group)]
+    rho = np.array([spearman(x[rows], y[rows]) for rows in inside])
+    rho = rho[np.isfinite(rho)]
+    return float(np.arctanh(np.clip(rho.mean(), -0.999, 0.999))) if len(rho) else np.nan
+
+
 def correlation(
     name: str, table: pd.DataFrame, x: str, y: str = "log_tpr", level: float = 0.95, within: str | None = None
 ) -> Estimate:
@@ -152,37 +162,24 @@ def correlation(
 
     The standard error is at least that of as many independent cells: few clusters can agree by luck.
     """
-
-    def z(part: pd.DataFrame) -> float:
-        groups = [part] if within is None else [group for _, group in part.groupby(within)]
-        rho = np.array([spearman(group[x].to_numpy(float), group[y].to_numpy(float)) for group in groups])
-        return (
-            float(np.arctanh(np.clip(rho[np.isfinite(rho)].mean(), -0.999, 0.999)))
-            if np.isfinite(rho).any()
-            else np.nan
-        )
-
-    value, error, count = jackknife(z, table)
-    if len(table) < 5:
-        return estimate(name, value, back=np.tanh)
-    error = np.maximum(error, 1.03 / np.sqrt(len(table) - 3))
+    group = table[within].to_numpy() if within else np.zeros(len(table))
+    columns = (table[x].to_numpy(float), table[y].to_numpy(float), group)
+    value, error, count = jackknife(_fisher, table.technique.to_numpy(), *columns)
+    error = np.maximum(error, 1.03 / np.sqrt(len(table) - 3)) if len(table) > 4 else np.nan
     return estimate(name, value, stats.t.ppf((1 + level) / 2, count - 1) * error, np.tanh)
 
 
-def partial_slope(table: pd.DataFrame, x: str, given: str) -> float:
-    """Slope of log_tpr on x at equal `given`: both sides less their monotone fits on `given` (Robinson 1988)."""
-    control = table[given].to_numpy(float)
-    rest = [
-        values - isotonic(control, values, control)
-        for values in (table[x].to_numpy(float), table.log_tpr.to_numpy())
-    ]
-    spread = (rest[0] ** 2).sum()
-    return float((rest[0] * rest[1]).sum() / spread) if spread > 0 else np.nan
+def partial_slope(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
+    """Slope of y on x at equal `given`: both less their monotone fits on `given` (Robinson 1988)."""
+    x, y = (values - isotonic(given, values, given) for values in (x, y))
+    spread = (x**2).sum()
+    return float((x * y).sum() / spread) if spread > 0 else np.nan
 
 
 def slope_at_equal(name: str, table: pd.DataFrame, x: str, given: str, level: float = 0.95) -> Estimate:
-    """`partial_slope` with a delete-one-technique jackknife interval."""
-    value, error, count = jackknife(lambda part: partial_slope(part, x, given), table)
+    """`partial_slope` of log_tpr over cells, with a delete-one-technique jackknife interval."""
+    columns = (table[column].to_numpy(float) for column in (x, "log_tpr", given))
+    value, error, count = jackknife(partial_slope, table.technique.to_numpy(), *columns)
     return estimate(name, value, stats.t.ppf((1 + level) / 2, count - 1) * error)
 
 

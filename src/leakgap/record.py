@@ -106,15 +106,13 @@ class Record:
         return rows.set_index(["technique", "step", "attacker"]).sort_index()
 
     @cached_property
-    def log_replicates(self) -> pd.DataFrame:
-        """log TPR [replicate, (technique, step, attacker)]."""
-        rows = self.replicates[np.isclose(self.replicates.fpr, self.pooled_fpr)]
-        table = rows.pivot(index="replicate", columns=["technique", "step", "attacker"], values="tpr")
-        return table.clip(lower=self.half_a_count).apply(np.log)
-
-    @cached_property
-    def half_a_count(self) -> float:
-        return 0.5 / float(self.at_fpr.n_members.min())
+    def log_tpr(self) -> dict[tuple, np.ndarray]:
+        """(technique, step, attacker) -> log TPR, then that of each bootstrap replicate, by replicate."""
+        rows = self.replicates[np.isclose(self.replicates.fpr, self.pooled_fpr)].sort_values("replicate")
+        again = {key: part.to_numpy() for key, part in rows.groupby(list(self.at_fpr.index.names)).tpr}
+        half_a_count = 0.5 / self.at_fpr.n_members.min()
+        values = {key: np.append(tpr, again[key]) for key, tpr in self.at_fpr.tpr.items() if key in again}
+        return {key: np.log(np.maximum(tprs, half_a_count)) for key, tprs in values.items()}
 
     @property
     def last(self) -> int:
@@ -122,22 +120,17 @@ class Record:
 
     def ratio(self, name: str, above: list[tuple], below: list[tuple], comparisons: int = 1) -> Estimate:
         """Ratio of the geometric means of two sets of pooled TPRs, keys (technique, step, attacker)."""
-        missing = [
-            key for key in above + below if key not in self.at_fpr.index or key not in self.log_replicates
-        ]
+        missing = [key for key in above + below if key not in self.log_tpr]
         if missing:
-            technique, step, attacker = missing[0]
-            raise Undecidable(
-                f"no pooled TPR with replicates for {technique}, step {step}, {attacker} attacker"
-            )
-        tpr = np.log(self.at_fpr.tpr.clip(lower=self.half_a_count))
-        value = tpr.loc[above].mean() - tpr.loc[below].mean()
-        spread = (self.log_replicates[above].mean(axis=1) - self.log_replicates[below].mean(axis=1)).std()
+            lacking = "{}, step {}, {} attacker".format(*missing[0])
+            raise Undecidable(f"no pooled TPR with replicates for {lacking}")
         freedom = self.at_fpr.n_targets.min() - 1
         if freedom < 1:
             raise Undecidable("one target model has no interval")
+        one, other = (np.mean([self.log_tpr[key] for key in keys], axis=0) for keys in (above, below))
         tail = (1 - self.level) / 2 / comparisons
-        return predict.estimate(name, value, stats.t.isf(tail, freedom) * spread, np.exp)
+        half_width = stats.t.isf(tail, freedom) * np.nanstd((one - other)[1:], ddof=1)
+        return predict.estimate(name, (one - other)[0], half_width, np.exp)
 
     def chance(self, keys: list[tuple]) -> tuple[str, ...]:
         """A note on the TPRs that can't be told from the FPR."""
@@ -199,8 +192,8 @@ class Record:
     def target_notes(self) -> tuple[str, ...]:
         """FPR of the single targets and the censored cells."""
         return (
-            f"single targets at {self.target_fpr:g} FPR, the smallest from {self.fpr or 0:g} on that is defined "
-            "for all of them; accuracies and losses from one half of the images, TPRs from the other",
+            f"single targets at {self.target_fpr:g} FPR, the smallest that is defined for all of them; "
+            "accuracies and losses from one half of the images, TPRs from the other",
             f"{self.cells.censored.sum()} of {len(self.cells)} cells can't be told from chance: censored there",
         )
 
