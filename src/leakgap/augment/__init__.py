@@ -104,6 +104,8 @@ class Technique:
         result depends on its own pixels and draws only. Nothing waits for the device: whatever depends on the
         draws is decided on the CPU. LeakgapError where shapes or dtypes are wrong.
         """
+        import numpy as np
+
         if images.ndim != 4 or str(images.dtype) != "torch.uint8":
             raise LeakgapError(
                 f"images to augment must be uint8 [B,C,H,W], not {images.dtype} {list(images.shape)}"
@@ -116,7 +118,7 @@ class Technique:
             )
         if not images.numel():
             return images
-        table = draws.numpy()
+        table = np.from_dlpack(draws)  # as draws.numpy(), which FakeTensorMode cannot do
         start = 0
         for operation in self.operations:
             images = operation(images, table[:, start : start + operation.columns])

@@ -46,7 +46,8 @@ class Cutout:
             torch.from_numpy(a).to(images.device, non_blocking=True) for a in (table, row, self._fill(images))
         )
         erased = mask.index_select(0, index.flatten()).view(-1, 1, height, width)
-        return images ^ ((images ^ fill) & erased)  # several times faster on bytes than torch.where
+        # On bytes several times faster than torch.where.
+        return images.bitwise_xor(fill).bitwise_and_(erased).bitwise_xor_(images)
 
     def _fill(self, images: Tensor) -> np.ndarray:
         fill = np.rint(np.atleast_1d(self.fill)).astype(np.uint8)

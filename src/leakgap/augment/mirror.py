@@ -19,4 +19,5 @@ class Mirror:
         """Draws: flipped where below one half."""
         flipped = torch.from_numpy(np.where(draws < 0.5, 255, 0).astype(np.uint8))
         mask = flipped.to(images.device, non_blocking=True)[:, :, None, None]
-        return images ^ ((images ^ images.flip(3)) & mask)  # several times faster on bytes than torch.where
+        # On bytes several times faster than torch.where.
+        return images.flip(3).bitwise_xor_(images).bitwise_and_(mask).bitwise_xor_(images)
