@@ -47,7 +47,8 @@ def shadow_nn(evidence: Evidence) -> np.ndarray:
 def one_shadow(evidence: Evidence) -> np.ndarray:
     """One network for all classes on the three largest probabilities of one shadow model; float32 [T,S].
 
-    Salem et al. 2019, "ML-Leaks", adversary 1. The shadow model is drawn, and a second one where it is left out. Under balanced masks to be in one model makes it less likely to be in the next, so the network
+    Salem et al. 2019, "ML-Leaks", adversary 1. The shadow model is drawn, and a second one for the targets for
+    which it is left out. Under balanced masks an image in one model is less likely to be in the next, so the network
     that scores one half of the images is fitted on the other half, or 20,000 of it.
     """
     target, shadow = _logits(evidence)
@@ -95,9 +96,8 @@ def _top_three(logits: np.ndarray) -> np.ndarray:
 
 
 def _fit(features: np.ndarray, member: np.ndarray, rng: np.random.Generator) -> MLPClassifier:
-    network = MLPClassifier(
-        (64,), batch_size=256, learning_rate_init=0.01, max_iter=30, random_state=int(rng.integers(2**31))
-    )
+    seed, batch = int(rng.integers(2**31)), min(256, len(features))
+    network = MLPClassifier((64,), batch_size=batch, learning_rate_init=0.01, max_iter=30, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return network.fit(features, member)

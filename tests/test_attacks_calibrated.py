@@ -1,0 +1,139 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from evidence import random_evidence
+from leakgap import LeakgapError
+from leakgap.attacks import run
+from leakgap.attacks.shadows import mean, others
+
+TARGETS = ["shadows", "paired", "replicates"]
+NAMES = ["mast", "calibrated-loss", "attack-p", "attack-r", "rmia", "rmia-offline", "base"]
+
+
+def loss(phi):
+    return np.log1p(np.exp(-float(phi)))
+
+
+def p(phi):
+    return 1 / (1 + np.exp(-float(phi)))
+
+
+def naive(name, known, t, x):
+    """The score of one target and image by its definition."""
+    phi, shadow = known.target[t, :, 0], known.shadow[:, :, 0]
+    models = [i for i in range(len(shadow)) if i != known.exclude[t]]
+    population = [z for z in range(len(phi)) if known.reserved[z]]
+
+    def average(f, image, side):
+        return np.mean([f(shadow[i, image]) for i in models if known.member[i, image] == side])
+
+    def ratio(image):
+        if name == "rmia-offline":
+            mixture = (1.3 * average(p, image, False) + 0.7) / 2
+        elif known.reserved[image]:
+            mixture = average(p, image, False)
+        else:
+            mixture = (average(p, image, True) + average(p, image, False)) / 2
+        return p(phi[image]) / mixture
+
+    match name:
+        case "mast":
+            return (average(loss, x, True) + average(loss, x, False)) / 2 - loss(phi[x])
+        case "calibrated-loss":
+            return average(loss, x, False) - loss(phi[x])
+        case "attack-p":
+            return np.mean([loss(phi[z]) >= loss(phi[x]) for z in population])
+        case "attack-r":
+            out = np.array([shadow[i, x] for i in models if not known.member[i, x]], float)
+            predicted = student(len(out) - 1, out.mean(), out.std(ddof=1) * np.sqrt(1 + 1 / len(out)))
+            return -predicted.logsf(phi[x])
+        case "base":
+            return np.log(ratio(x))
+        case _:
+            return np.mean([ratio(x) / ratio(z) >= 2 for z in population])
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+@pytest.mark.parametrize("name", NAMES)
+def test_scores_are_the_definition(name, targets):
+    known, _ = random_evidence(images=30, targets=targets, spread=3, seed=1)
+    score = run(name, known)
+    assert score.dtype == np.float32
+    assert np.isnan(score[:, known.reserved]).all()
+    for t in range(len(score)):
+        for x in np.flatnonzero(~known.reserved):
+            assert score[t, x] == pytest.approx(naive(name, known, t, x), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["attack-p", "rmia", "rmia-offline"])
+def test_a_population_is_needed(name):
+    known, _ = random_evidence(reserved=0)
+    with pytest.raises(LeakgapError, match=r"data\.reserved"):
+        run(name, known)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("mast", "in"), ("base", "in"), ("rmia", "in"), ("calibrated-loss", "out"), ("rmia-offline", "out")],
+)
+def test_an_image_without_models_on_one_side_is_an_error(name, kind):
+    known, _ = random_evidence(n=4)
+    image = np.flatnonzero(~known.reserved)[7]
+    member = known.member.copy()
+    member[:, image] = kind == "out"
+    member[0, image] = kind == "in"  # the only model of its kind is left out for target 0
+    with pytest.raises(ValueError, match=f"image {image} has fewer than 1 {kind}-models"):
+        run(name, replace(known, member=member))
+
+
+@pytest.mark.parametrize("name", ["attack-r", "vulnerable-points"])
+def test_attack_r_needs_six_masks(name):
+    with pytest.raises(ValueError, match="fewer than 2 out-models"):
+        run(name, random_evidence(n=4)[0])
+    assert np.isfinite(run("attack-r", random_evidence(n=6, reserved=0)[0])).all()
+
+
+def test_attack_p_keeps_the_order_of_the_loss_and_any_monotone_change():
+    known, _ = random_evidence(images=200, reserved=50, seed=2)
+    score = run("attack-p", known)
+    for row, phi in zip(score, known.target[..., 0], strict=True):
+        order = np.argsort(phi[~known.reserved])
+        assert (np.diff(row[~known.reserved][order]) >= 0).all()
+    np.testing.assert_array_equal(run("attack-p", replace(known, target=np.arctan(known.target))), score)
+
+
+def test_attack_r_does_not_depend_on_location_and_scale_of_an_image():
+    known, _ = random_evidence(images=50, seed=3)
+    rng = np.random.default_rng(0)
+    scale, shift = rng.uniform(0.5, 2, (50, 1)), rng.normal(size=(50, 1))
+    target, shadow = ((phi * scale + shift).astype(np.float32) for phi in (known.target, known.shadow))
+    moved = run("attack-r", replace(known, target=target, shadow=shadow))
+    np.testing.assert_allclose(moved, run("attack-r", known), rtol=1e-3, atol=1e-6)
+
+
+def test_attack_r_resolves_both_tails_and_equal_out_scores():
+    known, _ = random_evidence(n=16, images=300, reserved=0, targets="replicates", seed=4)
+    target = np.broadcast_to(np.linspace(-60, 60, 300)[None, :, None], (3, 300, 2)).astype(np.float32)
+    shadow = np.repeat(known.shadow[:, :1], 300, axis=1)
+    same = replace(known, target=target, shadow=shadow, member=np.repeat(known.member[:, :1], 300, axis=1))
+    assert (np.diff(run("attack-r", same)[0]) > 0).all()
+    constant = run("attack-r", replace(same, shadow=np.zeros_like(shadow)))
+    assert np.isfinite(constant).all()
+    assert (constant[:, target[0, :, 0] > 0].min(1) > constant[:, target[0, :, 0] < 0].max(1)).all()
+
+
+def test_base_does_not_tie_where_rmia_does():
+    known, _ = random_evidence(n=16, images=300, reserved=20, seed=5)
+    scored = ~known.reserved
+    assert len(np.unique(run("rmia", known)[0, scored])) <= 21
+    assert len(np.unique(run("base", known)[0, scored])) == scored.sum()
+
+
+def test_sums_over_the_others_cancel_nothing():
+    values = np.array([[1e-300, 1.0], [1.0, 1e-300], [3e-300, 2e-300]])
+    np.testing.assert_array_equal(others(values, np.array([1, 0])), [[4e-300, 1.0], [1.0, 3e-300]])
+    kept = np.array([[True, True], [False, True], [True, True]])
+    np.testing.assert_allclose(mean(values, kept, np.array([0])), [[3e-300, 1.5e-300]])

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.metrics import roc_auc_score
+
+from evidence import random_evidence
+from leakgap.attacks import learned, run
+
+
+class Recorder:
+    """Stands in for a network: keeps what it is fitted on and asked for."""
+
+    def __init__(self):
+        self.fits, self.asked = [], []
+
+    def __call__(self, features, member, _rng):
+        self.fits.append((features, np.asarray(member)))
+        self.asked.append([])
+        return len(self.fits) - 1
+
+    def log_odds(self, network, features):
+        self.asked[network].append(features)
+        return np.full(len(features), network, float)
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setattr(learned, "_fit", recorder)
+    monkeypatch.setattr(learned, "_log_odds", recorder.log_odds)
+    return recorder
+
+
+def origins(rows, probabilities):
+    """Which (model, image) each row is, from the probabilities [N,S,C] of all, no two of which are equal."""
+    names = {p.tobytes(): key for key in np.ndindex(probabilities.shape[:2]) for p in (probabilities[key],)}
+    return [names[row.tobytes()] for row in rows]
+
+
+@pytest.mark.parametrize("targets", ["shadows", "paired", "replicates"])
+def test_shadow_nn_fits_on_pairs_of_the_other_half(recorder, targets):
+    known, _ = random_evidence(n=8, images=60, classes=3, targets=targets, seed=1)
+    score = run("shadow-nn", known)
+    shadow, target = (softmax(z.astype(float), -1) for z in (known.shadow_logits, known.target_logits))
+    assert len(recorder.fits) == (3 if targets == "replicates" else 6)
+    assert np.isnan(score[:, known.reserved]).all()
+    for network, (features, member) in enumerate(recorder.fits):
+        models, images = np.transpose(origins(features, shadow))
+        np.testing.assert_array_equal(member, known.member[models, images])
+        # Every image as often in as out, so that a fit can't tell how many models it is in.
+        half = len(features) // 2
+        np.testing.assert_array_equal(images[member], images[~member])
+        assert member.sum() == half
+        assert not known.reserved[images].any()
+        rows, columns = np.nonzero(score == network)
+        assert not np.isin(known.exclude[rows], models).any()
+        assert len(set(known.labels[columns])) == len(set(known.labels[images])) == 1
+        assert known.labels[columns][0] == known.labels[images][0]
+        np.testing.assert_array_equal(np.concatenate(recorder.asked[network]), target[rows, columns])
+    assert np.isfinite(score[:, ~known.reserved]).all()
+
+
+@pytest.mark.parametrize("targets", ["shadows", "replicates"])
+def test_one_shadow_scores_images_and_targets_it_was_not_fitted_on(recorder, targets):
+    known, _ = random_evidence(n=8, images=60, classes=5, targets=targets, seed=2)
+    score = run("one-shadow", known)
+    top = np.sort(softmax(known.shadow_logits.astype(float), -1), -1)[..., ::-1][..., :3]
+    assert np.isfinite(score[:, ~known.reserved]).all()
+    assert np.isnan(score[:, known.reserved]).all()
+    for network, (features, member) in enumerate(recorder.fits):
+        models, images = np.transpose(origins(np.ascontiguousarray(features), np.ascontiguousarray(top)))
+        assert len(set(models)) == 1
+        np.testing.assert_array_equal(member, known.member[models, images])
+        assert not known.reserved[images].any()
+        rows, columns = np.nonzero(score == network)
+        assert not np.isin(columns, images).any()
+        assert models[0] not in known.exclude[rows]
+
+
+@pytest.mark.parametrize("name", ["shadow-nn", "one-shadow"])
+def test_they_learn_to_tell_members_and_depend_on_the_seed_alone(name):
+    known, member = random_evidence(n=8, images=600, classes=3, targets="paired", signal=2, seed=3)
+    scored = ~known.reserved
+    score = run(name, known)
+    area = roc_auc_score(member[:, scored].ravel(), score[:, scored].ravel())
+    best = roc_auc_score(member[:, scored].ravel(), known.target[:, scored, 0].ravel())
+    assert best - 0.03 < area < best + 0.05
+    np.testing.assert_array_equal(run(name, known), score)
+
+
+def test_networks_recover_log_odds_of_a_known_mixture():
+    rng = np.random.default_rng(0)
+    member = rng.random(4000) < 0.5
+    x = rng.normal(np.where(member, 1, -1), 1)[:, None]
+    network = learned._fit(x, member, rng)
+    grid = np.linspace(-2, 2, 9)[:, None]
+    np.testing.assert_allclose(learned._log_odds(network, grid), 2 * grid[:, 0], atol=0.8)
+
+
+def test_two_classes_have_two_probabilities_to_sort():
+    known, _ = random_evidence(classes=2)
+    assert np.isfinite(run("one-shadow", known)[:, ~known.reserved]).all()
+
+
+def test_a_class_without_mixed_images_is_an_error():
+    known, _ = random_evidence(images=30)
+    known.member[:4, known.labels == 1] = known.member[4:, known.labels == 1] = False
+    with pytest.raises(ValueError, match="has in- and out-models in half of the models"):
+        run("shadow-nn", known)
