@@ -48,8 +48,8 @@ def one_shadow(evidence: Evidence) -> np.ndarray:
     """One network for all classes on the three largest probabilities of one shadow model; float32 [T,S].
 
     Salem et al. 2019, "ML-Leaks", adversary 1. The shadow model is drawn, and a second one for the targets for
-    which it is left out. Under balanced masks an image in one model is less likely to be in the next, so the network
-    that scores one half of the images is fitted on the other half, or 20,000 of it.
+    which it is left out. Under balanced masks an image in one model is less likely to be in the next, so the
+    network that scores one half of the images is fitted on the other half, or 20,000 of it.
     """
     target, shadow = _logits(evidence)
     rng = np.random.default_rng(evidence.seed)
