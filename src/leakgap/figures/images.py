@@ -1,0 +1,41 @@
+"""The images that give themselves away."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from leakgap.figures.data import LeftOut, Setting, in_order
+from leakgap.figures.style import canvas
+from leakgap.pool import Pool
+
+ROWS, COLUMNS = 3, 10
+
+
+def most_exposed(setting: Setting, exposure: pd.DataFrame, pool: Pool) -> Figure:
+    """The images caught most often at 1% FPR, last step, without augmentation and with the most of it. Above each:
+    its class, and how many of the target models trained on it gave it away, of how many."""
+    shown = exposure[exposure["caught"] > 0].assign(share=exposure["caught"] / exposure["targets"])
+    parts = in_order(setting, shown.sort_values(["share", "image"], ascending=[False, True]))
+    if not parts:
+        raise LeftOut("no image is caught at 1% FPR")
+    figure = canvas(9, 0.7 + 3.4 * len(parts), f"Most exposed images\n{setting.whose}")
+    for axes, (technique, rows) in zip(
+        figure.subplots(len(parts), 1, squeeze=False)[:, 0], parts, strict=True
+    ):
+        axes.set_title(technique, fontsize=9, fontweight="bold")
+        _tile(axes, rows.head(ROWS * COLUMNS), pool)
+    return figure
+
+
+def _tile(axes: Axes, rows: pd.DataFrame, pool: Pool) -> None:
+    """Draw the images as tiles of one unit, with a line of text above each."""
+    axes.set_axis_off()
+    columns = (rows[name] for name in ("image", "label", "caught", "targets"))
+    for place, (index, label, caught, targets) in enumerate(zip(*columns, strict=True)):
+        x, y = 1.15 * (place % COLUMNS), 1.3 * (place // COLUMNS)
+        image = np.squeeze(pool.images[index].transpose(1, 2, 0))
+        box = (x, x + 1, y + 1.25, y + 0.25)
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=box, interpolation="nearest")
+        axes.text(x + 0.5, y + 0.2, f"{label}: {caught}/{targets}", fontsize=7, ha="center", va="bottom")
+    axes.set(xlim=(0, 1.15 * COLUMNS), ylim=(1.3 * ROWS, 0))

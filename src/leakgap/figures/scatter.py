@@ -1,0 +1,194 @@
+"""Attack success of single targets against how well they generalize: one dot for each model and step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgba_array
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from leakgap.figures.data import Setting, in_order, target_fpr
+from leakgap.figures.style import (
+    DENSE,
+    FAINT,
+    GREY,
+    at_fpr,
+    canvas,
+    colormap,
+    log_percent,
+    look,
+    panels,
+    sequential,
+)
+from leakgap.predict import censoring_floor
+
+QUANTITIES = {  # column: label, factor
+    "acc_gap": ("Train - test accuracy (percentage points)", 100),
+    "test_acc": ("Test accuracy (%)", 100),
+    "train_acc": ("Train accuracy (%)", 100),
+    "loss_gap": ("Test - train loss (nats)", 1),
+    "train_loss": ("Train loss (nats)", 1),
+}
+CENSORED = """One dot for each target model and step; its TPR is its own (conformal threshold on its own
+non-members), at the smallest false positive rate that is defined for all targets. Open marks on the dashed line are
+censored: a TPR in the shaded band, up to the upper end of the 95% interval of what exchangeable members and
+non-members give (beta-binomial), can't be told from chance, so it is drawn as the false positive rate itself."""
+
+
+@dataclass(frozen=True)
+class Dots:
+    """What is on the two axes, with the rule of censoring applied."""
+
+    x: np.ndarray  # in the unit of its label
+    y: np.ndarray  # TPR, a share; the FPR itself where censored
+    censored: np.ndarray  # bool
+    fpr: float
+    floor: float
+
+    @classmethod
+    def of(cls, setting: Setting, targets: pd.DataFrame, column: str) -> "Dots":
+        """LeftOut when the TPR of single targets is undefined."""
+        fpr = target_fpr(setting, targets)
+        floor = censoring_floor(fpr, targets["n_members"].median(), targets["n_nonmembers"].median())
+        tpr = targets[f"tpr_at_{fpr:g}"].to_numpy()
+        x = targets[column].to_numpy() * QUANTITIES[column][1]
+        return cls(x, np.where(tpr <= floor, fpr, tpr), tpr <= floor, fpr, floor)
+
+    def frame(self, axes: Axes) -> None:
+        """Draw the axes and what can't be told from chance."""
+        log_percent(axes, "y", self.fpr / 1.35, max(self.y.max() * 1.4, 3 * self.floor))
+        axes.axhspan(self.fpr, self.floor, color="#EFEFEF", linewidth=0, zorder=0)
+        axes.axhline(self.fpr, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
+        span = np.ptp(self.x) or 1
+        axes.set_xlim(self.x.min() - 0.04 * span, self.x.max() + 0.04 * span)
+
+    def draw(
+        self,
+        axes: Axes,
+        which: np.ndarray,
+        colours: np.ndarray,
+        marker: str = "o",
+        edge: str = "none",
+        size: float = 16,
+    ) -> None:
+        """Draw the dots `which` (bool), filled where they are told from chance, else open. colours: RGBA rows."""
+        many = len(self.x) > DENSE
+        for rows, filled in ((which & ~self.censored, True), (which & self.censored, False)):
+            axes.scatter(
+                self.x[rows],
+                self.y[rows],
+                s=size * (2 if marker == "*" else 1),
+                marker=marker,
+                facecolors=colours[rows] if filled else "none",
+                edgecolors=edge if filled else colours[rows],
+                linewidths=0.5 if filled else 0.7,
+                alpha=0.85 if filled else 0.6,
+                rasterized=many,
+                zorder=3,
+            )
+
+
+def together(column: str, shade: str) -> Callable[[Setting, pd.DataFrame], Figure]:
+    """Return the figure of all techniques in one panel: TPR against `column`, colour `shade`, marker technique."""
+
+    def draw(setting: Setting, targets: pd.DataFrame) -> Figure:
+        dots = Dots.of(setting, targets, column)
+        label, unit = QUANTITIES[shade]
+        values = targets[shade].to_numpy() * unit
+        scale = ScalarMappable(Normalize(values.min(), values.max()), colormap())
+        figure = canvas(7.6, 4.8, f"{at_fpr(dots.fpr)} of single targets, all steps\n{setting.whose}")
+        axes = figure.subplots()
+        dots.frame(axes)
+        names, handles = targets["technique"].to_numpy(), []
+        for technique, _ in in_order(setting, targets):
+            style = look(technique)
+            dots.draw(axes, names == technique, scale.to_rgba(values), style.marker, style.edge)
+            edge = style.edge if style.edge != "none" else "#888888"
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    linestyle="",
+                    marker=style.marker,
+                    color="#888888",
+                    markeredgecolor=edge,
+                    label=technique,
+                )
+            )
+        handles.append(
+            Line2D(
+                [],
+                [],
+                linestyle="",
+                marker="o",
+                color="none",
+                markeredgecolor="#888888",
+                label="censored (open)",
+            )
+        )
+        axes.set(xlabel=QUANTITIES[column][0], ylabel=f"{at_fpr(dots.fpr)}, each target by itself (%)")
+        bar = figure.colorbar(scale, ax=axes, pad=0.01, aspect=30)
+        bar.set_label(label)
+        figure.legend(handles=handles, loc="outside right upper", fontsize=7)
+        return figure
+
+    return _named(
+        draw,
+        f"tpr_vs_{column}",
+        f"{_title(column)}, coloured by {_lower(shade)}; the marker says the technique.",
+    )
+
+
+def apart(column: str) -> Callable[[Setting, pd.DataFrame], Figure]:
+    """Return the figure of one panel for each technique: TPR against `column`, colour step."""
+
+    def draw(setting: Setting, targets: pd.DataFrame) -> Figure:
+        dots = Dots.of(setting, targets, column)
+        parts = [technique for technique, _ in in_order(setting, targets)]
+        title = f"{at_fpr(dots.fpr)} of single targets by technique\n{setting.whose}"
+        figure, grid = panels(parts, title, size=(2.5, 2.3), share="all")
+        names, steps = targets["technique"].to_numpy(), targets["step"].to_numpy()
+        colours = to_rgba_array(sequential(len(setting.steps)))
+        for axes, technique in zip(grid, parts, strict=True):
+            dots.frame(axes)
+            here = names == technique
+            axes.scatter(
+                dots.x[~here], dots.y[~here], s=4, color=FAINT, linewidths=0, rasterized=True, zorder=2
+            )
+            dots.draw(axes, here, colours[steps - 1], size=14)
+        figure.supxlabel(QUANTITIES[column][0], fontsize=9)
+        figure.supylabel(f"{at_fpr(dots.fpr)}, each target by itself (%)", fontsize=9)
+        handles = [
+            Line2D([], [], linestyle="", marker="o", color=colour, label=setting.step_name(step))
+            for step, colour in zip(setting.steps, colours, strict=True)
+        ]
+        handles.append(
+            Line2D([], [], linestyle="", marker="o", color="none", markeredgecolor=GREY, label="censored")
+        )
+        handles.append(Line2D([], [], linestyle="", marker=".", color=FAINT, label="other techniques"))
+        figure.legend(handles=handles, loc="outside right center", fontsize=7)
+        return figure
+
+    return _named(
+        draw,
+        f"tpr_vs_{column}_by_technique",
+        f"{_title(column)}, one panel for each technique; the colour says the step.",
+    )
+
+
+def _lower(column: str) -> str:
+    name = QUANTITIES[column][0].partition(" (")[0]
+    return name[0].lower() + name[1:]
+
+
+def _title(column: str) -> str:
+    return f"TPR against {_lower(column)}"
+
+
+def _named(draw: Callable[[Setting, pd.DataFrame], Figure], name: str, caption: str) -> Callable[..., Figure]:
+    draw.__name__, draw.__doc__ = name, f"{caption} {CENSORED}"
+    return draw

@@ -1,0 +1,154 @@
+"""How every figure looks: a technique's own colour, marker and dash; log axes in percent; panels.
+
+Colours are Okabe and Ito's (one darkened), told apart with any colour vision; markers and dashes say the same in
+grey. Which of crop, mirror and cutout a technique has decides colour and marker; policy makes it dashed and open.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap, to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from leakgap.study import NONE
+
+LOOKS = {
+    NONE: ("#000000", "o"),
+    "crop": ("#0072B2", "s"),
+    "mirror": ("#009E73", "^"),
+    "cutout": ("#E69F00", "D"),
+    "crop+mirror": ("#56B4E9", "v"),
+    "crop+cutout": ("#CC79A7", "P"),
+    "mirror+cutout": ("#8A7500", "X"),
+    "crop+mirror+cutout": ("#D55E00", "*"),
+}
+POLICY = "policy"
+INFORMED, UNINFORMED = "#0072B2", "#D55E00"
+GREY, FAINT = "#666666", "#C8C8C8"
+LEGEND = 1.6  # inches
+DENSE = 1500  # more dots than this are drawn as pixels in the SVG
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a technique is drawn in every figure."""
+
+    colour: str
+    marker: str
+    dash: str | tuple[float, tuple[float, float]]
+    face: str
+    edge: str
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keywords of a line with markers."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "linestyle": self.dash,
+            "markerfacecolor": self.face,
+            "markersize": 6.5 if self.marker == "*" else 4.5,
+            "linewidth": 1.4,
+        }
+
+
+def look(technique: str) -> Look:
+    """Return the look of a technique: derived from its name, so the same in every study."""
+    members = technique.split("+")
+    rest = "+".join(member for member in members if member != POLICY) or NONE
+    colour, marker = LOOKS[rest]
+    if POLICY in members:
+        return Look(colour, marker, (0, (3.5, 1.5)), "white", "black")
+    return Look(colour, marker, "-", colour, "none")
+
+
+def sequential(count: int) -> list[str]:
+    """Return `count` colours from dark to light, for steps: ordered in grey too, none too light for white paper."""
+    return [to_hex(mpl.colormaps["viridis"](value)) for value in np.linspace(0, 0.88, count)]
+
+
+def colormap() -> Colormap:
+    """Return the same scale for continuous quantities."""
+    return ListedColormap(sequential(256))
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw with seaborn's ticks style, small type, and SVGs that are equal byte by byte for equal data."""
+    settings = sns.axes_style("ticks") | sns.plotting_context("paper")
+    mine = {
+        "svg.hashsalt": "leakgap",
+        "svg.fonttype": "path",
+        "font.family": "DejaVu Sans",
+        "axes.grid": True,
+        "grid.color": "#E6E6E6",
+        "grid.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 9,
+        "axes.titlelocation": "left",
+        "figure.titlesize": 10,
+        "figure.dpi": 100,
+        "savefig.dpi": 160,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "axes.unicode_minus": False,
+    }
+    with mpl.rc_context(settings | mine):
+        yield
+
+
+def canvas(width: float, height: float, title: str) -> Figure:
+    """Return an empty figure, sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def panels(
+    names: Sequence[str], title: str, *, size: tuple[float, float], share: Literal["none", "all"] = "none"
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of small multiples, a panel of `size` inches for each name, and room for a legend.
+
+    The labels of the outer axes and the legend are the caller's.
+    """
+    rows = ceil(len(names) / 4)
+    columns = ceil(len(names) / rows)
+    figure = canvas(columns * size[0] + LEGEND, rows * size[1] + 0.7, title)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
+    for axes in grid.flat[len(names) :]:
+        axes.remove()
+    used = list(grid.flat[: len(names)])
+    for axes, name in zip(used, names, strict=True):
+        axes.set_title(name, fontsize=8)
+        axes.tick_params(labelbottom=True)
+    return figure, used
+
+
+def percent(value: float, _: object = None) -> str:
+    """Write a share as percent without the sign: 0.001 -> 0.1."""
+    return f"{100 * value:.6g}"
+
+
+def log_percent(axes: Axes, which: str, low: float, high: float) -> None:
+    """Make an axis logarithmic from low to high, shares labelled in percent; 2 and 5 too where decades are few."""
+    few = np.log10(high / low) < 2.5
+    getattr(axes, f"set_{which}scale")("log")
+    getattr(axes, f"set_{which}lim")(low, high)
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=20))
+    axis.set_major_formatter(FuncFormatter(percent))
+    axis.set_minor_locator(NullLocator())
+
+
+def at_fpr(fpr: float) -> str:
+    """Write `TPR at 0.1% FPR`."""
+    return f"TPR at {percent(fpr)}% FPR"

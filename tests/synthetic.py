@@ -1,0 +1,235 @@
+"""A made-up study: the joined tables, exposure, pool, logits and claims of any grid, without training anything.
+
+Numbers follow a simple world: the accuracy gap grows with the step and shrinks with every technique, and the TPR
+grows with the gap. Columns and dtypes are those that `audit` writes and `summary` joins.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from leakgap import logits
+from leakgap.pool import load, write_pool
+from leakgap.study import NONE, Study, attacker
+
+WEIGHTS = {"crop": 0.45, "mirror": 0.2, "cutout": 0.25, "policy": 0.35}
+
+
+def study(**grid) -> Study:
+    """Return a small study of three techniques; keywords go to grid."""
+    values = {"techniques": ["none", "policy", "crop+mirror+cutout+policy"], "masks": 8} | grid
+    return Study.load({"name": "made-up", "grid": values, "attack": {"bootstrap": 100}})
+
+
+def write_study(study: Study, members: int = 810, nonmembers: int = 810, seed: int = 0) -> None:
+    """Write everything but models below the working directory; images are scikit-learn's digits."""
+    rng = np.random.default_rng(seed)
+    cells = _cells(study)
+    write_pool(study.paths.pool, load("digits"))
+    tables = {
+        "metrics": _targets(study, cells, members, nonmembers, rng),
+        "pooled": _pooled(study, cells, members, nonmembers),
+        "replicates": _replicates(study, cells, rng),
+        "curves": _curves(study, cells),
+        "shadows": _shadows(study, cells),
+    }
+    tables["halves"] = tables["metrics"]
+    for name, table in tables.items():
+        table.to_parquet(study.paths.joined(name), index=False)
+    _exposure(study, cells, rng)
+
+
+def write_models(study: Study, images: int = 64) -> None:
+    """Write a tiny logits file for every model: what provenance and warnings are read from."""
+    rng = np.random.default_rng(0)
+    z, labels = rng.normal(size=(1, images, 10)).astype(np.float32), rng.integers(10, size=images)
+    about = {
+        "seed": 1,
+        "config_hash": "0123456789abcdef",
+        "code_version": "1",
+        "torch_version": "2.14.1",
+        "device": "cpu",
+        "threads": 1,
+        "history": [],
+        "settings": {},
+    }
+    for technique in study.grid.techniques:
+        for mask in study.models:
+            seconds = {"train": float(rng.uniform(5, 9)), "job": float(rng.uniform(9, 12))}
+            logits.write(
+                study.paths.logits(technique, mask),
+                [z] * len(study.train.steps),
+                labels,
+                rng.random(images) < 0.5,
+                study=study.name,
+                technique=technique,
+                mask=mask,
+                epochs=study.train.steps,
+                about=about | {"seconds": seconds},
+            )
+
+
+def write_claims(study: Study) -> None:
+    """Write a claims.json with each verdict."""
+    claims = [
+        {
+            "id": number,
+            "title": f"Claim number {number}",
+            "statement": "Augmentation lowers the TPR.",
+            "estimand": "ratio of pooled TPRs",
+            "statistic": "log ratio",
+            "value": None if verdict == "undecided" else 3.2,
+            "low": None if verdict == "undecided" else 2.1,
+            "high": None if verdict == "undecided" else 4.9,
+            "level": 0.95,
+            "threshold": 1,
+            "verdict": verdict,
+            "reason": "the interval 2.1 to 4.9 is above 1",
+            "notes": ["pooled at 0.01 FPR"],
+            "rows": [{"table": "pooled", "query": "step == 6", "count": 12}],
+            "secondary": [{"name": "none / crop", "value": 2.0, "low": 1.2, "high": 3.0}],
+        }
+        for number, verdict in enumerate(("supported", "contradicted", "undecided"), 1)
+    ]
+    Path(study.paths.claims + ".json").write_text(json.dumps(claims))
+
+
+def _cells(study: Study) -> pd.DataFrame:
+    """One row per job, step and attack with its strength."""
+    rows = []
+    for technique, shadow in study.attack_jobs:
+        members = [] if technique == NONE else technique.split("+")
+        shrink = np.prod([1 - WEIGHTS[member] for member in members])
+        for step, epoch in enumerate(study.train.steps, 1):
+            progress = step / len(study.train.steps)
+            for place, attack in enumerate(study.attack.attacks):
+                gap = 0.25 * shrink * progress
+                known = 1 if technique == shadow else 0.7
+                rows.append(
+                    {
+                        "study": study.name,
+                        "technique": technique,
+                        "step": step,
+                        "epoch": epoch,
+                        "attacker": attacker(technique, shadow),
+                        "attack": attack,
+                        "gap": gap,
+                        "train": 1 - 0.3 * (1 - progress) - 0.03 * len(members),
+                        "lift": 1 + 60 * gap**1.3 * known * 0.97**place,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+HEAD = ["study", "technique", "step", "epoch", "attacker", "attack"]
+
+
+def _tpr(cells: pd.DataFrame, fpr: float) -> np.ndarray:
+    """Return fpr lifted more the smaller it is; 1 at 1."""
+    return np.minimum(fpr * cells["lift"].to_numpy() ** (-np.log10(fpr) / 2), 0.9)
+
+
+def _targets(
+    study: Study, cells: pd.DataFrame, members: int, nonmembers: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    models = pd.DataFrame({"mask": study.models})
+    table = cells.merge(models, how="cross")
+    size = len(table)
+    gap = table["gap"] + rng.normal(0, 0.006, size)
+    table["n_members"], table["n_nonmembers"] = members, nonmembers
+    table["train_acc"] = np.minimum(table["train"] + rng.normal(0, 0.004, size), 1)
+    table["test_acc"] = table["train_acc"] - gap
+    table["train_loss"] = 2.5 * (1 - table["train_acc"]) + 0.01
+    table["test_loss"] = table["train_loss"] + 4 * gap + rng.normal(0, 0.01, size)
+    table["acc_gap"], table["loss_gap"] = gap, table["test_loss"] - table["train_loss"]
+    table["auc"] = 0.5 + gap
+    table["balanced_acc"] = 0.5 + gap / 2
+    for fpr in study.attack.fpr:
+        caught = rng.binomial(members, np.minimum(_tpr(table, fpr) * rng.gamma(20, 1 / 20, size), 1))
+        table[f"tpr_at_{fpr:g}"] = caught / members if np.floor(fpr * (nonmembers + 1)) >= 1 else np.nan
+    first = ["study", "technique", "mask", "step", "epoch", "attacker", "attack"]
+    rest = [name for name in table if name not in (*first, "gap", "train", "lift")]
+    return table[first + rest]
+
+
+def _designs(study: Study) -> list[str]:
+    return ["leave-one-out", "replicates"] if study.grid.replicates else ["leave-one-out"]
+
+
+def _pooled(study: Study, cells: pd.DataFrame, members: int, nonmembers: int) -> pd.DataFrame:
+    tables = []
+    for design in _designs(study):
+        targets = study.grid.masks if design == "leave-one-out" else study.grid.replicates
+        for fpr in study.attack.fpr:
+            tpr = _tpr(cells, fpr) if fpr * (targets * nonmembers + 1) >= 1 else np.nan
+            table = cells[HEAD].assign(design=design, fpr=fpr, tpr=tpr, low=0.7 * tpr, high=1.4 * tpr)
+            table = table.assign(
+                n_targets=targets, n_members=targets * members, n_nonmembers=targets * nonmembers
+            )
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _replicates(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    draws = study.attack.bootstrap
+    shared = rng.normal(0, 0.15, draws)  # the same weights in every job
+    tables = []
+    for design in _designs(study):
+        for fpr in study.attack.fpr:
+            table = cells[HEAD].loc[cells.index.repeat(draws)].assign(design=design, fpr=fpr)
+            table["replicate"] = np.tile(np.arange(draws), len(cells))
+            noise = np.exp(np.tile(shared, len(cells)) + rng.normal(0, 0.08, len(table)))
+            table["tpr"] = np.repeat(_tpr(cells, fpr), draws) * noise
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _curves(study: Study, cells: pd.DataFrame, points: int = 200) -> pd.DataFrame:
+    fpr = np.geomspace(1e-4, 1, points)
+    tables = []
+    for design in _designs(study):
+        table = (
+            cells[HEAD].loc[cells.index.repeat(points)].assign(design=design, fpr=np.tile(fpr, len(cells)))
+        )
+        lift = np.repeat(cells["lift"].to_numpy(), points)
+        table["tpr"] = np.minimum(table["fpr"] * lift ** (-np.log10(table["fpr"]) / 2), 1)
+        table["tpr"] = table.groupby([*HEAD, "design"])["tpr"].cummax()
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _shadows(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
+    last = cells[(cells["step"] == len(study.train.steps)) & (cells["attack"] == study.attack.headline)]
+    total = study.grid.masks
+    tables = []
+    for size in [*(4 * 2**power for power in range(20) if 4 * 2**power < total), total]:
+        for fpr in study.attack.fpr:
+            tpr = _tpr(last, fpr) * (1 - 1 / size) if total > 8 or fpr > 0.001 else np.nan
+            table = last[HEAD].assign(n_shadows=size - 1, fpr=fpr, tpr=tpr, low=0.8 * tpr, high=1.3 * tpr)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _exposure(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> None:
+    labels = load("digits").labels
+    last = cells[cells["step"] == len(study.train.steps)]
+    targets = study.grid.masks // 2
+    for technique, shadow in study.attack_jobs:
+        mine = last[(last["technique"] == technique) & (last["attacker"] == attacker(technique, shadow))]
+        tables = [
+            pd.DataFrame(
+                row._asdict()
+                | {
+                    "image": np.arange(len(labels), dtype=np.int32),
+                    "label": labels,
+                    "caught": rng.binomial(targets, rng.beta(0.2, 4, len(labels))).astype(np.int32),
+                    "targets": np.int32(targets),
+                }
+            )
+            for row in mine[HEAD].itertuples(index=False)
+        ]
+        path = Path(study.paths.exposure(technique, shadow))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.concat(tables, ignore_index=True).to_parquet(path, index=False)
