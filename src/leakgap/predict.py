@@ -170,7 +170,10 @@ def correlation(
 
 
 def partial_slope(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
-    """Slope of y on x at equal `given`: both less their monotone fits on `given` (Robinson 1988)."""
+    """Slope of y on x at equal `given`: both less their monotone fits on `given` (Robinson 1988).
+
+    A fit takes some of what x explains for its own: the slope is shrunk towards 0, a slope of 0 stays 0.
+    """
     x, y = (values - isotonic(given, values, given) for values in (x, y))
     spread = (x**2).sum()
     return float((x * y).sum() / spread) if spread > 0 else np.nan
