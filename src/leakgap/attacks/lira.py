@@ -165,11 +165,8 @@ def _blocks(
     size = max(1, BLOCK // (shadow.shape[0] * shadow.shape[2]))
     for start in range(0, len(images), size):
         chosen = images[start : start + size]
-        block: slice | np.ndarray = slice(
-            chosen[0], chosen[-1] + 1
-        )  # a view, ten times faster to read than a selection
-        if chosen[-1] - chosen[0] >= len(chosen):
-            block = chosen
+        gaps = chosen[-1] - chosen[0] >= len(chosen)
+        block = chosen if gaps else slice(chosen[0], chosen[-1] + 1)  # a slice is read ten times faster
         yield block, _columns(shadow, block, np.float64), _columns(member[..., None], block, bool)
 
 

@@ -1,0 +1,233 @@
+"""ROC measures against their definitions and scikit-learn; the bootstrap against literally resampled pairs."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from leakgap import roc
+
+
+def sample(seed, size=400, ties=False, abstain=0.0):
+    rng = np.random.default_rng(seed)
+    member = rng.random(size) < 0.5
+    score = rng.normal(size=size) + 1.5 * member
+    if ties:
+        score = score.round(1)
+    score[rng.random(size) < abstain] = np.nan
+    return score.astype(np.float32), member
+
+
+def naive_conformal(score, member, fpr):
+    score = np.where(np.isnan(score), -np.inf, score)
+    others = score[~member]
+    called = [(1 + (others >= s).sum()) / (len(others) + 1) <= fpr + 1e-12 for s in score]
+    return np.array(called)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("abstain", [0.0, 0.3])
+@pytest.mark.parametrize("fpr", [0.5, 0.1, 0.01])
+def test_conformal_reading_is_its_definition(fpr, abstain, ties):
+    for seed in range(5):
+        score, member = sample(seed, ties=ties, abstain=abstain)
+        called = naive_conformal(score, member, fpr)
+        assert roc.tpr_at_fpr(score, member, fpr) == called[member].mean()
+        np.testing.assert_array_equal(roc.flagged(score, member, fpr), called)
+        assert called[~member].mean() <= fpr
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("fpr", [0.5, 0.1, 0.01, 0.001])
+def test_reference_readings_are_points_of_the_roc(fpr, ties):
+    for seed in range(5):
+        score, member = sample(seed, ties=ties)
+        fprs, tprs, _ = roc_curve(member, score, drop_intermediate=False)
+        assert roc.tpr_at_fpr(score, member, fpr, "strict") == tprs[fprs < fpr][-1]
+        assert roc.tpr_at_fpr(score, member, fpr, "last-point") == tprs[fprs <= fpr][-1]
+
+
+def test_readings_where_the_fpr_is_met_exactly():
+    """Of 1,000 non-members one beats no, two or three of four members; 1 / 1000 is 0.001, not below it."""
+    member = np.arange(1004) < 4
+    score = np.concatenate([[9, 8, 6, 4], [7, 5], np.zeros(998)])
+    readings = [roc.tpr_at_fpr(score, member, 0.001, r) for r in ("conformal", "last-point", "strict")]
+    assert readings == [0.5, 0.75, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("n0", "fpr", "defined"),
+    [
+        (999, 0.001, True),
+        (998, 0.001, False),
+        (99, 0.01, True),
+        (98, 0.01, False),
+        (9, 0.1, True),
+        (2, 0.3, False),
+    ],
+)
+def test_too_few_nonmembers_are_undefined(n0, fpr, defined):
+    score = np.append(1.0, np.zeros(n0))
+    assert roc.tpr_at_fpr(score, score > 0, fpr) == pytest.approx(1 if defined else np.nan, nan_ok=True)
+    assert roc.tpr_at_fpr(score, score > 0, fpr, "last-point") == 1
+    assert roc.flagged(score, score > 0, fpr).tolist() == [defined] + [False] * n0
+
+
+@pytest.mark.parametrize("n0", [99, 999, 1999, 9999, 99_999])
+def test_rounding_of_the_fpr_does_not_lose_a_nonmember(n0):
+    """At FPR 0.01, (n0 + 1) / 100 - 1 non-members may be called: one more member than that is caught here."""
+    member = np.arange(2 * n0) % 2 == 0
+    score = -np.arange(2 * n0, dtype=float)
+    assert roc.tpr_at_fpr(score, member, 0.01) == (n0 + 1) // 100 / n0
+
+
+def test_constant_scores_tell_nothing():
+    member = np.arange(3000) % 2 == 0
+    score = np.zeros(3000)
+    assert roc.tpr_at_fpr(score, member, 0.01) == 0
+    assert roc.tpr_at_fpr(score, member, 0.01, "last-point") == 0
+    assert roc.tpr_at_fpr(np.full(3000, np.nan), member, 0.01) == 0
+    assert (roc.auc(score, member), roc.balanced_accuracy(score, member)) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("of_class", [True, False])
+def test_a_missing_class_is_undefined(of_class):
+    score, member = np.arange(2000.0), np.full(2000, of_class)
+    for reading in ("conformal", "last-point", "strict"):
+        assert np.isnan(roc.tpr_at_fpr(score, member, 0.01, reading))
+    assert np.isnan(roc.auc(score, member))
+    assert np.isnan(roc.balanced_accuracy(score, member))
+    assert len(roc.curve(score, member).fpr) == 0
+    (result,) = roc.pooled_bootstrap(score[None], member[None], np.ones(2000, bool), [0.01], 3)
+    assert np.isnan([result.tpr, result.low, result.high, *result.replicates]).all()
+    assert np.isnan(
+        list(roc.per_target(score[None], member[None], np.ones(2000, bool), [0.01]).values())
+    ).all()
+    assert np.isnan(roc.auc(score[:0], member[:0]))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_auc_and_balanced_accuracy(ties):
+    for seed in range(5):
+        score, member = sample(seed, ties=ties)
+        assert roc.auc(score, member) == pytest.approx(roc_auc_score(member, score), abs=1e-12)
+        fprs, tprs, _ = roc_curve(member, score)
+        assert roc.balanced_accuracy(score, member) == pytest.approx((1 + tprs - fprs).max() / 2, abs=1e-12)
+    score, member = sample(0, abstain=0.3)
+    lowest = np.where(np.isnan(score), -1e9, score)
+    assert roc.auc(score, member) == pytest.approx(roc_auc_score(member, lowest), abs=1e-12)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_curve(ties):
+    score, member = sample(1, 5000, ties=ties)
+    curve = roc.curve(score, member, 50)
+    n0 = (~member).sum()
+    assert (curve.fpr[0], curve.fpr[-1], curve.tpr[-1]) == (1 / n0, 1, 1)
+    assert 40 <= len(curve.fpr) <= 50
+    assert (np.diff(curve.fpr) > 0).all()
+    for fpr, tpr in zip(curve.fpr[:-1], curve.tpr, strict=False):
+        assert tpr == roc.tpr_at_fpr(score, member, fpr, "last-point")
+
+
+def test_per_target_measures_each_target():
+    rng = np.random.default_rng(2)
+    score, member = rng.normal(size=(4, 3000)).round(2), rng.random((4, 3000)) < 0.5
+    score[rng.random(score.shape) < 0.1] = np.nan
+    evaluated = rng.random(3000) < 0.6
+    found = roc.per_target(score, member, evaluated, (0.01, 0.0001))
+    assert list(found) == ["auc", "balanced_acc", "tpr_at_0.01", "tpr_at_0.0001"]
+    for t in range(4):
+        s, m = score[t, evaluated], member[t, evaluated]
+        assert found["auc"][t] == roc.auc(s, m)
+        assert found["balanced_acc"][t] == roc.balanced_accuracy(s, m)
+        assert found["tpr_at_0.01"][t] == roc.tpr_at_fpr(s, m, 0.01)
+        assert np.isnan(found["tpr_at_0.0001"][t])
+
+
+def study(seed, models=6, images=150, ties=False):
+    rng = np.random.default_rng(seed)
+    member = rng.random((models, images)) < 0.5
+    score = rng.normal(size=(models, images)) + rng.normal(0, 0.5, images) + member
+    if ties:
+        score = score.round(1)
+    score[rng.random(score.shape) < 0.05] = np.nan
+    return score.astype(np.float32), member, rng.random((models, images)) < 0.8
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_replicates_are_tprs_of_resampled_pairs(ties, monkeypatch):
+    """Each replicate equals tpr_at_fpr on a sample in which every pair is written as often as it was drawn."""
+    monkeypatch.setattr(roc, "PAIRS", 64)
+    score, member, evaluated = study(3, ties=ties)
+    fprs = (0.3, 0.05, 0.005)
+    results = roc.pooled_bootstrap(score, member, evaluated, fprs, replicates=40, seed=7)
+    ((by_model, by_image),) = roc._multiplicities(6, 150, 40, 7)
+    assert (by_model.sum(0) == 6).all()
+    assert (by_image.sum(0) == 150).all()
+    for r in range(40):
+        weight = (np.outer(by_model[:, r], by_image[:, r]) * evaluated).astype(int).ravel()
+        s, m = np.repeat(score.ravel(), weight), np.repeat(member.ravel(), weight)
+        for fpr, result in zip(fprs, results, strict=True):
+            assert result.replicates[r] == pytest.approx(roc.tpr_at_fpr(s, m, fpr), nan_ok=True)
+    for fpr, result in zip(fprs, results, strict=True):
+        assert result.tpr == roc.tpr_at_fpr(score[evaluated], member[evaluated], fpr)
+        assert result.low <= result.tpr <= result.high
+        assert result[1:3] == pytest.approx(np.quantile(result.replicates, (0.025, 0.975)), rel=1e-12)
+
+
+def test_bootstrap_is_undefined_where_nonmembers_are_too_few():
+    score, member, evaluated = study(4)
+    (result,) = roc.pooled_bootstrap(score, member, evaluated, [0.0001], 5)
+    assert np.isnan([*result[:3], *result.replicates]).all()
+
+
+def test_the_same_seed_pairs_the_replicates(monkeypatch):
+    score, member, evaluated = study(5)
+    (first,) = roc.pooled_bootstrap(score, member, evaluated, [0.05], 200)
+    (worse,) = roc.pooled_bootstrap(score - 0.2 * member, member, evaluated, [0.05], 200)
+    monkeypatch.setattr(roc, "REPLICATES", 17)
+    (again,) = roc.pooled_bootstrap(score, member, evaluated, [0.05], 200)
+    (other,) = roc.pooled_bootstrap(score, member, evaluated, [0.05], 200, seed=1)
+    np.testing.assert_array_equal(first.replicates, again.replicates)
+    assert (first.replicates != other.replicates).any()
+    difference = roc.contrast(first, worse)
+    assert difference.tpr == first.tpr - worse.tpr > 0
+    np.testing.assert_array_equal(difference.replicates, first.replicates - worse.replicates)
+    assert difference.high - difference.low < 0.8 * (first.high - first.low)
+    ratio = roc.contrast(first, worse, np.divide)
+    assert ratio.low < ratio.tpr == first.tpr / worse.tpr < ratio.high
+
+
+def test_interval_covers_the_truth_where_a_naive_one_would_not():
+    """TPR known in closed form; models and images have effects of their own, and share them among many pairs."""
+    effect, fpr = 0.5, 0.05
+    spread = np.hypot(1, np.hypot(effect, effect))
+    truth = norm.sf(norm.isf(fpr) - 1 / spread)
+    covered = naive = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        member = rng.random((24, 300)) < 0.5
+        score = rng.normal(size=(24, 300)) + effect * (rng.normal(size=(24, 1)) + rng.normal(size=(1, 300)))
+        (result,) = roc.pooled_bootstrap(score + member, member, np.ones(300, bool), [fpr], 200, seed)
+        covered += result.low <= truth <= result.high
+        naive += abs(result.tpr - truth) < 1.96 * np.sqrt(truth * (1 - truth) / member.sum())
+    assert covered >= 50  # of 60; 57 expected, 50 or fewer has probability 0.003 at 95% coverage
+    assert naive < 50
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: roc.auc(np.zeros(3), np.zeros(3)), "member must be boolean, not float64"),
+        (lambda: roc.auc(np.zeros(3), np.zeros(4, bool)), r"one shape, not \(3,\) and \(4,\)"),
+        (
+            lambda: roc.tpr_at_fpr(np.zeros(3), np.zeros(3, bool), 1.0),
+            "fpr must lie between 0 and 1, not 1.0",
+        ),
+        (lambda: roc.tpr_at_fpr(np.zeros(3), np.zeros(3, bool), 0.1, "best"), "not 'best'"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
