@@ -77,6 +77,7 @@ class Dots:
     ) -> None:
         """Draw the dots `which` (bool), filled where they are told from chance, else open. colours: RGBA rows."""
         many = len(self.x) > DENSE
+        size /= 2 if many else 1
         for rows, filled in ((which & ~self.censored, True), (which & self.censored, False)):
             axes.scatter(
                 self.x[rows],
@@ -85,7 +86,7 @@ class Dots:
                 marker=marker,
                 facecolors=colours[rows] if filled else "none",
                 edgecolors=edge if filled else colours[rows],
-                linewidths=0.5 if filled else 0.7,
+                linewidths=(0.15 if many else 0.5) if filled else 0.7,
                 alpha=0.85 if filled else 0.6,
                 rasterized=many,
                 zorder=3,

@@ -96,8 +96,10 @@ def styled() -> Iterator[None]:
         "axes.titlesize": 9,
         "axes.titlelocation": "left",
         "figure.titlesize": 10,
-        "figure.dpi": 100,
-        "savefig.dpi": 160,
+        "figure.dpi": 160,
+        "savefig.dpi": "figure",
+        "figure.constrained_layout.w_pad": 0.08,
+        "text.hinting": "no_hinting",  # equal widths in SVG and PNG
         "legend.frameon": False,
         "legend.fontsize": 8,
         "axes.unicode_minus": False,
