@@ -39,6 +39,20 @@ def test_order_of_application_is_crop_mirror_policy_cutout():
     assert [type(operation).__name__ for operation in operations] == ["Crop", "Mirror", "Policy", "Cutout"]
 
 
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_members_act_one_after_another_each_on_draws_of_its_own(name):
+    technique = Technique.parse(name, fill=9)
+    images = noise(50, 3, 12, 12)
+    draws = technique.draw(50, seeded())
+    chained, rest = images, draws
+    for member in (member for member in ("crop", "mirror", "policy", "cutout") if member in name):
+        alone = Technique.parse(member, fill=9)
+        mine, rest = rest[:, : alone.columns], rest[:, alone.columns :]
+        chained = alone.apply(chained, mine)
+    assert rest.shape == (50, 0)
+    assert torch.equal(technique.apply(images, draws), chained)
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
