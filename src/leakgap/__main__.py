@@ -35,7 +35,7 @@ def masks(study: Study, _: argparse.Namespace) -> None:
 
     images = len(read_pool(study.paths.pool).labels)
     member = balanced_masks(study.grid.masks, images, study.data.seed, study.data.reserved)
-    write_masks(study.paths.masks, member, ~member.any(0))
+    write_masks(study.paths.masks, member, member.sum(axis=0) == 0)
 
 
 def models(study: Study, _: argparse.Namespace) -> None:

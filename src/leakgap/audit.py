@@ -47,8 +47,7 @@ def attack_technique(study: Study, technique: str, shadow: str) -> None:
 
     Raises LeakgapError when a model's logits are missing or are not what their place says.
     """
-    pool, member = read_inputs(study)
-    reserved = ~member.any(0)
+    pool, member, reserved = read_inputs(study)
     rows = np.array([mask_row(mask, member) for mask in study.models])
     shadows = _reader(study, shadow, study.masks, member, pool.labels)
     same = technique == shadow and study.models == study.masks
@@ -159,30 +158,23 @@ def _per_target(
     attacked: np.ndarray,
 ) -> pd.DataFrame:
     """Return one row per target: generalization on the images `seen`, attack success on those `attacked`."""
-    rows = []
-    for row, name in enumerate(targets.names):
-        train, test = targets.member[row] & seen, ~targets.member[row] & seen
-        means = {
-            f"{split}_{what}": float(values[row, images].mean())
-            for what, values in (("acc", targets.correct), ("loss", targets.loss))
-            for split, images in (("train", train), ("test", test))
-        }
-        truth, s = targets.member[row, attacked], score[row, attacked]
-        rows.append(
-            head
-            | {"mask": name, "n_members": int(truth.sum()), "n_nonmembers": int((~truth).sum())}
-            | means
-            | {
-                "acc_gap": means["train_acc"] - means["test_acc"],
-                "loss_gap": means["test_loss"] - means["train_loss"],
-                "auc": roc.auc(s, truth),
-                "balanced_acc": roc.balanced_accuracy(s, truth),
-            }
-            | {f"tpr_at_{fpr:g}": roc.tpr_at_fpr(s, truth, fpr) for fpr in study.attack.fpr}
-        )
-    first = ["study", "technique", "mask", "step", "epoch", "attacker", "attack"]
-    table = pd.DataFrame(rows)
-    return table[first + [column for column in table if column not in first]]
+    inside, outside = targets.member & seen, ~targets.member & seen
+    means = {
+        f"{split}_{what}": np.where(images, values, 0).sum(1, dtype=np.float64) / images.sum(1)
+        for what, values in (("acc", targets.correct), ("loss", targets.loss))
+        for split, images in (("train", inside), ("test", outside))
+    }
+    success = roc.per_target(score, targets.member, attacked, study.attack.fpr)
+    place = {key: head[key] for key in ("study", "technique")} | {"mask": targets.names}
+    counts = {
+        "n_members": (targets.member & attacked).sum(1),
+        "n_nonmembers": (~targets.member & attacked).sum(1),
+    }
+    gaps = {
+        "acc_gap": means["train_acc"] - means["test_acc"],
+        "loss_gap": means["test_loss"] - means["train_loss"],
+    }
+    return pd.DataFrame(place | head | counts | means | gaps | success)
 
 
 def _exposure(

@@ -15,9 +15,9 @@ STAGES = {
     "attack": ("audit.py", "logits.py", "roc.py", "attacks/*.py"),
     "summary": ("summary.py",),
     "tables": ("tables.py",),
-    "figures": ("figures.py",),
-    "claims": ("claims.py",),
-    "report": ("report.py",),
+    "figures": ("figures/*.py",),
+    "claims": ("claims.py", "predict.py", "record.py"),
+    "report": ("report.py", "report.html.j2"),
 }
 
 

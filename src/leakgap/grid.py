@@ -38,7 +38,7 @@ def train_model(study: Study, technique: str, mask: str) -> None:
     from leakgap import logits, training
 
     canonical(technique)
-    pool, member = read_inputs(study)
+    pool, member, _ = read_inputs(study)
     row = mask_row(mask, member)
     seed = training.derive_seed(study.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
     job = training.Job(pool, member[row], technique, seed, study.train, study.query.views)
@@ -78,15 +78,15 @@ def train_model(study: Study, technique: str, mask: str) -> None:
     resume.unlink(missing_ok=True)
 
 
-def read_inputs(study: Study) -> tuple[Pool, np.ndarray]:
-    """Return the pool and the masks, bool [N, S]; LeakgapError where they are not of one study."""
+def read_inputs(study: Study) -> tuple[Pool, np.ndarray, np.ndarray]:
+    """Return the pool, member bool [N, S] and reserved bool [S]; LeakgapError where they are not of one study."""
     pool = read_pool(study.paths.pool)
-    member, _ = read_masks(study.paths.masks)
+    member, reserved = read_masks(study.paths.masks)
     if member.shape[1] != len(pool.labels):
         raise LeakgapError(
             f"{study.paths.masks}: made for {member.shape[1]} images, not the {len(pool.labels)} of the pool"
         )
-    return pool, member
+    return pool, member, reserved
 
 
 def state_of(study: Study, technique: str, mask: str) -> str:

@@ -1,4 +1,4 @@
-"""A study file, validated: the grid that it spans and every path under results/<study>/, named here once.
+"""A study file, validated, and the grid that it spans.
 
 Imported by the Snakefile at every start, so it must stay light: no numpy, no torch.
 """
@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from leakgap import LeakgapError
 from leakgap.attacks import ATTACKS
 from leakgap.augment import MEMBERS, canonical
+from leakgap.paths import Paths
 
 # What the built-in datasets hold: images, channels, side in pixels, train and test merged.
 BUILT_IN = {
@@ -335,7 +336,7 @@ class Study(Section):
         return jobs
 
     @property
-    def paths(self) -> "Paths":
+    def paths(self) -> Paths:
         """Where the study's files are."""
         return Paths(self.name)
 
@@ -343,48 +344,6 @@ class Study(Section):
 def attacker(technique: str, shadow: str) -> str:
     """Name the attacker of a job: informed when the shadow models share the target's technique."""
     return "informed" if technique == shadow else "uninformed"
-
-
-class Paths:
-    """Every path of a study, relative to the working directory. Arguments may be Snakemake wildcards."""
-
-    # what one attack job writes, and what `summary` joins
-    ATTACK_TABLES = ("metrics", "halves", "pooled", "replicates", "curves", "shadows")
-
-    def __init__(self, name: str):
-        self.root = f"results/{name}"
-        self.pool = f"{self.root}/pool.npz"
-        self.masks = f"{self.root}/masks.npz"
-        self.models = f"{self.root}/models.csv"
-        self.summary = f"{self.root}/summary.parquet"
-        self.tables = f"{self.root}/tables"
-        self.figures = f"{self.root}/figures"
-        self.claims = f"{self.root}/claims"
-        self.report = f"{self.root}/report.html"
-
-    def logits(self, technique: str, mask: str) -> str:
-        """Logits of one model, all steps."""
-        return f"{self.root}/logits/{technique}/{mask}.parquet"
-
-    def resume(self, technique: str, mask: str) -> str:
-        """State of a training job that has not ended yet."""
-        return f"{self.root}/resume/{technique}/{mask}.pt"
-
-    def scores(self, technique: str, shadow: str) -> str:
-        """Per-image scores of the attacks that are kept."""
-        return f"{self.root}/scores/{technique}.by-{shadow}.parquet"
-
-    def exposure(self, technique: str, shadow: str) -> str:
-        """How often each image is caught."""
-        return f"{self.root}/exposure/{technique}.by-{shadow}.parquet"
-
-    def attack(self, technique: str, shadow: str, table: str) -> str:
-        """One of ATTACK_TABLES of one attack job."""
-        return f"{self.root}/attacks/{technique}.by-{shadow}.{table}.parquet"
-
-    def joined(self, table: str) -> str:
-        """One of ATTACK_TABLES of the whole study: `metrics` is the summary."""
-        return self.summary if table == "metrics" else f"{self.root}/{table}.parquet"
 
 
 def _read(source: str | Path | dict[str, Any]) -> tuple[Any, str]:
@@ -413,9 +372,9 @@ def _sentence(error: ValidationError) -> str:
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
     if fault["type"] == "extra_forbidden":
-        section: type[BaseModel] = Study
+        section: Any = Study
         for part in fault["loc"][:-1]:
-            section = section.model_fields[str(part)].annotation or section
+            section = section.model_fields[part].annotation
         parent = ".".join(str(part) for part in fault["loc"][:-1]) or "a study file"
         return f"{key}: no such key; {parent} has {', '.join(section.model_fields)}"
     if fault["type"] == "missing":

@@ -220,9 +220,9 @@ def _title(function: Callable[[Results], pd.DataFrame]) -> str:
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a Markdown table: fractions in percent, an interval beside its number as `tpr [low, high]`."""
-    shown, bounds = {}, {column: _bounds(column, table) for column in table}
+    shown, bounds = {}, {column: _bounds(column, table) for column in map(str, table)}
     hidden = {bound for pair in bounds.values() if pair for bound in pair}
-    for column in table.columns.difference(hidden, sort=False):
+    for column in [name for name in bounds if name not in hidden]:
         texts = [_text(column, value) for value in table[column]]
         if pair := bounds[column]:
             intervals = [[_text(column, value) for value in table[bound]] for bound in pair]

@@ -5,12 +5,19 @@ rule attack:
     input:
         pool=PATHS.pool,
         masks=PATHS.masks,
-        target=lambda wildcards: [PATHS.logits(wildcards.technique, mask) for mask in STUDY.models],
-        shadow=lambda wildcards: [PATHS.logits(wildcards.shadow, mask) for mask in STUDY.masks],
+        target=lambda wildcards: [
+            PATHS.logits(wildcards.technique, mask) for mask in STUDY.models
+        ],
+        shadow=lambda wildcards: [
+            PATHS.logits(wildcards.shadow, mask) for mask in STUDY.masks
+        ],
     output:
         PATHS.scores("{technique}", "{shadow}"),
         PATHS.exposure("{technique}", "{shadow}"),
-        [PATHS.attack("{technique}", "{shadow}", table) for table in PATHS.ATTACK_TABLES],
+        [
+            PATHS.attack("{technique}", "{shadow}", table)
+            for table in PATHS.ATTACK_TABLES
+        ],
     log:
         f"{PATHS.root}/logs/attack/{{technique}}.by-{{shadow}}.log",
     benchmark:
@@ -27,7 +34,11 @@ rule attack:
 
 rule summary:
     input:
-        [PATHS.attack(*job, table) for job in STUDY.attack_jobs for table in PATHS.ATTACK_TABLES],
+        [
+            PATHS.attack(*job, table)
+            for job in STUDY.attack_jobs
+            for table in PATHS.ATTACK_TABLES
+        ],
     output:
         [PATHS.joined(table) for table in PATHS.ATTACK_TABLES],
         PATHS.summary.replace(".parquet", ".csv"),

@@ -31,7 +31,9 @@ rule pool:
     conda:
         "../../envs/train.yaml"
     params:
-        study=STUDY.part("data.dataset", "data.root", "data.size", "data.side", "data.seed"),
+        study=STUDY.part(
+            "data.dataset", "data.root", "data.size", "data.side", "data.seed"
+        ),
         code=version("pool"),
     shell:
         "python -m leakgap pool --study {params.study:q} > {log:q} 2>&1"
@@ -47,7 +49,9 @@ rule masks:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("data.dataset", "data.size", "data.reserved", "data.seed", "grid.masks"),
+        study=STUDY.part(
+            "data.dataset", "data.size", "data.reserved", "data.seed", "grid.masks"
+        ),
         code=version("masks"),
     shell:
         "python -m leakgap masks --study {params.study:q} > {log:q} 2>&1"

@@ -1,6 +1,8 @@
 from leakgap.code import version
 
-TRAINING = {technique: STUDY.training_part(technique) for technique in STUDY.grid.techniques}
+TRAINING = {
+    technique: STUDY.training_part(technique) for technique in STUDY.grid.techniques
+}
 
 
 wildcard_constraints:
@@ -19,9 +21,9 @@ rule train:
         f"{PATHS.root}/logs/train/{{technique}}/{{mask}}.log",
     benchmark:
         f"{PATHS.root}/benchmarks/train/{{technique}}/{{mask}}.tsv"
-    threads: STUDY.train.threads
     conda:
         "../../envs/train.yaml"
+    threads: STUDY.train.threads
     params:
         study=lambda wildcards: TRAINING[wildcards.technique],
         code=version("train"),

@@ -1,0 +1,38 @@
+"""The checkers that the sources are held to."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ["src", "tests", "benchmarks"]
+SNAKEFILES = ["Snakefile", *(str(path.relative_to(ROOT)) for path in (ROOT / "workflow/rules").glob("*.smk"))]
+CHECKS = {
+    "ruff check": ["ruff", "check", *SOURCES],
+    "ruff format": ["ruff", "format", "--check", *SOURCES],
+    "snakefmt": ["snakefmt", "--check", *SNAKEFILES],
+    "mypy": ["mypy", "src"],
+    "snakemake lint": ["snakemake", "--lint"],
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_clean(name: str):
+    run = subprocess.run(
+        [sys.executable, "-m", *CHECKS[name]], cwd=ROOT, env=os.environ, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_no_module_is_over_400_lines():
+    long = {path: len(path.read_text().splitlines()) for path in ROOT.glob("src/**/*.py")}
+    assert {path.name: lines for path, lines in long.items() if lines > 400} == {}
+
+
+def test_continuous_integration_runs_the_readmes_test_command():
+    readme, script = (ROOT / "README.md").read_text(), (ROOT / ".ci/run").read_text()
+    command = next(line for line in readme.splitlines() if line.endswith("&& pytest"))
+    assert command.removeprefix("git clone ").replace("pip install -c", "pip install -q -c") in script

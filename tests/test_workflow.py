@@ -1,0 +1,203 @@
+"""A miniature study through real Snakemake: what it leaves behind, and what reruns when something changes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from leakgap.study import Study
+
+ROOT = Path(__file__).parents[1]
+MINI = {
+    "name": "mini",
+    "data": {"dataset": "digits", "size": 320, "reserved": 20},
+    "grid": {"techniques": ["none", "crop+cutout"], "masks": 4, "replicates": 1},
+    "train": {"epochs": 2, "steps": [1, 2], "width": 2, "batch_size": 64, "precision": "fp32"},
+    "query": {"views": 2},
+    "attack": {"attacks": ["lira-online-fixed", "loss"], "bootstrap": 100},
+}
+
+
+def snakemake(where: Path, *arguments: str, study: dict = MINI) -> subprocess.CompletedProcess:
+    (where / "study.yaml").write_text(yaml.safe_dump(study))
+    # a working tree of its own, so that edits of sources are seen by this test alone
+    command = [sys.executable, "-m", "snakemake", "--snakefile", where / "Snakefile", "--directory", where]
+    return subprocess.run(
+        [*command, "--configfile", where / "study.yaml", "--cores", "2", *arguments],
+        env=os.environ | {"PYTHONPATH": str(where / "src"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def planned(where: Path, study: dict = MINI) -> dict[str, int]:
+    """Jobs of every rule that a dry run wants to do."""
+    run = snakemake(where, "-n", "--quiet", "rules", study=study)
+    assert run.returncode == 0, run.stderr
+    lines = [line.split() for line in (run.stdout + run.stderr).splitlines()]
+    counts = {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
+    return {rule: count for rule, count in counts.items() if rule not in ("total", "all")}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources with a space and a quote in its path, and the finished miniature study."""
+    where = tmp_path_factory.mktemp("work flow's")
+    for name in ("src", "workflow", "envs"):
+        shutil.copytree(ROOT / name, where / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, where)
+    run = snakemake(where)
+    assert run.returncode == 0, run.stderr + "".join(
+        log.read_text() for log in where.glob("results/mini/logs/**/*.log")
+    )
+    return where
+
+
+def test_every_file_of_the_contract_is_there(done: Path):
+    study = Study.load(MINI)
+    expected = [study.paths.logits(t, m) for t in study.grid.techniques for m in study.models]
+    expected += [study.paths.scores(*job) for job in study.attack_jobs]
+    expected += ["results/mini/" + name for name in ("pool.npz", "masks.npz", "models.csv")]
+    expected += ["results/mini/" + name for name in ("summary.parquet", "summary.csv", "claims.json", "claims.md")]
+    expected += ["results/mini/report.html", "results/mini/tables/techniques.md", "results/mini/tables/steps.csv"]
+    assert [path for path in expected if not (done / path).is_file()] == []
+    assert {path.suffix for path in (done / "results/mini/figures").iterdir()} == {".svg", ".png"}
+
+
+def test_summary_has_one_row_per_target_step_attacker_and_attack(done: Path):
+    summary = pd.read_parquet(done / "results/mini/summary.parquet")
+    key = ["technique", "mask", "step", "attacker", "attack"]
+    assert not summary.duplicated(key).any()
+    assert len(summary) == 3 * 5 * 2 * 2  # attack jobs x models x steps x attacks
+    assert list(summary) == (
+        "study technique mask step epoch attacker attack n_members n_nonmembers train_acc test_acc train_loss "
+        "test_loss acc_gap loss_gap auc balanced_acc tpr_at_0.01 tpr_at_0.001"
+    ).split()
+    assert summary["tpr_at_0.001"].isna().all()  # 150 non-members can't say anything about 0.1%
+    assert summary["tpr_at_0.01"].notna().all()
+
+
+def test_summary_says_what_the_logits_say(done: Path):
+    masks = np.load(done / "results/mini/masks.npz")
+    logits = pq.read_table(done / "results/mini/logits/none/m002.parquet").to_pandas()
+    clean = logits[(logits["step"] == 2) & (logits["view"] == 0)]
+    z = np.stack(clean["logits"].to_list()).astype(float)
+    right = z.argmax(1) == clean["label"]
+    loss = np.log(np.exp(z).sum(1)) - z[np.arange(len(z)), clean["label"]]
+    member, rest = masks["member"][2], ~masks["member"][2] & ~masks["reserved"]
+    summary = pd.read_parquet(done / "results/mini/summary.parquet")
+    row = summary.query("technique == 'none' and mask == 'm002' and step == 2 and attack == 'loss'").iloc[0]
+    assert row["train_acc"] == pytest.approx(right[member].mean())
+    assert row["test_acc"] == pytest.approx(right[rest].mean())
+    assert row["test_loss"] == pytest.approx(loss[rest].mean(), rel=1e-4)
+    assert row["loss_gap"] == pytest.approx(loss[rest].mean() - loss[member].mean(), rel=1e-3)
+    pairs = loss[rest][:, None] - loss[member][None]
+    assert row["auc"] == pytest.approx((pairs > 0).mean() + (pairs == 0).mean() / 2, abs=1e-5)
+    assert (row["n_members"], row["n_nonmembers"]) == (member.sum(), rest.sum())
+
+
+def test_nothing_left_to_do_and_no_resume_file(done: Path):
+    assert planned(done) == {}
+    assert list(done.glob("results/mini/resume/**/*.pt")) == []
+
+
+def test_a_deleted_model_reruns_to_the_same_bytes(done: Path):
+    path = done / "results/mini/logits/crop+cutout/m001.parquet"
+    before = pq.read_table(path)
+    path.unlink()
+    run = snakemake(done, "results/mini/logits/crop+cutout/m001.parquet", "--quiet", "all")
+    assert run.returncode == 0, run.stderr
+    assert pq.read_table(path).equals(before)
+    assert planned(done).keys() >= {"attack", "summary"}
+    assert "train" not in planned(done)
+    assert snakemake(done).returncode == 0
+
+
+def with_change(section: str, **values: object) -> dict:
+    return MINI | {section: MINI[section] | values}
+
+
+TAIL = {"summary", "tables", "figures", "claims", "report"}
+
+
+def test_a_new_technique_trains_only_its_own_models(done: Path):
+    plan = planned(done, with_change("grid", techniques=["none", "crop+cutout", "crop"]))
+    assert plan["train"] == 5
+    assert plan["attack"] == 2
+
+
+def test_an_attack_setting_reruns_attacks_not_trainings(done: Path):
+    plan = planned(done, with_change("attack", bootstrap=200))
+    assert plan["attack"] == 3
+    assert plan.keys() & {"train", "masks", "pool"} == set()
+
+
+def test_a_techniques_option_reruns_that_technique(done: Path):
+    plan = planned(done, with_change("train", cutout={"size": 3}))
+    assert plan["train"] == 5
+    assert plan["attack"] == 2
+
+
+def edited(where: Path, name: str, old: str, new: str) -> dict[str, int]:
+    """Plan after an edit of a source, which is taken back."""
+    path = where / "src/leakgap" / name
+    source = path.read_text()
+    assert old in source
+    path.write_text(source.replace(old, new, 1))
+    try:
+        return planned(where)
+    finally:
+        path.write_text(source)
+
+
+def test_editing_a_figure_reruns_figures(done: Path):
+    name = max((done / "src/leakgap").glob("figures/*.py"), key=lambda path: path.stat().st_size).name
+    assert edited(done, f"figures/{name}", "import", "x = 1\nimport").keys() == {"figures", "report"}
+
+
+def test_editing_comments_reruns_nothing(done: Path):
+    for name in ("audit.py", "roc.py", "tables.py", "training.py"):
+        assert edited(done, name, "\nimport", "\n# a comment\nimport") == {}
+
+
+def test_a_wrong_study_stops_before_any_job(done: Path):
+    run = snakemake(done, study=MINI | {"grid": {"masks": 5}})
+    assert run.returncode != 0
+    assert "grid.masks: 5 is not an even number of 4 or more" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_failed_job_names_its_log(done: Path):
+    diverging = with_change("train", lr=1e12) | {"name": "diverged"}
+    run = snakemake(done, "results/diverged/logits/none/m000.parquet", study=diverging)
+    assert run.returncode != 0
+    log = done / "results/diverged/logs/train/none/m000.log"
+    assert str(log.relative_to(done)) in run.stderr
+    assert "none/m000" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not (done / "results/diverged/logits/none/m000.parquet").exists()
+
+
+def test_verbs_work_without_snakemake(done: Path, tmp_path: Path):
+    for verb in ("pool", "masks", "models", "status"):
+        run = subprocess.run(
+            [sys.executable, "-m", "leakgap", verb, "--study", json.dumps(MINI)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stderr
+    assert "missing" in run.stdout
+    assert np.array_equal(
+        np.load(tmp_path / "results/mini/masks.npz")["member"], np.load(done / "results/mini/masks.npz")["member"]
+    )
