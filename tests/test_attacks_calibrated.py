@@ -27,12 +27,14 @@ def naive(name, known, t, x):
     models = [i for i in range(len(shadow)) if i != known.exclude[t]]
     population = [z for z in range(len(phi)) if known.reserved[z]]
 
-    def average(f, image, side):
-        return np.mean([f(shadow[i, image]) for i in models if known.member[i, image] == side])
+    def average(f, image, side, n=None):
+        circle = models[known.exclude[t] :] + models[: known.exclude[t]]
+        return np.mean([f(shadow[i, image]) for i in circle if known.member[i, image] == side][:n])
 
     def ratio(image):
         if name == "rmia-offline":
-            mixture = (1.3 * average(p, image, False) + 0.7) / 2
+            n = len(shadow) - 2 if known.reserved[image] else len(shadow) // 2 - 1
+            mixture = (1.3 * average(p, image, False, n) + 0.7) / 2
         elif known.reserved[image]:
             mixture = average(p, image, False)
         else:
@@ -43,7 +45,7 @@ def naive(name, known, t, x):
         case "mast":
             return (average(loss, x, True) + average(loss, x, False)) / 2 - loss(phi[x])
         case "calibrated-loss":
-            return average(loss, x, False) - loss(phi[x])
+            return average(loss, x, False, len(shadow) // 2 - 1) - loss(phi[x])
         case "attack-p":
             return np.mean([loss(phi[z]) >= loss(phi[x]) for z in population])
         case "attack-r":

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from evidence import random_evidence
 from leakgap.attacks import ATTACKS, learned, run
+from leakgap.roc import tpr_at_fpr
 
 NAMES = [name for name in ATTACKS if not name.startswith("lira")]
 ALONE = {"correctness", "confidence", "loss", "entropy", "modified-entropy", "attack-p"}  # no shadow model
@@ -49,6 +50,22 @@ def test_no_signal_no_leak(name, n):
         score = np.nan_to_num(run(name, known)[:, scored], nan=-1e30)
         areas.append(roc_auc_score(member[:, scored].ravel(), score.ravel()))
     assert abs(np.mean(areas) - 0.5) < 4 * np.std(areas, ddof=1) / np.sqrt(len(areas)) + 1e-3
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not ATTACKS[name].needs_logits])
+def test_no_signal_no_leak_from_the_numbers_of_models(name):
+    """With 6 masks 2 or 3 out-models are left; a mean over all would give an AUC of .510 and a TPR of .74%."""
+    areas, rates = [], []
+    for seed in range(3):
+        known, member = random_evidence(
+            n=6, images=18_000, classes=2, views=1, reserved=2000, signal=0, spread=3, seed=seed
+        )
+        scored = ~known.reserved
+        score, truth = run(name, known)[:, scored].ravel(), member[:, scored].ravel()
+        areas.append(roc_auc_score(truth, score))
+        rates.append(tpr_at_fpr(score, truth, 0.01))
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.004)
+    assert np.mean(rates) == pytest.approx(0.01, abs=0.0012)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if ATTACKS[name].needs_logits])

@@ -10,7 +10,7 @@ from scipy.special import stdtr
 
 from leakgap import LeakgapError
 from leakgap.attacks import Evidence
-from leakgap.attacks.shadows import by_image, mean, others, unreserved
+from leakgap.attacks.shadows import by_image, mean, mean_out, others, unreserved
 
 RESOLUTION = 1e-6  # of phi, a float32 of about 10: no standard deviation is taken to be less
 
@@ -32,13 +32,13 @@ def mast(evidence: Evidence) -> np.ndarray:
 def calibrated_loss(evidence: Evidence) -> np.ndarray:
     """mean_O l(x) - l_t(x), the loss less the difficulty of the image; float32 [T,S].
 
-    Watson et al. 2021, "On the importance of difficulty calibration in membership inference attacks". Under
-    balanced masks mean_O is over N/2 models for a member and N/2 - 1 for others, whose scores so have a standard
-    deviation larger by a factor of up to about 1 + 2/N^2: without any leak, low TPRs lie slightly below the FPR.
+    Watson et al. 2021, "On the importance of difficulty calibration in membership inference attacks". mean_O is
+    over N/2 - 1 out-models for every image: with all that are left, N/2 for a member and N/2 - 1 for others, the
+    noise of the mean tells members where nothing leaks (AUC .502, TPR .94% at 1% FPR, for normal phi and N = 16).
     """
 
     def score(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
-        return mean(_loss(shadow), ~member, exclude) - _loss(target)
+        return mean_out(_loss(shadow), member, exclude) - _loss(target)
 
     return by_image(evidence, score, unreserved(evidence, n_out=1))
 

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from leakgap.attacks import Evidence
 from leakgap.attacks.calibrated import reserved_population
-from leakgap.attacks.shadows import by_image, mean, unreserved
+from leakgap.attacks.shadows import by_image, mean, mean_out, unreserved
 
 GAMMA = 2.0  # the paper's, online and offline
 A = 0.3  # the paper's for CIFAR-10: offline, the mean over in-models is taken to be a * mean_O + 1 - a
@@ -40,7 +40,10 @@ def rmia(evidence: Evidence) -> np.ndarray:
 
 
 def rmia_offline(evidence: Evidence) -> np.ndarray:
-    """RMIA from out-models alone: p = ((1 + a) mean_O + 1 - a) / 2 for x and for z, a = 0.3; float32 [T,S]."""
+    """RMIA from out-models alone: p = ((1 + a) mean_O + 1 - a) / 2 for x and for z, a = 0.3; float32 [T,S].
+
+    mean_O(x) is over N/2 - 1 out-models for every image, as in `calibrated_loss`, and mean_O(z) over N - 2.
+    """
     population = reserved_population(evidence, "rmia-offline")
     unreserved(evidence, n_out=1)
     ratio = by_image(evidence, _offline, np.arange(len(evidence.labels)))
@@ -66,7 +69,7 @@ def _out(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np
 
 
 def _offline(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
-    return _log_ratio(target, ((1 + A) * mean(expit(shadow), ~member, exclude) + 1 - A) / 2)
+    return _log_ratio(target, ((1 + A) * mean_out(expit(shadow), member, exclude) + 1 - A) / 2)
 
 
 def _log_ratio(target: np.ndarray, average: np.ndarray) -> np.ndarray:

@@ -56,3 +56,25 @@ def mean(values: np.ndarray, kept: np.ndarray, exclude: np.ndarray) -> np.ndarra
     """Mean of values [N,b] over the kept models [N,b] but row exclude[t]: [T,b], NaN where none is left."""
     with np.errstate(invalid="ignore"):
         return others(np.where(kept, values, 0.0), exclude) / others(kept, exclude)
+
+
+def mean_out(values: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
+    """Mean of values [N,b] over the out-models but row exclude[t] and the spare one: [T,b]."""
+    out = ~member
+    row, spare = spare_out(out, exclude)
+    total = others(np.where(out, values, 0.0), exclude)
+    total -= np.where(spare, np.take_along_axis(values, row, 0), 0)
+    return total / (out.sum(0) - out[exclude] - spare)
+
+
+def spare_out(out: np.ndarray, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an out-model not to be used, row int [T,b], where more than N/2 - 1 are left for a target, bool [T,b].
+
+    Under balanced masks N/2 out-models are left for a member and N/2 - 1 for others. The noise of any statistic of
+    all of them would tell which, so one that is skewed, or that images are chosen by, does without the surplus one:
+    the last before exclude[t], the rows being a circle.
+    """
+    latest = np.zeros(out.shape, np.int16)
+    for row in (*range(len(out)), *range(len(out))):
+        latest[row] = np.where(out[row], row, latest[row - 1])
+    return latest[exclude - 1], out.sum(0) - out[exclude] > (len(out) - 1) // 2

@@ -11,7 +11,7 @@ import numpy as np
 
 from leakgap.attacks import Evidence
 from leakgap.attacks.calibrated import attack_r
-from leakgap.attacks.shadows import unreserved
+from leakgap.attacks.shadows import spare_out, unreserved
 
 KEPT = 0.1  # share of the images about which a claim is made
 SAMPLE = 1000  # images, at most, among which neighbours are looked for
@@ -28,8 +28,8 @@ def vulnerable_points(evidence: Evidence) -> np.ndarray:
     - neighbours are looked for among 1000 images drawn: the nearest of them is about the S/1000-th nearest of all;
     - the distance is such, for each target, that a tenth of the images have no neighbour within it;
     - the rank is that of attack R, which doesn't tie.
-    Under balanced masks N/2 out-models are left for a member; not to use one of them keeps a choice of images from
-    telling who is a member. ValueError as for attack R, and without logits.
+    Only N/2 - 1 out-models are used, so that the choice of images doesn't tell who is a member (see `spare_out`).
+    ValueError as for attack R, and without logits.
     """
     images = unreserved(evidence, n_out=2)
     sample = np.random.default_rng(evidence.seed).permutation(len(images))[:SAMPLE]
@@ -46,25 +46,15 @@ def _outputs(evidence: Evidence, images: np.ndarray) -> Iterator[np.ndarray]:
     if evidence.shadow_logits is None:
         raise ValueError("this attack needs logits, and only phi was given")
     out, logits = ~evidence.member[:, images], evidence.shadow_logits
-    previous = _latest(out)
     total = np.zeros((len(images), logits.shape[-1]))
     for i, row in enumerate(out):
         total[row] += logits[i, images[row]]
-    for left_out in evidence.exclude:
+    for left_out, row, spare in zip(evidence.exclude, *spare_out(out, evidence.exclude), strict=True):
         output = total - out[left_out, :, None] * logits[left_out, images].astype(float)
-        surplus = out.sum(0) - out[left_out] > (len(out) - 1) // 2
-        output[surplus] -= logits[previous[left_out - 1, surplus], images[surplus]]
+        output[spare] -= logits[row[spare], images[spare]]
         output -= output.mean(-1, keepdims=True)
         length = np.linalg.norm(output, axis=-1, keepdims=True)
         yield (output / np.maximum(length, np.finfo(float).tiny)).astype(np.float32)
-
-
-def _latest(out: np.ndarray) -> np.ndarray:
-    """Last row up to each, the rows being a circle, that is True in the column: int16 [N,columns]."""
-    latest = np.zeros(out.shape, np.int16)
-    for row in (*range(len(out)), *range(len(out))):
-        latest[row] = np.where(out[row], row, latest[row - 1])
-    return latest
 
 
 def _nearest(output: np.ndarray, sample: np.ndarray) -> np.ndarray:
