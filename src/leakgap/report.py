@@ -1,0 +1,238 @@
+"""One self-contained HTML file of a study: claims, figures, tables, every model, provenance and warnings.
+
+Nothing is loaded from elsewhere, and the page's own content security policy forbids it. The sortable tables are
+DataTables, as shipped by itables.
+"""
+
+import json
+import platform
+import re
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from leakgap import LeakgapError, grid
+from leakgap.figures import INDEX
+from leakgap.figures.data import REPLICATES, Source
+from leakgap.files import atomic
+from leakgap.logits import Model, read_model
+from leakgap.study import Study
+
+VERSIONS = ("leakgap", "snakemake", "numpy", "pandas", "scipy", "matplotlib", "pyarrow")
+PLACE = {  # column: heading, factor, decimals; None: text or a whole number
+    "technique": ("Technique", None, None),
+    "mask": ("Mask", None, None),
+    "step": ("Step", None, None),
+    "epoch": ("Epoch", None, None),
+}
+MEASURES = {
+    "train_acc": ("Train acc. (%)", 100, 2),
+    "test_acc": ("Test acc. (%)", 100, 2),
+    "acc_gap": ("Acc. gap (points)", 100, 2),
+    "train_loss": ("Train loss (nats)", 1, 4),
+    "test_loss": ("Test loss (nats)", 1, 4),
+    "loss_gap": ("Loss gap (nats)", 1, 4),
+    "auc": ("AUC (%)", 100, 2),
+    "balanced_acc": ("Balanced acc. (%)", 100, 2),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is read: title, heading and cells."""
+
+    name: str
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    csv: str  # data URI
+
+
+def write_report(study: Study) -> None:
+    """Write report.html; LeakgapError when a stage before it has not run."""
+    with atomic(study.paths.report) as temporary:
+        temporary.write_text(render(study), encoding="utf-8")
+
+
+def render(study: Study) -> str:
+    """Return the page."""
+    source = Source(study)
+    designs = [source] + [Source(study, REPLICATES)] * bool(study.grid.replicates)
+    models, broken = _models(study)
+    figures = _figures(study)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"marked": _marked, "short": _short, "heading": _heading}
+    return environment.from_string(_resource("leakgap", "report.html.j2")).render(
+        study=study,
+        setting=source,
+        claims=_json(f"{study.paths.claims}.json", "claims"),
+        figures=[figure for figure in figures if "left_out" not in figure],
+        tables=list(_tables(study)),
+        model_table=_model_table(study, pd.concat([design.targets for design in designs])),
+        warnings=[*_warnings(study, source, figures), *broken, *_differences(models)],
+        provenance=_provenance(models),
+        seconds=sum(model.about["seconds"]["job"] for model in models),
+        snapshots=sum(len(design.targets) for design in designs),
+        settings=yaml.safe_dump(
+            study.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100
+        ),
+        versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
+        script=Markup(_inside_script(_resource("itables", "html/dt_bundle.js"))),
+        style=Markup(_resource("itables", "html/dt_bundle.css")),
+    )
+
+
+def _resource(package: str, path: str) -> str:
+    return files(package).joinpath(path).read_text(encoding="utf-8")
+
+
+def _inside_script(source: str) -> str:
+    """Return equal JavaScript that neither ends the script element that holds it nor opens a comment in it."""
+    return re.sub(r"<(?=!--|/?script)", r"\\x3c", source, flags=re.IGNORECASE)
+
+
+def _json(path: str, verb: str) -> Any:
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise LeakgapError(f"{path} is missing: run {verb} first") from None
+
+
+def _data_uri(path: Path, kind: str) -> str:
+    return f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
+
+
+def _figures(study: Study) -> list[dict[str, str]]:
+    """Return the index of the figures, each that was drawn with its SVG as a data URI."""
+    folder = Path(study.paths.figures)
+    figures = _json(str(folder / INDEX), "figures")
+    for figure in figures:
+        if "left_out" not in figure:
+            figure["uri"] = _data_uri(folder / f"{figure['name']}.svg", "image/svg+xml")
+    return figures
+
+
+def _tables(study: Study) -> Iterator[Table]:
+    """Read every Markdown table: a title, a blank line, then the table; its CSV is offered beside it."""
+    paths = sorted(Path(study.paths.tables).glob("*.md"))
+    if not paths:
+        raise LeakgapError(f"{study.paths.tables} holds no tables: run tables first")
+    for path in paths:
+        title, _, body = path.read_text().partition("\n|")
+        lines = [line.strip().strip("|").split("|") for line in f"|{body}".strip().splitlines()]
+        columns, _, *rows = [[cell.strip() for cell in line] for line in lines]
+        yield Table(path.stem, title.strip(), columns, rows, _data_uri(path.with_suffix(".csv"), "text/csv"))
+
+
+def _model_table(study: Study, targets: pd.DataFrame) -> str:
+    """Return columns and rows of the table of all targets and steps as JSON for DataTables; NaN is null."""
+    tprs = {f"tpr_at_{fpr:g}": (f"TPR at {100 * fpr:g}% FPR (%)", 100, 2) for fpr in study.attack.fpr}
+    shown = PLACE | tprs | MEASURES
+    table = targets[list(shown)].copy()
+    for name, (_, factor, decimals) in shown.items():
+        if factor is not None:
+            table[name] = (table[name] * factor).round(decimals)
+    columns = [{"title": heading, "decimals": decimals} for heading, _, decimals in shown.values()]
+    rows = json.loads(table.to_json(orient="values", double_precision=6))
+    return _safe_json({"columns": columns, "rows": rows})
+
+
+def _safe_json(value: object) -> str:
+    """Return JSON that can stand inside a script element."""
+    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _models(study: Study) -> tuple[list[Model], list[str]]:
+    """Return what every logits file says of its model, and a warning for those that are missing or damaged."""
+    models, broken = [], []
+    for row in grid.rows(study):
+        try:
+            models.append(read_model(row["logits"]))
+        except LeakgapError as error:
+            broken.append(str(error))
+    return models, broken
+
+
+def _provenance(models: Iterable[Model]) -> list[dict[str, Any]]:
+    """Return one row per technique: models, seconds of a job, where and with what it ran."""
+    rows = [
+        {
+            "Technique": model.technique,
+            "seconds": model.about["seconds"]["job"],
+            "Device": model.about["device"],
+            "Threads": model.about["threads"],
+            "torch": model.about["torch_version"],
+            "Code": model.about["code_version"],
+            "Settings": model.about["config_hash"],
+        }
+        for model in models
+    ]
+    if not rows:
+        return []
+    table = pd.DataFrame(rows)
+    keys = [name for name in table if name != "seconds"]
+    groups = table.groupby(keys, sort=False)["seconds"]
+    told = groups.agg(Models="size", Median="median", Longest="max", Total="sum").round(1).reset_index()
+    return told.rename(
+        columns={"Median": "Median (s)", "Longest": "Longest (s)", "Total": "Total (s)"}
+    ).to_dict("records")
+
+
+def _differences(models: Iterable[Model]) -> Iterator[str]:
+    """Warn where models that are compared were not trained alike."""
+    for key, what in (
+        ("device", "devices"),
+        ("torch_version", "versions of torch"),
+        ("code_version", "versions of the training code"),
+        ("threads", "numbers of threads"),
+    ):
+        counts = Counter(str(model.about[key]) for model in models)
+        if len(counts) > 1:
+            told = ", ".join(f"{value} ({count} models)" for value, count in counts.most_common())
+            yield f"The models were trained on different {what}: {told}."
+
+
+def _warnings(study: Study, source: Source, figures: list[dict[str, str]]) -> Iterator[str]:
+    """Say what is undefined, missing or left out."""
+    expected = len(study.grid.techniques) * len(study.masks) * len(study.train.steps)
+    if len(source.targets) < expected:
+        yield f"Only {len(source.targets)} of {expected} targets (models and steps) are in the summary."
+    for fpr in study.attack.fpr:
+        single = int(source.targets[f"tpr_at_{fpr:g}"].isna().sum())
+        if single:
+            yield (
+                f"The TPR at {100 * fpr:g}% FPR of {single} of {len(source.targets)} single targets is undefined: "
+                "a target has too few non-members for it. The pooled TPR stands in its place."
+            )
+        pooled = source.pooled[(source.pooled["fpr"] == fpr) & source.pooled["tpr"].isna()]
+        if len(pooled):
+            yield f"The pooled TPR at {100 * fpr:g}% FPR is undefined in {len(pooled)} rows: too few non-members."
+    for figure in figures:
+        if "left_out" in figure:
+            yield f"Figure {figure['name']} is left out: {figure['left_out']}."
+
+
+def _marked(text: str) -> Markup:
+    """Return text with `names` set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _heading(name: str) -> str:
+    words = name.replace("_", " ").replace("roc", "ROC").replace("tpr", "TPR").replace("acc ", "accuracy ")
+    return words[0].upper() + words[1:]
+
+
+def _short(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3g}"
