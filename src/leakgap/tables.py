@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from leakgap.augment import MEMBERS
 from leakgap.files import atomic
 from leakgap.study import NONE, Study
 from leakgap.summary import read
@@ -41,6 +42,7 @@ PAPER_STEPS = {
 }
 
 
+SHARES = {"fpr", "informed", "uninformed", "difference", "mean"}
 UNDEFINED = "undefined"
 
 
@@ -148,27 +150,25 @@ def knowledge(results: Results) -> pd.DataFrame:
     pools = pools[pools["attack"] == results.study.attack.headline]
     place = ["technique", "step", "epoch", "fpr"]
     wide = pools.pivot(index=place, columns="attacker", values="tpr")
+    wide = wide.reindex(results.study.grid.techniques, level="technique")
     if "uninformed" not in wide:
         return pd.DataFrame()
     wide = wide.dropna(subset="uninformed").reset_index().rename_axis(columns=None)
-    rows = []
-    for _, row in wide.iterrows():
-        cell = draws[(draws[place] == row[place]).all(axis=1)]
-        pair = cell.pivot(index="replicate", columns="attacker", values="tpr")
-        difference, ratio = pair["informed"] - pair["uninformed"], pair["informed"] / pair["uninformed"]
-        low, high = difference.quantile([0.025, 0.975])
-        ratio_low, ratio_high = ratio.quantile([0.025, 0.975])
-        rows.append(
-            {
-                "difference": row["informed"] - row["uninformed"],
-                "difference_low": low,
-                "difference_high": high,
-                "ratio": row["informed"] / row["uninformed"],
-                "ratio_low": ratio_low,
-                "ratio_high": ratio_high,
-            }
-        )
-    return pd.concat([wide, pd.DataFrame(rows)], axis=1)
+    pairs = draws.pivot(index=[*place, "replicate"], columns="attacker", values="tpr")
+    for name, contrast in (("difference", np.subtract), ("ratio", np.divide)):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            wide[name] = contrast(wide["informed"], wide["uninformed"])
+            values = pd.Series(contrast(pairs["informed"], pairs["uninformed"]), pairs.index)
+        resampled = values.dropna().groupby(place)
+        # a ratio's replicates may be infinite: quantiles without interpolation
+        for bound, level in (("low", 0.025), ("high", 0.975)):
+            wide = wide.merge(
+                resampled.quantile(level, interpolation="nearest").rename(f"{name}_{bound}"),
+                how="left",
+                left_on=place,
+                right_index=True,
+            )
+    return wide
 
 
 def shadows(results: Results) -> pd.DataFrame:
@@ -247,14 +247,14 @@ def _bounds(column: str, table: pd.DataFrame) -> tuple[str, str] | None:
 
 
 def _is_share(column: str) -> bool:
-    return "acc" in column or "tpr" in column or column in ("fpr", "difference", "mean", *PAPER_TECHNIQUES)
+    return "acc" in column or "tpr" in column or column in SHARES or column.split("+")[0] in (NONE, *MEMBERS)
 
 
 def _text(column: str, value: object) -> str:
     if not isinstance(value, float):
         return str(value)
-    if np.isnan(value):
-        return UNDEFINED
+    if not np.isfinite(value):
+        return UNDEFINED if np.isnan(value) else "∞"
     if column == "fpr":
         return f"{100 * value:g}"
     return f"{100 * value:.2f}" if _is_share(column) else f"{value:.3f}"
@@ -263,4 +263,4 @@ def _text(column: str, value: object) -> str:
 def _heading(column: str) -> str:
     name, at, fpr = column.partition("_at_")
     words = name.replace("_", " ").replace("tpr", "TPR").replace("fpr", "FPR").replace("acc", "accuracy")
-    return words + (f" at {float(fpr):.2%} FPR" if at else "") + (" (%)" if _is_share(column) else "")
+    return words + (f" at {100 * float(fpr):g}% FPR" if at else "") + (" (%)" if _is_share(column) else "")
