@@ -21,14 +21,14 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from leakgap import LeakgapError, grid
+from leakgap import LeakgapError, __version__, grid
 from leakgap.figures import INDEX
 from leakgap.figures.data import REPLICATES, Source
 from leakgap.files import atomic
 from leakgap.logits import Model, read_model
 from leakgap.study import Study
 
-VERSIONS = ("leakgap", "snakemake", "numpy", "pandas", "scipy", "matplotlib", "pyarrow")
+VERSIONS = ("numpy", "pandas", "scipy", "matplotlib", "pyarrow")
 PLACE = {  # column: heading, factor, decimals; None: text or a whole number
     "technique": ("Technique", None, None),
     "mask": ("Mask", None, None),
@@ -88,7 +88,8 @@ def render(study: Study) -> str:
         settings=yaml.safe_dump(
             study.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100
         ),
-        versions={"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
+        versions={"leakgap": __version__, "Python": platform.python_version()}
+        | {name: version(name) for name in VERSIONS},
         script=Markup(_inside_script(_resource("itables", "html/dt_bundle.js"))),
         style=Markup(_resource("itables", "html/dt_bundle.css")),
     )
@@ -142,7 +143,7 @@ def _model_table(study: Study, targets: pd.DataFrame) -> str:
     shown = PLACE | tprs | MEASURES
     table = targets[list(shown)].copy()
     for name, (_, factor, decimals) in shown.items():
-        if factor is not None:
+        if factor is not None and decimals is not None:
             table[name] = (table[name] * factor).round(decimals)
     columns = [{"title": heading, "decimals": decimals} for heading, _, decimals in shown.values()]
     rows = json.loads(table.to_json(orient="values", double_precision=6))
@@ -185,9 +186,8 @@ def _provenance(models: Iterable[Model]) -> list[dict[str, Any]]:
     keys = [name for name in table if name != "seconds"]
     groups = table.groupby(keys, sort=False)["seconds"]
     told = groups.agg(Models="size", Median="median", Longest="max", Total="sum").round(1).reset_index()
-    return told.rename(
-        columns={"Median": "Median (s)", "Longest": "Longest (s)", "Total": "Total (s)"}
-    ).to_dict("records")
+    told.columns = [f"{name} (s)" if name in ("Median", "Longest", "Total") else name for name in told]
+    return [dict(zip(told.columns, row, strict=True)) for row in told.itertuples(index=False)]
 
 
 def _differences(models: Iterable[Model]) -> Iterator[str]:
