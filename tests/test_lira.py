@@ -18,7 +18,7 @@ CHOICES = [
 ]
 
 
-def naive(target, shadow, member, exclude, mode, variance, tail):
+def naive(target, shadow, member, exclude, mode, variance, tail, even=False):
     """The definition, one target, image and view at a time."""
     target, shadow = target.astype(np.float64), shadow.astype(np.float64)
     scores = np.zeros(target.shape[:2])
@@ -46,8 +46,9 @@ def naive(target, shadow, member, exclude, mode, variance, tail):
             terms = []
             for v in views:
 
-                def fit(kept, x=x, v=v, side=side, sds=sds):
+                def fit(kept, x=x, v=v, side=side, sds=sds, own=member[left_out, x]):
                     values = side(x, v, kept)
+                    values = values[:-1] if even and kept != own else values
                     location = values.mean() if variance == "within" else np.median(values)
                     return location, (values.std() if variance == "per-example" else sds[kept]) + 1e-30
 
@@ -140,6 +141,20 @@ def test_replicates_and_other_exclusions(mode, variance, tail):
             target, shadow, member, mode=mode, variance=variance, tail=tail, exclude=exclude
         )
         assert_close(scores, naive(target, shadow, member, exclude, mode, variance, tail))
+
+
+@pytest.mark.parametrize(("mode", "variance", "tail"), CHOICES)
+@pytest.mark.parametrize("models", [6, 7])
+def test_even_leaves_the_last_of_the_other_side_out(models, mode, variance, tail):
+    rng = np.random.default_rng(13)
+    shadow = rng.normal(0, 3, (models, 40, 2)).round(1).astype(np.float32)
+    shadow[:, 20:] = shadow[0, 20:]
+    shadow[rng.integers(0, models, 20), np.arange(20, 40)] += 1
+    member = masks(rng, models, 40, True)
+    for target, exclude in ((shadow, np.arange(models)), (shadow[:3] + np.float32(0.5), np.array([0, 4, 0]))):
+        options = {"mode": mode, "variance": variance, "tail": tail, "even": True}
+        scores = leave_one_out(target, shadow, member, exclude=exclude, **options)
+        assert_close(scores, naive(target, shadow, member, exclude, **options))
 
 
 def test_blocks_of_images_make_no_difference(monkeypatch):
@@ -252,7 +267,7 @@ def break_(what):
         ("nan", "shadow phi of model 3 is NaN or infinite at image 17"),
         ("inf", "target phi of model 2 is NaN or infinite at image 11"),
         ("no in-model", "image 5 has no in-model"),
-        ("one in-model", "image 6 has no in-model besides the one left out"),
+        ("one in-model", "image 6 has no in-model besides those left out"),
         ("no out-model", "image 7 has no out-model"),
         ("int member", "member must be boolean, not int64"),
         ("views", r"axis 2 \(views\) differs: 1 in target and 2 in shadow"),
@@ -293,16 +308,8 @@ def test_registered_attacks_are_the_function_with_its_options():
         _, mode, *rest = name.split("-")
         tail = "two-sided" if "two" in rest else "one-sided"
         variance = rest[0] if rest and "two" not in rest else "per-example"
-        expected = leave_one_out(
-            target,
-            shadow,
-            member,
-            mode=mode,
-            variance=variance,
-            tail=tail,
-            exclude=exclude,
-            reserved=reserved,
-        )
+        options = {"mode": mode, "variance": variance, "tail": tail, "even": True}
+        expected = leave_one_out(target, shadow, member, exclude=exclude, reserved=reserved, **options)
         np.testing.assert_array_equal(run(name, evidence), expected)
         seen.add(expected[0, 10].item())
     assert len(seen) == 7
