@@ -229,7 +229,7 @@ def measure(world: str, names: list[str], studies: int, seed: int) -> pd.DataFra
         for claim, sign in zip(claims.judge(**tables, attack=ATTACK, seed=study), true, strict=True):
             rows.append({"claim": str(claim.id), "verdict": claim.verdict, "sign": sign})
             for title, other in others(tables["halves"], study) if claim.id == 6 else ():
-                rows.append({"claim": title, "verdict": claims.verdict(other, 0), "sign": sign})
+                rows.append({"claim": title, "verdict": other.verdict(0), "sign": sign})
     table = pd.DataFrame(rows)
     table["false"] = (table.verdict == "supported") & (table["sign"] <= 0)
     table["false"] |= (table.verdict == "contradicted") & (table["sign"] >= 0)

@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
 from leakgap import LeakgapError, claims, predict
+from leakgap.study import Study
 
 sys.path.append(str(Path(__file__).parents[1]))
 from benchmarks import verdicts
@@ -68,8 +69,8 @@ def test_few_techniques_rarely_decide_where_nothing_is_to_decide():
         truth = verdicts.draw_truth("tie", verdicts.FIVE, rng)
         table = predict.cells(verdicts.targets(truth, verdicts.FIVE, 16, 500, rng), 0.01)
         ours, each = predict.error_difference("", table, "test_acc", "acc_gap")
-        decided["ours"] += claims.verdict(ours, 0) != "undecided"
-        decided["bootstrap"] += claims.verdict(predict.bootstrap_interval("", each, 0), 0) != "undecided"
+        decided["ours"] += ours.verdict(0) != "undecided"
+        decided["bootstrap"] += predict.bootstrap_interval("", each, 0).verdict(0) != "undecided"
     assert decided["ours"] <= 6 < decided["bootstrap"]
 
 
@@ -232,12 +233,14 @@ def test_ratio_by_hand():
     again = {name: part.tpr.to_numpy() for name, part in tables["replicates"].groupby("technique")}
     logs = np.log(again["none"]) - (np.log(again["crop"]) + np.log(again["mirror"])) / 2
     expected = np.log(0.2 / np.sqrt(0.05 * 0.1))
-    half = stats.t.ppf(0.975, 15) * logs.std(ddof=1)
+    half = stats.t.ppf(0.975, 15) * logs.std(ddof=1) * np.sqrt(16 / 15)
     found = judge(tables)[0]
     np.testing.assert_allclose(
         [found.value, found.low, found.high], np.exp(expected + np.array([0, -half, half]))
     )
-    crop = np.log(again["none"] / again["crop"]).std(ddof=1) * stats.t.ppf(1 - 0.025 / 2, 15)
+    crop = (
+        np.log(again["none"] / again["crop"]).std(ddof=1) * stats.t.ppf(1 - 0.025 / 2, 15) * np.sqrt(16 / 15)
+    )
     assert found.secondary[0].low == pytest.approx(4 * np.exp(-crop))
 
 
@@ -334,3 +337,24 @@ def test_cells_are_means_over_masks_floored_at_chance():
     assert row.tpr == pytest.approx(first["tpr_at_0.01"].mean())
     assert 10 ** table.log_tpr.min() == pytest.approx(predict.censoring_floor(0.01, 500, 500, 8))
     assert table.censored.mean() > 0.9
+
+
+def test_write_claims_of_both_designs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Study.model_validate({"name": "simulated", "attack": {"attacks": [verdicts.ATTACK]}})
+    tables = study(masks=4)
+    for name, table in tables.items():
+        twin = (
+            table.assign(design="replicates")
+            if "design" in table
+            else table.assign(mask="r" + table["mask"].str[1:])
+        )
+        path = Path(settings.paths.joined("metrics" if name == "summary" else name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.concat([table, twin]).to_parquet(path)
+    claims.write_claims(settings)
+    found = claims.from_json(Path("results/simulated/claims.json").read_text())
+    assert [(claim.design, claim.id) for claim in found] == [
+        (design, number) for design in ("leave-one-out", "replicates") for number in range(1, 9)
+    ]
+    assert Path("results/simulated/claims.md").read_text().count("# The claims on trial: simulated") == 2

@@ -1,22 +1,26 @@
 """The paper's eight claims on trial: estimand, statistic, interval, verdict.
 
-Claims 1 to 4 compare pooled TPRs: the logarithm of a ratio, with the standard deviation of its paired bootstrap
-replicates and Student's t on (target models - 1) degrees of freedom. Claims 5 to 8 compare techniques: predictors
-from one half of the images, TPR from the other, cells and intervals as in `leakgap.predict`.
+Claims 1 to 4 compare pooled TPRs of T target models: the logarithm of a ratio, with the standard deviation of its
+paired bootstrap replicates times sqrt(T / (T - 1)) and Student's t on T - 1 degrees of freedom. Claims 5 to 8 compare
+techniques: predictors from one half of the images, TPR from the other, cells and intervals as in `leakgap.predict`.
 A verdict is read off an interval: beyond the threshold `supported`, short of it `contradicted`, else `undecided`.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from leakgap import predict
+from leakgap.files import atomic
 from leakgap.predict import Estimate
-from leakgap.record import Record, Rows, Undecidable
+from leakgap.record import MASK_PREFIX, Record, Rows, Undecidable
+from leakgap.study import Study
+from leakgap.summary import read
 
 NONE, ALL = "none", "crop+mirror+cutout+policy"
 HELP = 1.1  # a ratio up to this is not called help
@@ -39,6 +43,9 @@ class Finding:
 class Claim:
     """One claim with its verdict: `supported`, `contradicted` or `undecided`. Undefined numbers are None."""
 
+    study: str
+    design: str
+    attack: str
     id: int
     title: str
     statement: str
@@ -56,27 +63,6 @@ class Claim:
     secondary: tuple[Estimate, ...] = ()
 
 
-def verdict(value: Estimate, threshold: float, below: bool = False) -> str:
-    """`supported` where the whole interval is beyond the threshold (short of it, if `below`), and so on."""
-    if value.low is None or value.high is None or value.low <= threshold <= value.high:
-        return "undecided"
-    return "supported" if (value.low > threshold) != below else "contradicted"
-
-
-def _reason(value: Estimate, threshold: float) -> str:
-    if value.low is None or value.high is None:
-        return "the interval is undefined"
-    side = "above" if value.low > threshold else "below" if value.high < threshold else "on both sides of"
-    return f"the interval {value.low:.3g} to {value.high:.3g} is {side} {threshold:g}"
-
-
-def _compare(value: Estimate, paper: float) -> str:
-    if value.low is None or value.high is None:
-        return f"the paper's {paper:g} can't be compared"
-    where = "above" if paper > value.high else "below" if paper < value.low else "inside"
-    return f"the paper's {paper:g} lies {where} the interval"
-
-
 def augmentation(record: Record) -> Finding:
     """Claim 1."""
     names = list(record.at_fpr.index.unique("technique"))
@@ -90,17 +76,17 @@ def augmentation(record: Record) -> Finding:
 
     value = record.ratio(f"none / {' and '.join(most)}", [key(NONE)], [key(name) for name in most])
     each = tuple(record.ratio(f"none / {name}", [key(NONE)], [key(name)], len(size)) for name in size)
-    lower = sum(verdict(one, 1) == "supported" for one in each)
-    higher = sum(verdict(one, 1) == "contradicted" for one in each)
+    lower = sum(one.verdict(1) == "supported" for one in each)
+    higher = sum(one.verdict(1) == "contradicted" for one in each)
     notes = (
         f"pooled at {record.pooled_fpr:g} FPR; of {len(each)} techniques {lower} are below `none` and {higher} "
         "above, by simultaneous intervals (Bonferroni)",
-        _compare(value, 109)
+        value.compared(109)
         + " (19.56/0.18 on one CIFAR-10 target at 0.1% FPR, itself uncertain from 71 to 185)",
         *record.chance([key(name) for name in most]),
     )
     rows = record.pooled_query(f"step == {record.last} and attacker == 'informed'")
-    return Finding(value, verdict(value, 1), _reason(value, 1), rows, each, notes)
+    return Finding(value, value.verdict(1), value.against(1), rows, each, notes)
 
 
 def early_stopping(record: Record) -> Finding:
@@ -113,11 +99,11 @@ def early_stopping(record: Record) -> Finding:
         record.ratio(f"step {after[1]} / step {before[1]}", [after], [before], len(keys) - 1)
         for before, after in pairwise(keys)
     )
-    rise, monotone = verdict(value, 1), [verdict(pair, FALL) for pair in pairs]
+    rise, monotone = value.verdict(1), [pair.verdict(FALL) for pair in pairs]
     together = {rise, *monotone}
     decided = next(name for name in ("contradicted", "undecided", "supported") if name in together)
     reason = (
-        f"last against first: {_reason(value, 1)}; of {len(pairs)} consecutive steps {monotone.count('supported')} "
+        f"last against first: {value.against(1)}; of {len(pairs)} consecutive steps {monotone.count('supported')} "
         f"show no fall below {FALL:g} times the step before, {monotone.count('contradicted')} show one (Bonferroni)"
     )
     rows = record.pooled_query(f"technique == '{NONE}' and attacker == 'informed'")
@@ -137,19 +123,19 @@ def _knowledge(record: Record, technique: str) -> tuple[Estimate, tuple[Rows, ..
 def knowing_policy(record: Record) -> Finding:
     """Claim 3."""
     value, rows, notes = _knowledge(record, "policy")
-    return Finding(value, verdict(value, HELP), _reason(value, HELP), rows, (), (*notes, _compare(value, 5)))
+    return Finding(value, value.verdict(HELP), value.against(HELP), rows, (), (*notes, value.compared(5)))
 
 
 def knowing_all(record: Record) -> Finding:
     """Claim 4."""
     value, rows, notes = _knowledge(record, ALL)
-    return Finding(value, verdict(value, HELP, below=True), _reason(value, HELP), rows, (), notes)
+    return Finding(value, value.verdict(HELP, below=True), value.against(HELP), rows, (), notes)
 
 
 def gap_raises(record: Record) -> Finding:
     """Claim 5."""
     value = predict.correlation("accuracy gap", record.cells, "acc_gap", level=record.level)
-    return Finding(value, verdict(value, 0), _reason(value, 0), record.target_rows, (), record.target_notes)
+    return Finding(value, value.verdict(0), value.against(0), record.target_rows, (), record.target_notes)
 
 
 def gap_predicts(record: Record) -> Finding:
@@ -166,7 +152,7 @@ def gap_predicts(record: Record) -> Finding:
     )
     against: dict[str, list[str]] = {"supported": [], "contradicted": [], "undecided": []}
     for title, (difference, _) in results.items():
-        against[verdict(difference, 0)].append(title)
+        against[difference.verdict(0)].append(title)
     better, worse, open_ = (
         ", ".join(against[name]) or "none" for name in ("contradicted", "supported", "undecided")
     )
@@ -176,7 +162,7 @@ def gap_predicts(record: Record) -> Finding:
         "gap, train and test accuracy span one space: any two of them carry what the third carries",
     )
     secondary = (*(difference for difference, _ in results.values()), bootstrap, *rank_correlations(record))
-    return Finding(value, verdict(value, 0), _reason(value, 0), record.target_rows, secondary, notes)
+    return Finding(value, value.verdict(0), value.against(0), record.target_rows, secondary, notes)
 
 
 def rank_correlations(record: Record) -> Iterable[Estimate]:
@@ -201,7 +187,7 @@ def rank_correlations(record: Record) -> Iterable[Estimate]:
 def test_at_equal_gap(record: Record) -> Finding:
     """Claim 7."""
     value = predict.slope_at_equal("slope", record.cells, "test_acc", "acc_gap", record.level)
-    return Finding(value, verdict(value, 0), _reason(value, 0), record.target_rows, (), record.target_notes)
+    return Finding(value, value.verdict(0), value.against(0), record.target_rows, (), record.target_notes)
 
 
 def loss_gap(record: Record) -> Finding:
@@ -214,9 +200,9 @@ def loss_gap(record: Record) -> Finding:
     both = predict.correlation(
         "Spearman, loss gap and accuracy gap", table, "loss_gap", "acc_gap", level=level
     )
-    together = {verdict(value, 0), verdict(rise, 0)}
+    together = {value.verdict(0), rise.verdict(0)}
     decided = next(name for name in ("contradicted", "undecided", "supported") if name in together)
-    reason = f"smoother: {_reason(value, 0)}; agrees: {_reason(rise, 0)}"
+    reason = f"smoother: {value.against(0)}; agrees: {rise.against(0)}"
     return Finding(value, decided, reason, record.target_rows, (rise, both), record.target_notes)
 
 
@@ -330,10 +316,27 @@ def _answer(number: int, question: Question, record: Record) -> Claim:
         found = question.answer(record)
     except Undecidable as lack:
         found = Finding(Estimate(question.statistic, None), "undecided", str(lack), ())
-    asked = {name: value for name, value in vars(question).items() if name != "answer"}
-    told = {name: value for name, value in vars(found).items() if name != "value"}
-    interval = {name: getattr(found.value, name) for name in ("value", "low", "high")}
-    return Claim(id=number, level=record.level, **asked, **interval, **told)
+    fields: dict[str, Any] = {name: value for name, value in vars(found).items() if name != "value"}
+    fields |= {name: value for name, value in vars(question).items() if name != "answer"}
+    fields |= {name: getattr(found.value, name) for name in ("value", "low", "high")}
+    fields |= {name: getattr(record, name) for name in ("study", "design", "attack", "level")}
+    return Claim(id=number, **fields)
+
+
+def write_claims(study: Study) -> None:
+    """Judge a study's headline attack, in each design that has targets, into claims.json and claims.md."""
+    joined = ("metrics", "halves", "pooled", "replicates")
+    summary, halves, pooled, replicates = (read(study, name) for name in joined)
+    starts = set(summary["mask"].str[0])
+    designs = [design for design, first in MASK_PREFIX.items() if first in starts]
+    attack, seed = study.attack.headline, study.attack.seed
+    found = [
+        judge(summary, halves, pooled, replicates, attack=attack, design=design, seed=seed)
+        for design in designs
+    ]
+    for suffix, text in ((".json", to_json([*chain(*found)])), (".md", "\n".join(map(to_markdown, found)))):
+        with atomic(study.paths.claims + suffix) as path:
+            path.write_text(text)
 
 
 def to_json(claims: Sequence[Claim]) -> str:
@@ -360,8 +363,11 @@ def _interval(value: Claim | Estimate) -> str:
 
 
 def to_markdown(claims: Sequence[Claim]) -> str:
-    """A table of the verdicts, then a section for each claim."""
+    """A table of one design's verdicts, then a section for each claim."""
+    title = f"# The claims on trial: {claims[0].study}, {claims[0].attack}, {claims[0].design}"
     lines = [
+        title,
+        "",
         "| | claim | statistic | value | interval | threshold | verdict |",
         "|---|---|---|---|---|---|---|",
     ]

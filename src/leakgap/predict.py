@@ -31,6 +31,26 @@ class Estimate:
     low: float | None = None
     high: float | None = None
 
+    def verdict(self, threshold: float, *, below: bool = False) -> str:
+        """`supported` where the whole interval is above the threshold (below it, if so asked), and so on."""
+        if self.low is None or self.high is None or self.low <= threshold <= self.high:
+            return "undecided"
+        return "supported" if (self.low > threshold) != below else "contradicted"
+
+    def against(self, threshold: float) -> str:
+        """Where the interval lies, in words."""
+        if self.low is None or self.high is None:
+            return "the interval is undefined"
+        side = "above" if self.low > threshold else "below" if self.high < threshold else "on both sides of"
+        return f"the interval {self.low:.3g} to {self.high:.3g} is {side} {threshold:g}"
+
+    def compared(self, paper: float) -> str:
+        """Where the paper's number lies, in words."""
+        if self.low is None or self.high is None:
+            return f"the paper's {paper:g} can't be compared"
+        where = "above" if paper > self.high else "below" if paper < self.low else "inside"
+        return f"the paper's {paper:g} lies {where} the interval"
+
 
 def estimate(name: str, value: float, half_width: float = np.nan, back: Callable = float) -> Estimate:
     """The interval value -+ half_width, each end sent through `back`; NaN becomes None."""

@@ -17,7 +17,7 @@ TARGET_COLUMNS = (
     *("train_acc", "test_acc", "train_loss", "test_loss", "acc_gap", "loss_gap"),
 )
 TABLES = {  # columns needed, and those that tell rows of one KEY apart
-    "summary": ((*KEY, "mask"), ("mask",)),
+    "summary": ((*KEY, "mask", "study"), ("mask",)),
     "halves": (TARGET_COLUMNS, ("mask",)),
     "pooled": ((*KEY, "design", "fpr", "tpr", "low", "n_targets", "n_members"), ("fpr",)),
     "replicates": ((*KEY, "design", "fpr", "replicate", "tpr"), ("fpr", "replicate")),
@@ -115,6 +115,10 @@ class Record:
         return {key: np.log(np.maximum(tprs, half_a_count)) for key, tprs in values.items()}
 
     @property
+    def study(self) -> str:
+        return str(self.summary.study.iloc[0])
+
+    @property
     def last(self) -> int:
         return int(self.pooled.step.max())
 
@@ -124,13 +128,13 @@ class Record:
         if missing:
             lacking = "{}, step {}, {} attacker".format(*missing[0])
             raise Undecidable(f"no pooled TPR with replicates for {lacking}")
-        freedom = self.at_fpr.n_targets.min() - 1
-        if freedom < 1:
+        models = self.at_fpr.n_targets.min()
+        if models < 2:
             raise Undecidable("one target model has no interval")
         one, other = (np.mean([self.log_tpr[key] for key in keys], axis=0) for keys in (above, below))
-        tail = (1 - self.level) / 2 / comparisons
-        half_width = stats.t.isf(tail, freedom) * np.nanstd((one - other)[1:], ddof=1)
-        return predict.estimate(name, (one - other)[0], half_width, np.exp)
+        quantile = stats.t.isf((1 - self.level) / 2 / comparisons, models - 1)
+        spread = np.nanstd((one - other)[1:], ddof=1) * np.sqrt(models / (models - 1))
+        return predict.estimate(name, (one - other)[0], quantile * spread, np.exp)
 
     def chance(self, keys: list[tuple]) -> tuple[str, ...]:
         """A note on the TPRs that can't be told from the FPR."""
