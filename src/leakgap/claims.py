@@ -1,8 +1,8 @@
 """The paper's eight claims on trial: estimand, statistic, interval, verdict.
 
 Claims 1 to 4 compare pooled TPRs of T target models: the logarithm of a ratio, with the standard deviation of its
-paired bootstrap replicates times sqrt(T / (T - 1)) and Student's t on T - 1 degrees of freedom. Claims 5 to 8 compare
-techniques: predictors from one half of the images, TPR from the other, cells and intervals as in `leakgap.predict`.
+paired bootstrap replicates times sqrt(T / (T - 1)) and Student's t on T - 1 degrees of freedom. Claims 5 to 8
+compare techniques: predictors from one half of the images, TPR from the other, as in `leakgap.predict`.
 A verdict is read off an interval: beyond the threshold `supported`, short of it `contradicted`, else `undecided`.
 """
 
