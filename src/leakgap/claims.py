@@ -176,9 +176,8 @@ def rank_correlations(record: Record) -> Iterable[Estimate]:
             predict.spearman(part[column].to_numpy(float), part.log_tpr.to_numpy())
             for _, part in table.groupby("technique")
         ]
-        yield predict.mean_interval(
-            f"Spearman, {title}, across steps within a technique", np.array(each), level
-        )
+        name = f"Spearman, {title}, across steps within a technique"
+        yield predict.mean_interval(name, np.array(each), level, bound=1)
         if column != "step":
             name = f"Spearman, {title}, across masks within a cell"
             yield predict.correlation_within_cells(name, record.informed, column, record.target_fpr, level)

@@ -113,8 +113,10 @@ def left_out_errors(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> np.nda
     return np.array(errors)
 
 
-def mean_interval(name: str, values: np.ndarray, level: float = 0.95, *, folds: bool = False) -> Estimate:
-    """Student's t interval of the mean of one value per cluster [G].
+def mean_interval(
+    name: str, values: np.ndarray, level: float = 0.95, *, folds: bool = False, bound: float = np.inf
+) -> Estimate:
+    """Student's t interval of the mean of one value per cluster [G], cut at -+ bound.
 
     `folds`: the values come from cross-validation, whose training sets overlap; the variance of their mean is then
     s^2 (1/G + 1/(G - 1)) (Nadeau and Bengio 2003, n_test/n_train = 1/(G - 1)), not s^2/G.
@@ -125,7 +127,7 @@ def mean_interval(name: str, values: np.ndarray, level: float = 0.95, *, folds: 
         return estimate(name, values[0] if count else np.nan)
     scale = 1 / count + (1 / (count - 1) if folds else 0)
     half = stats.t.ppf((1 + level) / 2, count - 1) * values.std(ddof=1) * np.sqrt(scale)
-    return estimate(name, values.mean(), half)
+    return estimate(name, values.mean(), half, lambda end: np.clip(end, -bound, bound))
 
 
 def bootstrap_interval(
@@ -218,4 +220,4 @@ def correlation_within_cells(
     products = pd.DataFrame({"xy": ranks[x] * ranks.y, "xx": ranks[x] ** 2, "yy": ranks.y**2})
     sums = products.groupby(cell).sum()
     rho: pd.Series = (sums.xy / np.sqrt(sums.xx * sums.yy)).where(sums.xx * sums.yy > 0)
-    return mean_interval(name, rho.groupby("technique").mean().to_numpy(), level)
+    return mean_interval(name, rho.groupby("technique").mean().to_numpy(), level, bound=1)

@@ -139,10 +139,8 @@ class Record:
     def chance(self, keys: list[tuple]) -> tuple[str, ...]:
         """A note on the TPRs that can't be told from the FPR."""
         low = [key for key in keys if self.at_fpr.low[key] <= self.pooled_fpr]
-        return tuple(
-            f"TPR of {name} at step {step} ({attacker}) can't be told from the FPR"
-            for name, step, attacker in low
-        )
+        named = ", ".join(f"{technique} at step {step} ({attacker})" for technique, step, attacker in low)
+        return (f"TPRs that can't be told from the FPR: {named}",) if low else ()
 
     def pooled_query(self, condition: str) -> tuple[Rows, ...]:
         """The pooled rows of a condition on technique, step and attacker, and the same models' summary rows."""
