@@ -1,6 +1,7 @@
 """leakgap: train a grid of models, attack every one, and see how attack success follows the generalization gap."""
 
 import shlex
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
@@ -10,10 +11,13 @@ from leakgap.study import Study
 
 min_version("9.0")
 # jobs run the leakgap beside this file, in a per-rule environment too
-shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir + '/src')}; ")
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; ")
 
 
-configfile: "config.yaml"
+# a study given by --configfile stands alone: nothing of the default study is mixed in
+if "name" not in config:
+
+    configfile: "config.yaml"
 
 
 try:

@@ -71,7 +71,9 @@ def test_every_file_of_the_contract_is_there(done: Path):
     expected += ["results/mini/" + name for name in ("summary.parquet", "summary.csv", "claims.json", "claims.md")]
     expected += ["results/mini/report.html", "results/mini/tables/techniques.md", "results/mini/tables/steps.csv"]
     assert [path for path in expected if not (done / path).is_file()] == []
-    assert {path.suffix for path in (done / "results/mini/figures").iterdir()} == {".svg", ".png"}
+    figures = {path.suffix: path.stat().st_size for path in (done / "results/mini/figures").glob("tpr_vs_acc_gap.*")}
+    assert figures.keys() == {".svg", ".png"}
+    assert min(figures.values()) > 5000
 
 
 def test_summary_has_one_row_per_target_step_attacker_and_attack(done: Path):
@@ -104,6 +106,13 @@ def test_summary_says_what_the_logits_say(done: Path):
     pairs = loss[rest][:, None] - loss[member][None]
     assert row["auc"] == pytest.approx((pairs > 0).mean() + (pairs == 0).mean() / 2, abs=1e-5)
     assert (row["n_members"], row["n_nonmembers"]) == (member.sum(), rest.sum())
+
+
+def test_a_study_file_stands_alone(done: Path):
+    """Keys that it leaves out take their defaults, not the default study's values."""
+    log = json.loads(pq.read_metadata(done / "results/mini/logits/none/m000.parquet").metadata[b"leakgap"])
+    assert log["about"]["settings"]["train.warmup"] == Study.load(MINI).train.warmup == 0
+    assert Study.load(ROOT / "config.yaml").train.warmup != 0
 
 
 def test_nothing_left_to_do_and_no_resume_file(done: Path):
