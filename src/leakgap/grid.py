@@ -12,7 +12,7 @@ import numpy as np
 from leakgap import LeakgapError
 from leakgap.augment import canonical
 from leakgap.code import version
-from leakgap.files import atomic
+from leakgap.files import atomic, discard
 from leakgap.masks import read_masks
 from leakgap.pool import Pool, read_pool
 from leakgap.study import Study
@@ -50,18 +50,21 @@ def train_model(study: Study, technique: str, mask: str) -> None:
             bar.update(progress.epoch - bar.n)
             bar.set_postfix(progress.history[-1])
 
-        progress = training.train(job, resume, passed)
+        try:
+            progress = training.train(job, resume, passed)
+        except LeakgapError as error:
+            raise LeakgapError(f"{technique}/{mask}: {error}") from None
     device = training.pick_device()
     about = {
         "seed": seed,
-        "config_hash": hashlib.sha256(json.dumps(job.fingerprint).encode()).hexdigest()[:16],
+        "config_hash": hashlib.sha256(json.dumps(job.settings).encode()).hexdigest()[:16],
         "code_version": version("train"),
         "torch_version": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": study.train.threads,
         "seconds": {"train": round(progress.seconds, 3), "job": round(time.perf_counter() - began, 3)},
         "history": progress.history,
-        "settings": study.train.model_dump(mode="json"),
+        "settings": job.settings,
     }
     logits.write(
         output,
@@ -75,7 +78,7 @@ def train_model(study: Study, technique: str, mask: str) -> None:
         first_view_only=study.query.logits == "first",
         about=about,
     )
-    resume.unlink(missing_ok=True)
+    discard(resume)
 
 
 def read_inputs(study: Study) -> tuple[Pool, np.ndarray, np.ndarray]:

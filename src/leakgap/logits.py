@@ -5,7 +5,8 @@ takes just the columns and row groups that it needs, and checks that the file is
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def write(
 
     steps: one float32 [views, images, classes] for every step, trained for `epochs`; labels: int [images];
     member: bool [images]. With `first_view_only` further views keep phi and null logits. `about` is any JSON:
-    seed, hash of the settings, versions, device, seconds, history.
+    seed, settings and their hash, versions, device, seconds, history.
     """
     views, images, classes = steps[0].shape
     about = {"study": study, "technique": technique, "mask": mask, "epochs": list(epochs), "views": views} | {
@@ -89,7 +90,6 @@ def write(
         "about": about or {},
     }
     schema = _schema(classes).with_metadata({METADATA: json.dumps(about).encode()})
-    split = {"column": ["phi", "logits.list.element"]}
     with (
         atomic(path) as temporary,
         pq.ParquetWriter(
@@ -97,7 +97,7 @@ def write(
             schema,
             compression="zstd",
             use_dictionary=["step", "view", "label", "member"],
-            use_byte_stream_split=split["column"],
+            use_byte_stream_split=["phi", "logits.list.element"],
             column_encoding={"image": "DELTA_BINARY_PACKED"},
         ) as writer,
     ):
@@ -132,26 +132,35 @@ def _rows(
 
 def read_model(path: str | Path) -> Model:
     """Return what the file says of its model. LeakgapError when it is missing, truncated or not ours."""
-    return _open(path)[1]
+    with _open(path) as (_, model):
+        return model
 
 
-def _open(path: str | Path) -> tuple[pq.ParquetFile, Model]:
+@contextmanager
+def _open(path: str | Path) -> Iterator[tuple[pq.ParquetFile, Model]]:
+    """Open a file for as long as it is read: a thousand open ones are more than most systems allow."""
     try:
-        file = pq.ParquetFile(path)
+        with pq.ParquetFile(path) as file:
+            yield file, _model(path, file)
     except FileNotFoundError:
         raise LeakgapError(f"{path}: the logits of this model are missing") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise LeakgapError(f"{path}: not a readable Parquet file: {str(error).splitlines()[0]}") from None
-    metadata = (file.schema_arrow.metadata or {}).get(METADATA)
-    if metadata is None:
-        raise LeakgapError(f"{path}: a Parquet file, but not one of leakgap's logits")
-    model = Model(**json.loads(metadata))
-    if file.num_row_groups != len(model.epochs) * model.views:
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise LeakgapError(f"{path}: not a readable Parquet file: {reason}") from None
+
+
+def _model(path: str | Path, file: pq.ParquetFile) -> Model:
+    try:
+        model = Model(**json.loads((file.schema_arrow.metadata or {})[METADATA]))
+    except (KeyError, TypeError, ValueError):
+        raise LeakgapError(f"{path}: a Parquet file, but not one of leakgap's logits") from None
+    groups = len(model.epochs) * model.views
+    if file.num_row_groups != groups or file.metadata.num_rows != groups * model.images:
         raise LeakgapError(
-            f"{path}: holds {file.num_row_groups} row groups, "
-            f"not {len(model.epochs)} steps x {model.views} views"
+            f"{path}: holds {file.metadata.num_rows} rows in {file.num_row_groups} row groups, "
+            f"not {len(model.epochs)} steps x {model.views} views x {model.images} images"
         )
-    return file, model
+    return model
 
 
 @dataclass(frozen=True)
@@ -165,8 +174,9 @@ class Column:
 class Reader:
     """The logits files of models that are attacked together, in the order asked for.
 
-    Raises LeakgapError that lists missing files, or names the file that is another model, another study, or
-    disagrees with the masks: a dropped or renamed file never shifts masks against models.
+    Raises LeakgapError that lists missing files, or names the file that is another model, another study,
+    disagrees with the masks or was trained otherwise: a dropped, renamed or stale file never shifts masks
+    against models.
     """
 
     def __init__(
@@ -182,39 +192,53 @@ class Reader:
         missing = [str(path) for path in paths if not Path(path).is_file()]
         if missing:
             raise LeakgapError(f"logits of {len(missing)} models are missing: {', '.join(missing)}")
-        self._files = []
+        self.paths = list(paths)
         for path, mask, inside in zip(paths, masks, member, strict=True):
-            file, model = _open(path)
+            with _open(path) as (file, model):
+                stored = file.read_row_group(0, columns=["label", "member"], use_threads=False)
             if (model.study, model.technique, model.mask) != (study, technique, mask):
                 raise LeakgapError(
                     f"{path}: holds the model {model.study}/{model.technique}/{model.mask}, "
                     f"not {study}/{technique}/{mask}"
                 )
-            stored = file.read_row_group(0, columns=["label", "member"])
             for name, expected in (("member", inside), ("label", labels)):
                 if not np.array_equal(stored[name].to_numpy(), expected):
                     raise LeakgapError(f"{path}: its column {name} disagrees with the study's masks or pool")
-            if self._files and (model.epochs, model.views) != (self.model.epochs, self.model.views):
-                raise LeakgapError(f"{path}: its steps or views are not those of {paths[0]}")
-            self._files.append(file)
-            self.model = model
+            if path == paths[0]:
+                self.model = model
+            differing = _differences(model, self.model)
+            if differing:
+                raise LeakgapError(f"{path}: differs from {paths[0]} in {', '.join(differing)}")
 
     def read(self, step: int, *, with_logits: bool = False, views: int | None = None) -> Column:
-        """Read step 1.. of all models: phi of the first `views` views (default: all), logits of view 0."""
-        views = views or self.model.views
-        phis = np.empty((len(self._files), self.model.images, views), np.float32)
-        logits = (
-            np.empty((len(self._files), self.model.images, self.model.classes), np.float32)
-            if with_logits
-            else None
-        )
-        for row, file in enumerate(self._files):
-            for view in range(views):
-                group = (step - 1) * self.model.views + view
-                wanted = ["phi", "logits"] if with_logits and view == 0 else ["phi"]
-                table = file.read_row_group(group, columns=wanted, use_threads=False)
-                phis[row, :, view] = table["phi"].to_numpy()
-                if logits is not None and view == 0:
-                    flat = table["logits"].combine_chunks().flatten()
-                    logits[row] = flat.to_numpy().reshape(self.model.images, self.model.classes)
+        """Read step 1.. of all models: phi of the first `views` views (default: all), logits of view 0.
+
+        ValueError for a step or a number of views that the files don't hold.
+        """
+        model = self.model
+        views = model.views if views is None else views
+        if not 1 <= step <= len(model.epochs) or not 1 <= views <= model.views:
+            raise ValueError(
+                f"step {step}, {views} views: the files hold {len(model.epochs)} steps, {model.views} views"
+            )
+        phis = np.empty((len(self.paths), model.images, views), np.float32)
+        shape = (len(self.paths), model.images, model.classes)
+        logits = np.empty(shape, np.float32) if with_logits else None
+        for row, path in enumerate(self.paths):
+            with _open(path) as (file, _):
+                for view in range(views):
+                    group = (step - 1) * model.views + view
+                    wanted = ["phi", "logits"] if logits is not None and view == 0 else ["phi"]
+                    table = file.read_row_group(group, columns=wanted, use_threads=False)
+                    phis[row, :, view] = table["phi"].to_numpy()
+                    if logits is not None and view == 0:
+                        logits[row] = table["logits"].combine_chunks().flatten().to_numpy().reshape(shape[1:])
         return Column(phis, logits)
+
+
+def _differences(one: Model, other: Model) -> list[str]:
+    """Name what models that are attacked together must share, and these two don't."""
+    shape = [name for name in ("epochs", "views", "classes") if getattr(one, name) != getattr(other, name)]
+    mine, theirs = (model.about.get("settings", {}) for model in (one, other))
+    settings = {key for key in mine | theirs if mine.get(key) != theirs.get(key)}
+    return shape + sorted(key for key in settings if key.startswith("train."))

@@ -1,6 +1,7 @@
 """One training job: a model of one technique on one mask, and its logits of every image at every step."""
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leakgap import LeakgapError
-from leakgap.augment import Technique
+from leakgap.augment import Technique, canonical
+from leakgap.code import version
 from leakgap.files import atomic
 from leakgap.pool import Pool
 from leakgap.resnet import resnet18
 from leakgap.study import Train
 
 AUGMENT_CHUNK = 4096  # images augmented in one call: large enough for the policy's 53 groups to be batches
-EVALUATE_CHUNK = 1024
+EVALUATE_CHUNK = 512
 # shifts of the query views, in units of H // 16 pixels: LiRA's 18 views are these, plain and mirrored
 SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -42,18 +45,24 @@ class Job:
     views: int = 1
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What all models of a technique share, by the names of the study file."""
+        unused = {"save_seconds"} | {"crop", "cutout"} - set(canonical(self.technique))
+        train = self.train.model_dump(mode="json", exclude=unused)
+        return {f"train.{key}": value for key, value in train.items()} | {
+            "query.views": self.views,
+            "technique": self.technique,
+            "version of torch": torch.__version__,
+            "version of the code": version("train"),
+        }
+
+    @cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """Everything that the trained weights depend on, to refuse a resume file of another job."""
+        """Everything that the logits depend on, to refuse the state of another job."""
         data = hashlib.sha256()
         for array in (self.pool.images, self.pool.labels, self.member):
-            data.update(np.ascontiguousarray(array))
-        return {
-            "technique": self.technique,
-            "seed": self.seed,
-            "views": self.views,
-            "data": data.hexdigest(),
-            "torch": torch.__version__,
-        } | self.train.model_dump(mode="json", exclude={"save_seconds"})
+            data.update(np.ascontiguousarray(array).data)
+        return self.settings | {"model seed": self.seed, "images, labels or mask": data.hexdigest()}
 
 
 @dataclass
@@ -76,12 +85,17 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def normalizer(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each channel's mean and standard deviation, float32 [1, C, 1, 1] in pixel units."""
-    flat = images.transpose(0, 1).flatten(1)
-    mean = torch.stack([channel.double().mean() for channel in flat])
-    std = torch.stack([channel.double().std(correction=0) for channel in flat])
-    return mean.float().view(1, -1, 1, 1), std.clamp(min=1e-3).float().view(1, -1, 1, 1)
+def normalizer(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return each channel's mean and standard deviation (at least 1e-3), in pixel units, of uint8 [S, C, H, W].
+
+    Summed up in whole numbers, so that nothing depends on the order.
+    """
+    chunks = [images[start : start + 4096] for start in range(0, len(images), 4096)]
+    total = sum(chunk.sum((0, 2, 3), dtype=np.int64) for chunk in chunks)
+    squares = sum(np.square(chunk, dtype=np.uint16).sum((0, 2, 3), dtype=np.int64) for chunk in chunks)
+    mean = total / (images.size // images.shape[1])
+    variance = squares / (images.size // images.shape[1]) - mean**2
+    return mean.tolist(), np.sqrt(variance.clip(1e-6)).tolist()
 
 
 def view_of(images: Tensor, view: int) -> Tensor:
@@ -107,26 +121,28 @@ def learning_rate(train: Train, done: float) -> float:
 
 
 class SGD:
-    """torch.optim.SGD's update with momentum, weight decay and Nesterov's option, in a few kernels for all weights.
+    """torch.optim.SGD(fused=True)'s update: weight decay, momentum, Nesterov's option, one kernel for all weights.
 
     torch.optim's own class imports torch's compiler when it is made, over a second: as long as it takes to train
     a tenth of a small model.
     """
 
     def __init__(self, weights: list[Tensor], momentum: float, weight_decay: float, nesterov: bool):
-        self.weights, self.momentum, self.decay, self.nesterov = weights, momentum, weight_decay, nesterov
-        self.buffers = [torch.zeros_like(weight) for weight in weights]
+        self.weights, self.buffers = weights, [torch.zeros_like(weight) for weight in weights]
+        self.settings: dict[str, Any] = {
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "dampening": 0.0,
+            "maximize": False,
+            "is_first_step": False,
+        }
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """Update the weights from their gradients, and drop these."""
-        gradients = [weight.grad for weight in self.weights]
-        torch._foreach_add_(gradients, self.weights, alpha=self.decay)
-        torch._foreach_mul_(self.buffers, self.momentum)
-        torch._foreach_add_(self.buffers, gradients)
-        if self.nesterov:
-            torch._foreach_add_(gradients, self.buffers, alpha=self.momentum)
-        torch._foreach_add_(self.weights, gradients if self.nesterov else self.buffers, alpha=-lr)
+        gradients: list[Any] = [weight.grad for weight in self.weights]
+        torch._fused_sgd_(self.weights, gradients, self.buffers, lr=lr, **self.settings)
         for weight in self.weights:
             weight.grad = None
 
@@ -141,19 +157,21 @@ class Trainer:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = not train.deterministic
+        torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: TF32 keeps 10 bits of the mantissa
         torch.manual_seed(job.seed)
         self.job, self.device, self.progress = job, device, Progress()
-        images = torch.from_numpy(pool.images)
-        mean, std = normalizer(images)
-        self.technique = Technique.parse(
-            job.technique, fill=mean.flatten().tolist(), options=technique_options(train)
-        )
-        self.images, self.mean, self.scale = images.to(device), mean.to(device), (1 / std).to(device)
+        mean, std = normalizer(pool.images)
+        self.technique = Technique.parse(job.technique, fill=mean, options=technique_options(train))
+        self.mean = torch.tensor(mean).view(1, -1, 1, 1).to(device)
+        self.scale = (1 / torch.tensor(std)).view(1, -1, 1, 1).to(device)
+        self.images = torch.from_numpy(pool.images).to(device)
         self.labels = torch.from_numpy(pool.labels).to(device)
         self.ids = torch.from_numpy(np.flatnonzero(job.member))
-        model = resnet18(pool.classes, images.shape[1], train.width)
+        model = resnet18(pool.classes, pool.images.shape[1], train.width)
         self.model = model.to(device).to(memory_format=torch.channels_last)
-        self.forward = torch.compile(self.model) if train.compile and device.type == "cuda" else self.model
+        compiled = train.compile and device.type == "cuda"
+        # batches have two sizes at most: two fixed programs, not one for any size
+        self.forward = torch.compile(self.model, dynamic=False) if compiled else self.model
         self.optimizer = SGD(
             list(self.model.parameters()), train.momentum, train.weight_decay, train.nesterov
         )
@@ -166,68 +184,70 @@ class Trainer:
     def run(self, passed: Callable[["Trainer"], None] = lambda _: None) -> Progress:
         """Train from the epoch reached to the last step, calling `passed` after every epoch.
 
-        Raises LeakgapError when the loss is no longer finite.
+        Raises LeakgapError when the loss or a logit is no longer finite.
         """
-        while self.progress.epoch < self.job.train.steps[-1]:
+        progress, steps = self.progress, self.job.train.steps
+        while progress.epoch < steps[-1]:
             began = time.perf_counter()
-            metrics = self.epoch(self.progress.epoch)
-            self.progress.epoch += 1
-            self.progress.history.append(metrics)
+            metrics = self.epoch(progress.epoch)
+            progress.epoch += 1
+            progress.history.append(metrics)
             if not math.isfinite(metrics["loss"]):
-                raise LeakgapError(
-                    f"{self.job.technique}: the training loss is {metrics['loss']} after epoch "
-                    f"{self.progress.epoch}; lower train.lr or raise train.warmup"
-                )
-            if self.progress.epoch in self.job.train.steps:
-                self.progress.logits.append(self.logits())
-            self.progress.seconds += time.perf_counter() - began
+                raise _diverged(f"the training loss is {metrics['loss']}", progress.epoch)
+            if progress.epoch in steps:
+                progress.logits.append(self.logits())
+                if not progress.logits[-1].isfinite().all():
+                    raise _diverged("some logits are not finite", progress.epoch)
+            progress.seconds += time.perf_counter() - began
             passed(self)
-        return self.progress
+        return progress
 
     def epoch(self, index: int) -> dict[str, float]:
         """Train one epoch; return its mean loss and accuracy on the augmented batches.
 
-        Order and augmentation are drawn on the CPU from (model seed, epoch) and the draws belong to image
-        ids, so neither batch size, device nor resuming changes them.
+        Batches are of nearly equal size: a small last one would spoil BatchNorm's running statistics.
         """
-        train, members = self.job.train, len(self.ids)
-        generator = torch.Generator().manual_seed(derive_seed(self.job.seed, index))
-        draws = self.technique.draw(len(self.images), generator)
-        order = self.ids[torch.randperm(members, generator=generator)]
-        on_device = order.to(self.device, non_blocking=True)
-        images = torch.cat(
+        images, labels = self.augmented(*self.draw(index))
+        train, batches = self.job.train, math.ceil(len(labels) / self.job.train.batch_size)
+        self.model.train()
+        logits = torch.cat(
             [
-                self.technique.apply(self.images[there], draws[here])
-                for here, there in zip(
-                    order.split(AUGMENT_CHUNK), on_device.split(AUGMENT_CHUNK), strict=True
+                self.step(x, y, learning_rate(train, index + (batch + 0.5) / batches))
+                for batch, (x, y) in enumerate(
+                    zip(images.tensor_split(batches), labels.tensor_split(batches), strict=True)
                 )
             ]
         )
-        labels = self.labels[on_device]
-        batches = math.ceil(members / train.batch_size)
-        self.model.train()
-        loss_sum = torch.zeros((), device=self.device)
-        correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        for batch, (x, y) in enumerate(
-            zip(images.tensor_split(batches), labels.tensor_split(batches), strict=True)
-        ):
-            loss, logits = self.step(x, y, learning_rate(train, index + (batch + 0.5) / batches))
-            loss_sum += loss.detach() * len(y)
-            correct += (logits.detach().argmax(1) == y).sum()
-        return {"loss": loss_sum.item() / members, "accuracy": correct.item() / members}
+        correct = (logits.argmax(1) == labels).double().mean()
+        return {"loss": F.cross_entropy(logits, labels).item(), "accuracy": correct.item()}
 
-    def step(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-        """Do one step of SGD on uint8 images, without ever waiting for the device; return loss and logits."""
+    def draw(self, index: int) -> tuple[Tensor, Tensor]:
+        """Draw an epoch: ids of the members in random order, and [S, K] draws of the technique, by image id.
+
+        On the CPU, from (model seed, epoch) alone: neither batch size, device nor resuming changes them.
+        """
+        generator = torch.Generator().manual_seed(derive_seed(self.job.seed, index))
+        draws = self.technique.draw(len(self.images), generator)
+        return self.ids[torch.randperm(len(self.ids), generator=generator)], draws
+
+    def augmented(self, order: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images of an epoch, uint8 [members, C, H, W], and their labels, both on the device."""
+        on_device = order.to(self.device, non_blocking=True)
+        chunks = zip(order.split(AUGMENT_CHUNK), on_device.split(AUGMENT_CHUNK), strict=True)
+        images = [self.technique.apply(self.images[there], draws[here]) for here, there in chunks]
+        return torch.cat(images), self.labels[on_device]
+
+    def step(self, images: Tensor, labels: Tensor, lr: float) -> Tensor:
+        """Do one step of SGD on uint8 images, without ever waiting for the device; return the float32 logits."""
         logits = self.predict(images)
-        loss = F.cross_entropy(logits.float(), labels)
-        loss.backward()
+        F.cross_entropy(logits, labels).backward()
         self.optimizer.step(lr)
-        return loss, logits
+        return logits.detach()
 
     def predict(self, images: Tensor) -> Tensor:
-        """Return the logits of uint8 images under the training precision."""
+        """Return the logits of uint8 images under the training precision, as float32."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.job.train.precision == "bf16"):
-            return self.forward(self.normalize(images))
+            return self.forward(self.normalize(images)).float()
 
     @torch.inference_mode()
     def logits(self) -> Tensor:
@@ -266,6 +286,10 @@ class Trainer:
         self.progress = Progress(state["epoch"], state["logits"], state["history"], state["seconds"])
 
 
+def _diverged(what: str, epoch: int) -> LeakgapError:
+    return LeakgapError(f"{what} after epoch {epoch}; lower train.lr or raise train.warmup")
+
+
 def technique_options(train: Train) -> dict[str, dict[str, Any]]:
     """Return the options of the techniques that have some."""
     return {"crop": train.crop.model_dump(), "cutout": train.cutout.model_dump()}
@@ -289,8 +313,7 @@ def train(job: Job, resume: str | Path, passed: Callable[[Progress], None] = lam
         nonlocal saved
         passed(trainer.progress)
         if stop or time.monotonic() - saved >= job.train.save_seconds:
-            with atomic(resume) as temporary:
-                torch.save(trainer.state(), temporary)
+            _save(trainer, resume)
             saved = time.monotonic()
         if stop:
             raise SystemExit(128 + signal.SIGTERM)
@@ -299,12 +322,20 @@ def train(job: Job, resume: str | Path, passed: Callable[[Progress], None] = lam
         return trainer.run(after_epoch)
 
 
+def _save(trainer: Trainer, resume: Path) -> None:
+    buffer = io.BytesIO()  # torch.save to a full disk is no OSError
+    torch.save(trainer.state(), buffer)
+    with atomic(resume) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
 def _restore(trainer: Trainer, resume: Path) -> None:
     try:
         state = torch.load(resume, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, value and runtime errors alike
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeakgapError(
-            f"{resume}: not a readable resume file ({error}); delete it to start anew"
+            f"{resume}: not a readable resume file ({reason}); delete it to start anew"
         ) from None
     try:
         trainer.restore(state)

@@ -1,0 +1,72 @@
+"""ResNet-18 against torchvision's, and its size in closed form."""
+
+import pytest
+import torch
+from torch import nn
+
+from leakgap.resnet import resnet18
+
+
+def parameters(classes, channels, width):
+    """Count the weights by hand: 3x3 stem, four stages of two blocks, three 1x1 shortcuts, one linear layer."""
+
+    def convolution(inputs, outputs, side):
+        return side * side * inputs * outputs + 2 * outputs  # with its BatchNorm
+
+    total, before = convolution(channels, width, 3), width
+    for stage in range(4):
+        after = width * 2**stage
+        total += convolution(before, after, 3) + 3 * convolution(after, after, 3)
+        total += convolution(before, after, 1) if stage else 0
+        before = after
+    return total + (before + 1) * classes
+
+
+@pytest.mark.parametrize(("classes", "channels", "width"), [(10, 3, 64), (100, 3, 64), (10, 1, 8), (2, 1, 1)])
+def test_number_of_parameters(classes, channels, width):
+    model = resnet18(classes, channels, width)
+    assert sum(weight.numel() for weight in model.parameters()) == parameters(classes, channels, width)
+
+
+def test_number_of_parameters_of_the_full_model():
+    assert sum(weight.numel() for weight in resnet18(10).parameters()) == 11_173_962
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_equals_torchvisions_with_another_stem(training):
+    from torchvision.models import resnet18 as torchvisions
+
+    torch.manual_seed(0)
+    ours, theirs = resnet18(10), torchvisions(num_classes=10)
+    theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    pairs = list(zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True))
+    for index, (mine, other) in enumerate(pairs):
+        assert mine.shape == other.shape
+        if mine.is_floating_point():  # other weights and other running statistics in every layer
+            mine.copy_(torch.rand(mine.shape) * 0.1 + 0.01 * (index % 7) + (mine.ndim == 1) * 0.5)
+        other.copy_(mine)
+    images = torch.randn(4, 3, 32, 32)
+    ours.train(training), theirs.train(training)
+    with torch.no_grad():
+        z, expected = ours(images), theirs(images)
+    assert expected.std() > 0.1
+    assert torch.allclose(z, expected, rtol=1e-4, atol=1e-4 * expected.abs().max())
+    for mine, other in pairs:  # running statistics moved alike
+        assert torch.allclose(mine, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 8, 8), (1, 28, 28), (3, 9, 20), (3, 4, 4)])
+def test_any_size_of_image(size):
+    model = resnet18(7, size[0], 2).eval()
+    assert model(torch.randn(5, *size)).shape == (5, 7)
+
+
+def test_weights_come_from_the_global_seed_alone():
+    first, second, third = (seeded(seed) for seed in (3, 3, 4))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, third, strict=True))
+
+
+def seeded(seed):
+    torch.manual_seed(seed)
+    return list(resnet18(10, 1, 4).state_dict().values())
