@@ -128,7 +128,8 @@ class SGD:
     """
 
     def __init__(self, weights: list[Tensor], momentum: float, weight_decay: float, nesterov: bool):
-        self.weights, self.buffers = weights, [torch.zeros_like(weight) for weight in weights]
+        self.weights = weights
+        self.buffers = [torch.zeros_like(weight) for weight in weights if momentum]
         self.settings: dict[str, Any] = {
             "momentum": momentum,
             "weight_decay": weight_decay,
@@ -207,7 +208,9 @@ class Trainer:
 
         Batches are of nearly equal size: a small last one would spoil BatchNorm's running statistics.
         """
-        images, labels = self.augmented(*self.draw(index))
+        order, draws = self.draw(index)
+        images = torch.cat([self.augmented(ids, draws[ids]) for ids in order.split(AUGMENT_CHUNK)])
+        labels = self.labels[order.to(self.device)]
         train, batches = self.job.train, math.ceil(len(labels) / self.job.train.batch_size)
         self.model.train()
         logits = torch.cat(
@@ -230,12 +233,9 @@ class Trainer:
         draws = self.technique.draw(len(self.images), generator)
         return self.ids[torch.randperm(len(self.ids), generator=generator)], draws
 
-    def augmented(self, order: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the images of an epoch, uint8 [members, C, H, W], and their labels, both on the device."""
-        on_device = order.to(self.device, non_blocking=True)
-        chunks = zip(order.split(AUGMENT_CHUNK), on_device.split(AUGMENT_CHUNK), strict=True)
-        images = [self.technique.apply(self.images[there], draws[here]) for here, there in chunks]
-        return torch.cat(images), self.labels[on_device]
+    def augmented(self, ids: Tensor, draws: Tensor) -> Tensor:
+        """Return augmented images, uint8 [B, C, H, W] on the device, by their ids [B] and draws [B, K]."""
+        return self.technique.apply(self.images[ids.to(self.device, non_blocking=True)], draws)
 
     def step(self, images: Tensor, labels: Tensor, lr: float) -> Tensor:
         """Do one step of SGD on uint8 images, without ever waiting for the device; return the float32 logits."""
