@@ -58,6 +58,8 @@ def sentence(change: dict) -> str:
         ({"query": {"views": 19}}, "query.views", "18"),
         ({"attack": {"attacks": ["lira"]}}, "attack.attacks", "lira-online"),
         ({"attack": {"attacks": ["loss"], "keep": ["base"]}}, "attack.keep", "attack.attacks"),
+        ({"attack": {"attacks": ["rmia"]}, "data": {"reserved": 0}}, "data.reserved", "rmia"),
+        ({"attack": {"attacks": ["attack-r"]}}, "grid.masks", "6 or more"),
         ({"attack": {"attackers": ["all"]}}, "attack.attackers", "'informed' or 'uninformed'"),
         ({"attack": {"fpr": [1]}}, "attack.fpr", "less than 1"),
         ({"attack": {"fpr": [0.01, 0.01]}}, "attack.fpr", "twice"),

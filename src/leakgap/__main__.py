@@ -101,6 +101,13 @@ def report(study: Study, _: argparse.Namespace) -> None:
     write_report(study)
 
 
+def compare(study: Study, arguments: argparse.Namespace) -> None:
+    """put a second study's results beside the first's"""
+    from leakgap.compare import write_comparison
+
+    print(write_comparison(study, Study.load(arguments.other)))
+
+
 def schema(_: Study, __: argparse.Namespace) -> None:
     """print the JSON schema of study files"""
     import json
@@ -128,6 +135,7 @@ VERBS: tuple[Verb, ...] = (
     figures,
     claims,
     report,
+    compare,
     schema,
     keys,
 )
@@ -149,6 +157,8 @@ def parser() -> argparse.ArgumentParser:
             verb.add_argument("--mask", required=True, help="m000.., or a replicate r000..")
         if run is attack:
             verb.add_argument("--shadow", required=True, help="technique of the shadow models")
+        if run is compare:
+            verb.add_argument("--other", required=True, help="study file of the second study")
         if run is status:
             verb.add_argument("--all", action="store_true", help="one line for every model")
     return top

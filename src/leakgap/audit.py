@@ -209,8 +209,10 @@ def _fewer_shadows(
     models of its own group. Images with fewer than two in- or two out-models in a group are abstained from.
     """
     total, tables = len(known.shadow), []
+    least = attacks.ATTACKS[head["attack"]].min_masks
+    sizes = (2**power for power in range(2, total.bit_length()) if least <= 2**power < total)
     order = np.random.default_rng(study.attack.seed).permutation(total)
-    for size in [*(4 * 2**power for power in range(20) if 4 * 2**power < total), total]:
+    for size in [*sizes, total]:
         groups = order[: total - total % size].reshape(-1, size)
         scores = [_within(known, group, head["attack"]) for group in groups]
         rows = groups.reshape(-1)

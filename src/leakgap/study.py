@@ -263,6 +263,15 @@ class Study(Section):
             raise ValueError(
                 "attack.attackers: uninformed needs shadow models of none, which is not in grid.techniques"
             )
+        for name in self.attack.attacks:
+            if ATTACKS[name].needs_reserved and not self.data.reserved:
+                raise ValueError(
+                    f"data.reserved: the attack {name} needs reserved images, and there are none"
+                )
+            if self.grid.masks < ATTACKS[name].min_masks:
+                raise ValueError(
+                    f"grid.masks: the attack {name} needs {ATTACKS[name].min_masks} or more, not {self.grid.masks}"
+                )
         if self.data.built_in:
             self._fits(*self.data.built_in)
         return self

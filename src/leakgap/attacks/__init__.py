@@ -59,6 +59,8 @@ class Attack:
     function: str
     needs_logits: bool
     description: str
+    needs_reserved: bool = False  # a reserved population
+    min_masks: int = 4  # fewer leave an image without the models that it takes
 
     def resolve(self) -> Callable[[Evidence], np.ndarray]:
         """Import the module that holds the attack and return its function."""
@@ -92,8 +94,15 @@ ATTACKS: dict[str, Attack] = {
     "calibrated-loss": Attack(
         "leakgap.attacks.calibrated:calibrated_loss", False, "loss less that of out-models (Watson)"
     ),
-    "attack-p": Attack("leakgap.attacks.calibrated:attack_p", False, "rank in the reserved population (Ye)"),
-    "attack-r": Attack("leakgap.attacks.calibrated:attack_r", False, "p-value among the out-models (Ye)"),
+    "attack-p": Attack(
+        "leakgap.attacks.calibrated:attack_p",
+        False,
+        "rank in the reserved population (Ye)",
+        needs_reserved=True,
+    ),
+    "attack-r": Attack(
+        "leakgap.attacks.calibrated:attack_r", False, "p-value among the out-models (Ye)", min_masks=6
+    ),
     "lira-online": Attack("leakgap.attacks.lira:online", False, "LiRA, likelihood ratio of in and out"),
     "lira-online-fixed": Attack(
         "leakgap.attacks.lira:online_fixed", False, "LiRA online, one variance for all images"
@@ -113,11 +122,18 @@ ATTACKS: dict[str, Attack] = {
     "lira-offline-two-sided": Attack(
         "leakgap.attacks.lira:offline_two_sided", False, "LiRA offline as in the reference implementation"
     ),
-    "rmia": Attack("leakgap.attacks.rmia:rmia", False, "RMIA, against the reserved population"),
-    "rmia-offline": Attack("leakgap.attacks.rmia:rmia_offline", False, "RMIA from out-models alone"),
+    "rmia": Attack(
+        "leakgap.attacks.rmia:rmia", False, "RMIA, against the reserved population", needs_reserved=True
+    ),
+    "rmia-offline": Attack(
+        "leakgap.attacks.rmia:rmia_offline", False, "RMIA from out-models alone", needs_reserved=True
+    ),
     "base": Attack("leakgap.attacks.rmia:base", False, "BASE, log probability against its average"),
     "vulnerable-points": Attack(
-        "leakgap.attacks.vulnerable:vulnerable_points", True, "attack R where images stand apart (Long)"
+        "leakgap.attacks.vulnerable:vulnerable_points",
+        True,
+        "attack R where images stand apart (Long)",
+        min_masks=6,
     ),
 }
 
