@@ -115,7 +115,7 @@ def _data_uri(path: Path, kind: str) -> str:
     return f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
 
 
-def _figures(study: Study) -> list[dict[str, str]]:
+def _figures(study: Study) -> list[dict[str, Any]]:
     """Return the index of the figures, each that was drawn with its SVG as a data URI."""
     folder = Path(study.paths.figures)
     figures = _json(str(folder / INDEX), "figures")
@@ -204,7 +204,7 @@ def _differences(models: Iterable[Model]) -> Iterator[str]:
             yield f"The models were trained on different {what}: {told}."
 
 
-def _warnings(study: Study, source: Source, figures: list[dict[str, str]]) -> Iterator[str]:
+def _warnings(study: Study, source: Source, figures: list[dict[str, Any]]) -> Iterator[str]:
     """Say what is undefined, missing or left out."""
     expected = len(study.grid.techniques) * len(study.masks) * len(study.train.steps)
     if len(source.targets) < expected:

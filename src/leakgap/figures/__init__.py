@@ -64,7 +64,7 @@ FIGURES = (
 
 def draw_figures(study: Study) -> None:
     """Draw every figure that the study can have, and an index of captions and of what is left out and why."""
-    folder, index = Path(study.paths.figures), []
+    folder, index = Path(study.paths.figures), list[dict[str, str | float]]()
     designs = [LEAVE_ONE_OUT] + [REPLICATES] * bool(study.grid.replicates)
     for design in designs:
         source = Source(study, design)
@@ -72,11 +72,12 @@ def draw_figures(study: Study) -> None:
             if design == REPLICATES and not figure.both_designs:
                 continue
             name = figure.name if design == LEAVE_ONE_OUT else f"{figure.name}_{REPLICATES}"
-            entry = {"name": name, "design": design, "caption": figure.caption}
+            entry: dict[str, str | float] = {"name": name, "design": design, "caption": figure.caption}
             try:
                 with styled():
                     drawing = figure.draw(source, *(getattr(source, table) for table in figure.tables))
                     _save(drawing, folder, name)
+                    entry["inches"] = round(drawing.get_figwidth(), 2)
             except LeftOut as reason:
                 entry["left_out"] = str(reason)
             index.append(entry)

@@ -65,7 +65,7 @@ def pooled_tpr(setting: Setting, pooled: pd.DataFrame) -> Figure:
     rows = rows[rows["attack"] == setting.study.attack.headline]
     parts, fprs = in_order(setting, rows), setting.study.attack.fpr
     count = len(setting.steps)
-    height = 1.2 + len(parts) * max(0.3, 0.11 * count)
+    height = max(2.6, 1.2 + len(parts) * max(0.3, 0.11 * count))
     figure = canvas(3.2 + 2.6 * len(fprs), height, f"Pooled TPR by technique and step\n{setting.whose}")
     colours = sequential(count)
     for axes, fpr in zip(np.atleast_1d(figure.subplots(1, len(fprs), sharey=True)), fprs, strict=True):
@@ -121,8 +121,8 @@ def attacks(setting: Setting, pooled: pd.DataFrame) -> Figure:
 
 def shadow_models(setting: Setting, shadows: pd.DataFrame) -> Figure:
     """How the attack gains from shadow models: pooled TPR at the last step when the masks are dealt into groups
-    that know only one another, with 95% intervals (two-way bootstrap); points are set side by side. Dashed:
-    chance."""
+    that know only one another, with 95% intervals (two-way bootstrap); points are set side by side, those below the
+    axis stand at its edge. Dashed: chance."""
     counts, fprs = sorted(shadows["n_shadows"].unique()), setting.study.attack.fpr
     if len(counts) < 2:
         raise LeftOut("the grid has too few masks to leave out any shadow models")

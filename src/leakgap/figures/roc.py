@@ -49,7 +49,7 @@ def roc_by_step(setting: Setting, curves: pd.DataFrame) -> Figure:
     steps dark, late steps light. Dotted: chance."""
     parts = in_order(setting, setting.known(curves))
     figure, grid = panels(
-        [technique for technique, _ in parts], f"Pooled ROC by step\n{setting.whose}", size=(2.4, 2.55)
+        [technique for technique, _ in parts], f"Pooled ROC by step\n{setting.whose}", size=(2.5, 2.5)
     )
     colours = sequential(len(setting.steps))
     for axes, (_, curve) in zip(grid, parts, strict=True):
@@ -75,9 +75,7 @@ def informed_vs_uninformed(
     if not parts:
         raise LeftOut("no technique is attacked by both an informed and an uninformed attacker")
     title = f"Informed against uninformed attacker, {setting.step_name(setting.steps[-1])}\n"
-    figure, grid = panels(
-        [name for name, _ in parts], title + setting.study.attack.headline, size=(2.6, 2.75)
-    )
+    figure, grid = panels([name for name, _ in parts], title + setting.study.attack.headline, size=(2.5, 2.5))
     for axes, (technique, part) in zip(grid, parts, strict=True):
         _frame(axes, last["fpr"].min(), setting.study.attack.fpr)
         for attacker, colour, dash in (
@@ -95,7 +93,7 @@ def informed_vs_uninformed(
             transform=axes.transAxes,
             ha="right",
             va="bottom",
-            fontsize=6,
+            fontsize=6.5,
             bbox=box,
         )
     _label(figure)

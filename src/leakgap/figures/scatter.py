@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from leakgap.figures.data import Setting, in_order, target_fpr
 from leakgap.figures.style import (
@@ -33,6 +34,7 @@ QUANTITIES = {  # column: label, factor
     "loss_gap": ("Test - train loss (nats)", 1),
     "train_loss": ("Train loss (nats)", 1),
 }
+OUTLYING = 20  # times the median: where a dot is further out, the axis is logarithmic
 CENSORED = """One dot for each target model and step; its TPR is its own (conformal threshold on its own
 non-members), at the smallest false positive rate that is defined for all targets. Open marks on the dashed line are
 censored: a TPR in the shaded band, up to the upper end of the 95% interval of what exchangeable members and
@@ -58,13 +60,38 @@ class Dots:
         x = targets[column].to_numpy() * QUANTITIES[column][1]
         return cls(x, np.where(tpr <= floor, fpr, tpr), tpr <= floor, fpr, floor)
 
-    def frame(self, axes: Axes) -> None:
-        """Draw the axes and what can't be told from chance."""
+    def frame(self, axes: Axes, which: np.ndarray | slice = slice(None)) -> None:
+        """Draw the axes, what can't be told from chance, and how many of the dots `which` that is."""
         log_percent(axes, "y", self.fpr / 1.35, max(self.y.max() * 1.4, 3 * self.floor))
         axes.axhspan(self.fpr, self.floor, color="#EFEFEF", linewidth=0, zorder=0)
         axes.axhline(self.fpr, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
-        span = np.ptp(self.x) or 1
-        axes.set_xlim(self.x.min() - 0.04 * span, self.x.max() + 0.04 * span)
+        hidden = self.censored[which]
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
+        axes.annotate(
+            f"{hidden.sum()} of {hidden.size} censored",
+            (0.985, self.floor / 1.04),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="top",
+            fontsize=6.5,
+            color=GREY,
+            bbox=box,
+            zorder=4,
+        )
+        self._spread_out(axes)
+        axes.margins(x=0.04)
+
+    def _spread_out(self, axes: Axes) -> None:
+        """Make the axis logarithmic, symmetrically if there are negative values, where some lie far out."""
+        typical = np.median(np.abs(self.x))
+        if not 0 < OUTLYING * typical < np.abs(self.x).max():
+            return
+        if self.x.min() > 0:
+            axes.set_xscale("log")
+        else:
+            axes.set_xscale("symlog", linthresh=10.0 ** np.ceil(np.log10(typical)), linscale=0.5)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
 
     def draw(
         self,
@@ -155,8 +182,8 @@ def apart(column: str) -> Callable[[Setting, pd.DataFrame], Figure]:
         names, steps = targets["technique"].to_numpy(), targets["step"].to_numpy()
         colours = to_rgba_array(sequential(len(setting.steps)))
         for axes, technique in zip(grid, parts, strict=True):
-            dots.frame(axes)
             here = names == technique
+            dots.frame(axes, here)
             axes.scatter(
                 dots.x[~here], dots.y[~here], s=4, color=FAINT, linewidths=0, rasterized=True, zorder=2
             )

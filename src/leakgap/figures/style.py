@@ -1,7 +1,8 @@
 """How every figure looks: a technique's own colour, marker and dash; log axes in percent; panels.
 
-Colours are Okabe and Ito's (one darkened), told apart with any colour vision; markers and dashes say the same in
-grey. Which of crop, mirror and cutout a technique has decides colour and marker; policy makes it dashed and open.
+Colours are Okabe and Ito's, with Tol's wine in place of yellow, told apart with any colour vision; markers and
+dashes say the same in grey. Which of crop, mirror and cutout a technique has decides colour and marker; policy
+makes it dashed and open.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ LOOKS = {
     "cutout": ("#E69F00", "D"),
     "crop+mirror": ("#56B4E9", "v"),
     "crop+cutout": ("#CC79A7", "P"),
-    "mirror+cutout": ("#8A7500", "X"),
+    "mirror+cutout": ("#882255", "X"),
     "crop+mirror+cutout": ("#D55E00", "*"),
 }
 POLICY = "policy"
@@ -122,7 +123,7 @@ def panels(
 
     The labels of the outer axes and the legend are the caller's.
     """
-    rows = ceil(len(names) / 4)
+    rows = ceil(len(names) / 3)
     columns = ceil(len(names) / rows)
     figure = canvas(columns * size[0] + LEGEND, rows * size[1] + 0.7, title)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
@@ -131,7 +132,7 @@ def panels(
     used = list(grid.flat[: len(names)])
     for axes, name in zip(used, names, strict=True):
         axes.set_title(name, fontsize=8)
-        axes.tick_params(labelbottom=True)
+        axes.tick_params(labelbottom=True, labelsize=7.5)
     return figure, used
 
 

@@ -1,0 +1,280 @@
+"""The report of a made-up study: read as text, and opened in a real headless Chromium."""
+
+import base64
+import json
+import os
+import shutil
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import synthetic
+from leakgap import LeakgapError
+from leakgap.figures import draw_figures
+from leakgap.report import _differences, _inside_script, _models, write_report
+from leakgap.tables import write_tables
+
+
+class Page(HTMLParser):
+    """Collects the addresses that a page refers to, and its text without scripts."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.addresses, self.tags, self.text, self._silent = [], [], [], False
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href", "data", "action")]
+        self._silent = tag in ("script", "style")
+
+    def handle_endtag(self, tag):
+        self._silent = False
+
+    def handle_data(self, data):
+        if not self._silent:
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study with its report in a working directory of its own."""
+    study = synthetic.study(techniques=["none", "policy"], steps=[5, 30])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("report"))
+        synthetic.write_study(study)
+        synthetic.write_models(study)
+        synthetic.write_claims(study)
+        draw_figures(study)
+        write_tables(study)
+        write_report(study)
+        yield study
+
+
+@pytest.fixture(scope="module")
+def page(study):
+    return Page(Path(study.paths.report).read_text())
+
+
+def script(study, name: str) -> str:
+    html = Path(study.paths.report).read_text()
+    return html.split(f'id="{name}"', 1)[1].split(">", 1)[1].split("</script>", 1)[0]
+
+
+def test_nothing_is_loaded_from_elsewhere(study, page):
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    assert "default-src 'none'" in Path(study.paths.report).read_text()
+    assert page.tags.count("script") == 3
+    assert page.tags.count("html") == page.tags.count("body") == 1
+
+
+def test_every_figure_table_and_claim_is_there(study, page):
+    text = " ".join(" ".join(page.text).split())
+    index = json.loads(Path(study.paths.figures, "index.json").read_text())
+    assert page.tags.count("img") == sum("left_out" not in entry for entry in index) > 10
+    assert "Figure factorial is left out: the grid is not the full factorial" in text
+    for path in Path(study.paths.tables).glob("*.csv"):
+        uri = f"data:text/csv;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        assert uri in page.addresses
+    for verdict in ("supported", "contradicted", "undecided"):
+        assert verdict in text
+    assert "3.2 [2.1, 4.9]: the interval 2.1 to 4.9 is above 1." in text
+    assert "12 of pooled.parquet where step == 6" in text
+
+
+def test_the_model_table_holds_every_target_and_step(study):
+    stored = json.loads(script(study, "model-data"))
+    titles = [column["title"] for column in stored["columns"]]
+    rows = pd.DataFrame(stored["rows"], columns=titles)
+    summary = pd.read_parquet(study.paths.summary)
+    wanted = summary.query("attack == 'lira-online-fixed' and attacker == 'informed'")
+    assert len(rows) == len(wanted) == 2 * 8 * 2
+    both = wanted.merge(rows, left_on=["technique", "mask", "step"], right_on=["Technique", "Mask", "Step"])
+    assert len(both) == len(wanted)
+    pd.testing.assert_series_equal(
+        both["TPR at 1% FPR (%)"], (100 * both["tpr_at_0.01"]).round(2), check_names=False
+    )
+    assert both["TPR at 0.1% FPR (%)"].isna().all(), "undefined is null, not 0"
+
+
+def test_warnings_name_what_is_undefined_missing_damaged_or_unlike(study, page):
+    text = " ".join(page.text)
+    assert "The TPR at 0.1% FPR of 32 of 32 single targets is undefined" in text
+    folder = Path(study.paths.root, "logits", "none")
+    kept = {name: (folder / name).read_bytes() for name in ("m001.parquet", "m002.parquet")}
+    (folder / "m001.parquet").unlink()
+    (folder / "m002.parquet").write_bytes(b"PAR1")
+    try:
+        models, broken = _models(study)
+        write_report(study)
+        text = " ".join(Page(Path(study.paths.report).read_text()).text)
+    finally:
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+        write_report(study)
+    assert len(models) == 14
+    assert "none/m001.parquet: the logits of this model are missing" in text
+    assert "none/m002.parquet: not a readable Parquet file" in text
+    assert len(broken) == 2
+    models[0].about["device"] = "NVIDIA H100"
+    assert list(_differences(models)) == [
+        "The models were trained on different devices: cpu (13 models), NVIDIA H100 (1 models)."
+    ]
+
+
+def test_text_is_text(study, monkeypatch):
+    path = Path(study.paths.claims + ".json")
+    before = path.read_text()
+    claims = json.loads(before)
+    claims[0]["statement"] = "<img src=x> & `none`"
+    try:
+        path.write_text(json.dumps(claims))
+        write_report(study)
+        html = Path(study.paths.report).read_text()
+    finally:
+        path.write_text(before)
+        write_report(study)
+    assert "&lt;img src=x&gt; &amp; <code>none</code>" in html
+
+
+def test_a_script_element_is_not_ended_by_its_own_text():
+    code = 'a("</script>");b(/<!--x/);c("<SCRIPT>")'
+    inside = _inside_script(code)
+    assert "<" not in inside
+    assert inside.replace("\\x3c", "<") == code
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [("claims.json", "run claims first"), ("figures", "run figures first"), ("tables", "run tables first")],
+)
+def test_a_missing_stage_is_one_sentence(study, part, message):
+    path = Path(study.paths.root, part)
+    aside = path.rename(path.with_name("aside"))
+    try:
+        with pytest.raises(LeakgapError, match=message):
+            write_report(study)
+    finally:
+        aside.rename(path)
+
+
+# --- in a real browser
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Headless Chromium with an empty profile; skipped where there is none, an error in CI."""
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        message = "needs chromium and chromedriver (Debian: chromium, chromium-driver)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    switches = "headless=new no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
+    for switch in f"{switches} disable-component-update disable-sync".split():
+        options.add_argument(f"--{switch}")
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+    yield driver
+    driver.quit()
+
+
+def opened(browser, study, width: int = 1366):
+    """The report, once its tables stand."""
+    for log in ("browser", "performance"):
+        browser.get_log(log)  # forgets what was before
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get(Path(study.paths.report).resolve().as_uri())
+    for _ in range(300):
+        if browser.execute_script("return document.documentElement.dataset.ready") == "yes":
+            return browser
+        time.sleep(0.1)
+    raise AssertionError(f"the tables never stood: {browser.get_log('browser')}")
+
+
+def shown(browser, column: int) -> list[str]:
+    return browser.execute_script(
+        "const rows = [...document.querySelectorAll('#model-table tbody tr')];"
+        "return rows.map(row => row.cells[arguments[0]].innerText)",
+        column,
+    )
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1366, 390])
+def test_opens_clean_with_every_figure_visible(browser, study, width):
+    opened(browser, study, width)
+    sizes = browser.execute_script(
+        "return Promise.all([...document.images].map(i => i.decode().then(() => [i.naturalWidth, i.clientWidth])))"
+    )
+    assert len(sizes) > 10
+    assert all(natural > 200 and drawn > 200 for natural, drawn in sizes)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.get_log("browser") == []
+    log = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [message["params"] for message in log if message["method"] == "Network.requestWillBeSent"]
+    addresses = [each["request"]["url"] for each in asked if each["documentURL"].startswith("file:")]
+    assert addresses, "the log holds at least the page itself"
+    assert {address.partition(":")[0] for address in addresses} <= {"file", "data", "blob"}
+
+
+@pytest.mark.browser
+def test_models_are_sorted_by_a_click(browser, study):
+    from selenium.webdriver.common.by import By
+
+    opened(browser, study)
+    titles = [each.text for each in browser.find_elements(By.CSS_SELECTOR, "#models .dt-scroll-head th")]
+    column = next(place for place, title in enumerate(titles) if title.startswith("TPR at 1%"))
+    heading = browser.find_elements(By.CSS_SELECTOR, "#models .dt-scroll-head th .dt-column-title")[column]
+    best = pd.read_parquet(study.paths.summary).query(
+        "attack == 'lira-online-fixed' and attacker == 'informed'"
+    )
+    best = (100 * best["tpr_at_0.01"]).sort_values()
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", heading)
+    heading.click()
+    assert [float(value) for value in shown(browser, column)] == [round(value, 2) for value in best[:15]]
+    heading.click()
+    assert [float(value) for value in shown(browser, column)] == [
+        round(value, 2) for value in best[::-1][:15]
+    ]
+
+
+@pytest.mark.browser
+def test_models_are_filtered_by_search_and_by_column(browser, study):
+    from selenium.webdriver.common.by import By
+
+    opened(browser, study)
+    search = browser.find_element(By.CSS_SELECTOR, "#models input[type=search]")
+    search.send_keys("policy")
+    assert set(shown(browser, 0)) == {"policy"}
+    search.clear()
+    search.send_keys("no such technique")
+    assert "No matching records" in browser.find_element(By.ID, "model-table").text
+    opened(browser, study)
+    menus = browser.find_elements(By.CSS_SELECTOR, "#models .dt-scroll-head th .dtcc-button_dropdown")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", menus[2])
+    menus[2].click()  # step
+    browser.find_element(By.CSS_SELECTOR, ".dtcc-dropdown input").send_keys("2")
+    time.sleep(0.5)
+    assert set(shown(browser, 2)) == {"2"}
+
+
+@pytest.mark.browser
+def test_details_open_and_the_page_prints(browser, study, tmp_path):
+    opened(browser, study)
+    how = (
+        "const d = document.querySelector('.claim details'); d.open = true; return d.children[1].offsetHeight"
+    )
+    assert browser.execute_script(how) > 50
+    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+    assert printed.startswith(b"%PDF-")
+    assert printed.count(b"/Type /Page\n") > 5
