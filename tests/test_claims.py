@@ -46,7 +46,7 @@ def pooled_study(tpr: dict[tuple[str, int, str], float], spread: float = 0.05) -
 def test_gap_world():
     found = judge(study("gap", verdicts.FACTORIAL, masks=16))
     assert [claim.verdict for claim in found[2:7]] == ["supported"] * 4 + ["undecided"]
-    assert "train accuracy" in found[5].notes[2]
+    assert "train accuracy" in found[5].notes[3]
 
 
 def test_test_accuracy_world():

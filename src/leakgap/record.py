@@ -197,6 +197,7 @@ class Record:
             f"single targets at {self.target_fpr:g} FPR, the smallest that is defined for all of them; "
             "accuracies and losses from one half of the images, TPRs from the other",
             f"{self.cells.censored.sum()} of {len(self.cells)} cells can't be told from chance: censored there",
+            "techniques are the clusters: the interval speaks of techniques made of the same members",
         )
 
     def _targets(self, condition: str) -> str:
