@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
+from zlib import crc32
 
 import matplotlib as mpl
 import numpy as np
@@ -65,7 +66,8 @@ def look(technique: str) -> Look:
     """Return the look of a technique: derived from its name, so the same in every study."""
     members = technique.split("+")
     rest = "+".join(member for member in members if member != POLICY) or NONE
-    colour, marker = LOOKS[rest]
+    number = crc32(rest.encode())  # for members that the palette does not know
+    colour, marker = LOOKS.get(rest, (to_hex(mpl.colormaps["tab20b"](number % 20)), "<>hpHd8"[number % 7]))
     if POLICY in members:
         return Look(colour, marker, (0, (3.5, 1.5)), "white", "black")
     return Look(colour, marker, "-", colour, "none")

@@ -1,0 +1,108 @@
+"""Every example of docs/extending.md, executed."""
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from leakgap import attacks, augment, logits
+from leakgap.__main__ import main
+from leakgap.masks import read_masks
+from leakgap.study import Study
+
+TEXT = (Path(__file__).parents[1] / "docs/extending.md").read_text()
+
+
+def example(language: str, containing: str) -> str:
+    (found,) = [code for code in re.findall(rf"```{language}\n(.*?)```", TEXT, re.S) if containing in code]
+    return found
+
+
+def module(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    made = types.ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, made)
+    exec(compile(code, name, "exec"), made.__dict__)
+    return made
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """The study of the first example, four masks, with its pool and masks made by the verbs."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    np.savez(
+        "mine.npz",
+        images=generator.integers(0, 256, (300, 6, 7, 3), np.uint8),
+        labels=np.arange(300) % 3,
+    )
+    settings = yaml.safe_load(example("yaml", "mine.npz"))
+    settings["grid"]["masks"] = 4
+    settings["train"] = {"steps": [30]}
+    settings["attack"] = {"attacks": ["lira-online-fixed", "loss"], "bootstrap": 100}
+    Path("mine.yaml").write_text(yaml.safe_dump(settings))
+    for verb in ("pool", "masks"):
+        assert main([verb, "--study", "mine.yaml"]) == 0
+    return Study.load("mine.yaml")
+
+
+def test_technique(monkeypatch: pytest.MonkeyPatch):
+    module("leakgap.augment.invert", example("python", "class Invert"), monkeypatch)
+    monkeypatch.setattr(augment, "MEMBERS", dict(augment.MEMBERS))
+    exec(example("python", 'MEMBERS["invert"]'), vars(augment))
+    images = torch.randint(0, 256, (1000, 1, 4, 5), dtype=torch.uint8)
+    out = augment.Technique.parse("invert")(images, torch.Generator().manual_seed(0))
+    inverted = (out == 255 - images).all(dim=(1, 2, 3))
+    assert ((out == images).all(dim=(1, 2, 3)) | inverted).all()
+    assert 150 < inverted.sum() < 250
+    grid = {"techniques": ["none", "invert", "crop+invert"], "masks": 4}
+    assert Study.load({"name": "x", "grid": grid}).grid.techniques[2] == "crop+invert"
+    from leakgap.figures.style import look
+
+    assert look("crop+invert") != look("crop") != look("invert")
+
+
+def test_attack(monkeypatch: pytest.MonkeyPatch):
+    module("leakgap.attacks.margin", example("python", "def margin"), monkeypatch)
+    monkeypatch.setattr(attacks, "ATTACKS", dict(attacks.ATTACKS))
+    exec(example("python", 'ATTACKS["margin"]'), vars(attacks))
+    generator = np.random.default_rng(0)
+    member = np.tile([[True], [False]], (2, 5))
+    z = generator.normal(size=(4, 5, 3)).astype(np.float32)
+    evidence = attacks.Evidence(
+        z[..., :1], z[..., :1], member, np.arange(4), np.arange(5) % 3, np.zeros(5, bool), z, z
+    )
+    score = attacks.run("margin", evidence)
+    for t in range(4):
+        for x in range(5):
+            others = np.delete(z[t, x], x % 3)
+            assert score[t, x] == z[t, x, x % 3] - max(others)
+
+
+def test_own_models(mine: Study, capsys: pytest.CaptureFixture):
+    member, _ = read_masks(mine.paths.masks)
+    labels = np.load(mine.paths.pool)["labels"]
+    generator = np.random.default_rng(0)
+    code = example("python", "logits.write")
+    for row, mask in enumerate(mine.masks):
+        push = 4 * member[row][:, None] * (np.arange(3) == labels[:, None])
+        answers = generator.normal(size=(1, 300, 3)) + push
+        exec(
+            code.replace("m000", mask).replace("member[0]", f"member[{row}]"),
+            {"answers": answers, "labels": labels, "member": member},
+        )
+    assert logits.read_model(mine.paths.logits("none", "m003")).mask == "m003"
+    command = re.search(r"`python -m leakgap (attack [^`]*)`", TEXT)[1].split()
+    assert main(command) == 0
+    Path(mine.paths.logits("none", "m002")).unlink()
+    assert main(command) == 1
+    assert "results/mine/logits/none/m002.parquet" in capsys.readouterr().err
+
+
+def test_library(capsys: pytest.CaptureFixture):
+    exec(example("python", "balanced_masks"), {})
+    assert 0.1 < float(capsys.readouterr().out.splitlines()[0]) < 0.6  # Phi(2 - 2.33) = 0.37 with known parameters
