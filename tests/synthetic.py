@@ -77,6 +77,9 @@ def write_claims(study: Study) -> None:
     """Write a claims.json with each verdict."""
     claims = [
         {
+            "study": study.name,
+            "design": "leave-one-out",
+            "attack": study.attack.headline,
             "id": number,
             "title": f"Claim number {number}",
             "statement": "Augmentation lowers the TPR.",

@@ -81,7 +81,7 @@ def test_every_figure_table_and_claim_is_there(study, page):
         assert uri in page.addresses
     for verdict in ("supported", "contradicted", "undecided"):
         assert verdict in text
-    assert "3.2 [2.1, 4.9]: the interval 2.1 to 4.9 is above 1." in text
+    assert "log ratio 3.2 [2.1, 4.9]; the interval 2.1 to 4.9 is above 1." in text
     assert "12 of pooled.parquet where step == 6" in text
 
 

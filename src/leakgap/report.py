@@ -27,6 +27,7 @@ from leakgap.figures.data import REPLICATES, Source
 from leakgap.files import atomic
 from leakgap.logits import Model, read_model
 from leakgap.study import Study
+from leakgap.tables import TABLES
 
 VERSIONS = ("numpy", "pandas", "scipy", "matplotlib", "pyarrow")
 PLACE = {  # column: heading, factor, decimals; None: text or a whole number
@@ -127,7 +128,8 @@ def _figures(study: Study) -> list[dict[str, Any]]:
 
 def _tables(study: Study) -> Iterator[Table]:
     """Read every Markdown table: a title, a blank line, then the table; its CSV is offered beside it."""
-    paths = sorted(Path(study.paths.tables).glob("*.md"))
+    order = [function.__name__ for function in TABLES]
+    paths = sorted(Path(study.paths.tables).glob("*.md"), key=lambda path: order.index(path.stem))
     if not paths:
         raise LeakgapError(f"{study.paths.tables} holds no tables: run tables first")
     for path in paths:
@@ -176,7 +178,6 @@ def _provenance(models: Iterable[Model]) -> list[dict[str, Any]]:
             "Threads": model.about["threads"],
             "torch": model.about["torch_version"],
             "Code": model.about["code_version"],
-            "Settings": model.about["config_hash"],
         }
         for model in models
     ]
