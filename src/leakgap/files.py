@@ -3,8 +3,9 @@
 import glob
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from leakgap import LeakgapError
@@ -17,8 +18,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends well, else it is removed.
 
     The temporary name keeps the suffix (writers that append one leave it alone) and is this call's own on any
-    host, so that an orphaned process never writes into another's file. What a killed process of this host
-    left behind is removed. Raises LeakgapError naming `path` for a full disk and any other OSError.
+    host, so that an orphaned process never writes into another's file. What killed processes left behind is
+    removed. Raises LeakgapError naming `path` for a full disk and any other OSError.
     """
     path = Path(path)
     token = f"{HOST}-{os.getpid()}-{os.urandom(4).hex()}"
@@ -32,21 +33,24 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        for left in _temporaries(path, HOST):
-            if not _alive(int(left.name.split("-")[-2])):
-                left.unlink(missing_ok=True)
+        _sweep(path)
     except OSError as error:
-        raise LeakgapError(f"{path}: can't be written ({str(error).splitlines()[0]})") from None
+        raise LeakgapError(f"{path}: can't be written ({str(error).partition(chr(10))[0]})") from None
 
 
 def discard(path: str | Path) -> None:
-    """Remove a file that has served, and the temporary ones that any killed process left of it."""
-    for file in [Path(path), *_temporaries(Path(path), "*")]:
-        file.unlink(missing_ok=True)
+    """Remove a file that has served, and what killed processes left behind of it."""
+    Path(path).unlink(missing_ok=True)
+    _sweep(Path(path))
 
 
-def _temporaries(path: Path, host: str) -> list[Path]:
-    return list(path.parent.glob(f".{glob.escape(path.stem)}.{host}-*-????????{path.suffix}"))
+def _sweep(path: Path) -> None:
+    """Remove temporary files of `path` whose process on this host is dead, or that are an hour old."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*-*-????????{path.suffix}"):
+        host, process, _ = left.name.removeprefix(f".{path.stem}.").rsplit("-", 2)
+        with suppress(OSError, ValueError):  # another process may have been quicker
+            if (host == HOST and not _alive(int(process))) or time.time() - left.stat().st_mtime > 3600:
+                left.unlink()
 
 
 def _alive(process: int) -> bool:

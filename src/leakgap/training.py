@@ -331,16 +331,14 @@ def _save(trainer: Trainer, resume: Path) -> None:
 
 def _restore(trainer: Trainer, resume: Path) -> None:
     try:
-        state = torch.load(resume, map_location="cpu", weights_only=True)
+        trainer.restore(torch.load(resume, map_location="cpu", weights_only=True))
+    except LeakgapError as error:
+        raise LeakgapError(f"{resume}: {error}; delete it to start anew, or put the settings back") from None
     except Exception as error:  # torch raises pickle, zip, value and runtime errors alike
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise LeakgapError(
             f"{resume}: not a readable resume file ({reason}); delete it to start anew"
         ) from None
-    try:
-        trainer.restore(state)
-    except LeakgapError as error:
-        raise LeakgapError(f"{resume}: {error}; delete it to start anew, or put the settings back") from None
 
 
 @contextmanager
