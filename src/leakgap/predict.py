@@ -2,7 +2,7 @@
 
 The unit is the *cell*, one technique at one step, averaged over its masks; the outcome is log10 of its mean TPR.
 Cells of one technique are one cluster: every interval has (techniques - 1) degrees of freedom, never more.
-Techniques that share members (crop, crop+mirror) count as clusters of their own, so an interval speaks of techniques
+Techniques that share members (crop, crop+mirror) count as clusters of their own: an interval speaks of techniques
 made of the same members; were the members themselves drawn from many, it would be too narrow.
 """
 
