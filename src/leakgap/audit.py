@@ -34,13 +34,6 @@ class Targets:
     correct: np.ndarray  # bool [T, S], clean view
     loss: np.ndarray  # float32 [T, S], cross-entropy of the clean view
 
-    @property
-    def designs(self) -> dict[str, np.ndarray]:
-        """Rows of each design that has any: every mask in turn, or replicates of mask 0."""
-        replicate = np.array([name[0] == "r" for name in self.names])
-        rows = {"leave-one-out": np.flatnonzero(~replicate), "replicates": np.flatnonzero(replicate)}
-        return {design: chosen for design, chosen in rows.items() if len(chosen)}
-
 
 def attack_technique(study: Study, technique: str, shadow: str) -> None:
     """Attack every model of `technique` at every step with the shadow models of `shadow`; write the tables.
@@ -53,6 +46,7 @@ def attack_technique(study: Study, technique: str, shadow: str) -> None:
     same = technique == shadow and study.models == study.masks
     targets = shadows if same else _reader(study, technique, study.models, member[rows], pool.labels)
     needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
+    resampled = _resampled(study, member[rows], reserved)
 
     tables: Tables = defaultdict(list)
     with _Scores(study, technique, shadow) as scores:
@@ -84,13 +78,28 @@ def attack_technique(study: Study, technique: str, shadow: str) -> None:
                     "attacker": attacker(technique, shadow),
                     "attack": name,
                 }
-                _measure(tables, head, study, attacked, score)
+                _measure(tables, head, study, attacked, score, resampled)
                 if step == len(targets.model.epochs):
                     tables["exposure"].append(_exposure(head, attacked, score, pool.labels))
                     if name == study.attack.headline:
                         tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence))
             scores.write(step, attacked, kept)
     _write(study, technique, shadow, tables)
+
+
+def _resampled(study: Study, member: np.ndarray, reserved: np.ndarray) -> dict[str, roc.Resampling]:
+    """Draw the bootstrap of each design once, for all steps and attacks."""
+    return {
+        design: roc.Resampling(member[rows], ~reserved, study.attack.bootstrap, study.attack.seed)
+        for design, rows in designs(study.models).items()
+    }
+
+
+def designs(names: list[str]) -> dict[str, np.ndarray]:
+    """Return the rows of each design that has any among m000.., r000..: every mask in turn, replicates of one."""
+    replicate = np.array([name[0] == "r" for name in names])
+    rows = {"leave-one-out": np.flatnonzero(~replicate), "replicates": np.flatnonzero(replicate)}
+    return {design: chosen for design, chosen in rows.items() if len(chosen)}
 
 
 def _reader(study: Study, technique: str, masks: list[str], member: np.ndarray, labels: np.ndarray) -> Reader:
@@ -112,41 +121,35 @@ def _targets(
     )
 
 
-def _measure(tables: Tables, head: dict[str, Any], study: Study, targets: Targets, score: np.ndarray) -> None:
-    """Append what one attack at one step achieves: on single targets, on halves of the images, and pooled."""
-    even = np.arange(len(targets.evaluated)) % 2 == 0
-    tables["metrics"].append(_per_target(head, study, targets, score, targets.evaluated, targets.evaluated))
-    tables["halves"].append(
-        _per_target(head, study, targets, score, targets.evaluated & even, targets.evaluated & ~even)
-    )
-    for design, rows in targets.designs.items():
+def _measure(
+    tables: Tables,
+    head: dict[str, Any],
+    study: Study,
+    targets: Targets,
+    score: np.ndarray,
+    resampled: dict[str, roc.Resampling],
+) -> None:
+    """Append what one attack at one step achieves on single targets and pooled; of the headline attack also on
+    halves of the images, the replicates and the curve, which figures and claims are made of."""
+    seen, headline = targets.evaluated, head["attack"] == study.attack.headline
+    tables["metrics"].append(_per_target(head, study, targets, score, seen, seen))
+    if headline:
+        even = np.arange(len(seen)) % 2 == 0
+        tables["halves"].append(_per_target(head, study, targets, score, seen & even, seen & ~even))
+    for design, rows in designs(targets.names).items():
         place = head | {"design": design}
-        member = targets.member[rows]
-        pooled = roc.pooled_bootstrap(
-            score[rows],
-            member,
-            targets.evaluated,
-            study.attack.fpr,
-            replicates=study.attack.bootstrap,
-            seed=study.attack.seed,
-        )
-        counts = {
-            "n_targets": len(rows),
-            "n_members": int((member & targets.evaluated).sum()),
-            "n_nonmembers": int((~member & targets.evaluated).sum()),
-        }
+        inside, outside = targets.member[rows] & seen, ~targets.member[rows] & seen
+        counts = {"n_targets": len(rows), "n_members": int(inside.sum()), "n_nonmembers": int(outside.sum())}
+        pooled = resampled[design].pooled(score[rows], study.attack.fpr)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             interval = {"fpr": fpr, "tpr": result.tpr, "low": result.low, "high": result.high}
             tables["pooled"].append(pd.DataFrame([place | interval | counts]))
-            tables["replicates"].append(
-                pd.DataFrame(
-                    place
-                    | {"fpr": fpr, "replicate": np.arange(len(result.replicates)), "tpr": result.replicates}
-                )
-            )
-        inside = np.broadcast_to(targets.evaluated, member.shape)
-        curve = roc.curve(score[rows][inside], member[inside])
-        tables["curves"].append(pd.DataFrame(place | {"fpr": curve.fpr, "tpr": curve.tpr}))
+            if headline:
+                draws = {"replicate": np.arange(len(result.replicates)), "tpr": result.replicates}
+                tables["replicates"].append(pd.DataFrame(place | {"fpr": fpr} | draws))
+        if headline:
+            curve = roc.curve(score[rows][:, seen], targets.member[rows][:, seen])
+            tables["curves"].append(pd.DataFrame(place | {"fpr": curve.fpr, "tpr": curve.tpr}))
 
 
 def _per_target(
@@ -181,7 +184,7 @@ def _exposure(
     head: dict[str, Any], targets: Targets, score: np.ndarray, labels: np.ndarray, fpr: float = 0.01
 ) -> pd.DataFrame:
     """Return one row per image: of the targets that trained on it, how many are caught at 1% FPR each."""
-    rows = targets.designs["leave-one-out"]
+    rows = designs(targets.names)["leave-one-out"]
     caught = np.zeros(len(labels), np.int32)
     for row in rows:
         images = np.flatnonzero(targets.evaluated)

@@ -109,24 +109,48 @@ def pooled_bootstrap(
     The draws depend on seed, T, S and replicates only: replicates of two attacks, steps or techniques on the same
     models and images are paired (see `contrast`). NaN where undefined.
     """
-    _check(score, member)
-    models, images = score.shape
-    evaluated = np.broadcast_to(evaluated, score.shape)
-    inside, outside = member & evaluated, ~member & evaluated
-    pairs = _descending(score, inside, outside)
-    values = []
-    for by_model, by_image in _multiplicities(models, images, replicates, seed):
-        n1, n0 = (
-            np.einsum("sr,sr->r", pool.T.astype(np.float32) @ by_model, by_image, dtype=np.float64)
-            for pool in (inside, outside)
-        )
-        allowed = np.stack([_allowed(n0, fpr, "conformal") for fpr in fprs], -1)
-        with np.errstate(invalid="ignore"):
-            values.append(_called_members(pairs, by_model, by_image, allowed) / n1[:, None])
-    estimates = (tpr_at_fpr(score[evaluated], member[evaluated], fpr) for fpr in fprs)
-    return [
-        _interval(tpr, column, level) for tpr, column in zip(estimates, np.concatenate(values).T, strict=True)
-    ]
+    return Resampling(member, evaluated, replicates, seed).pooled(score, fprs, level)
+
+
+class Resampling:
+    """The draws of `pooled_bootstrap` for one set of models and images, made once for many scores of them."""
+
+    def __init__(self, member: np.ndarray, evaluated: np.ndarray, replicates: int = 1000, seed: int = 0):
+        _check(member, member)
+        self.member, self.evaluated = member, np.broadcast_to(evaluated, member.shape)
+        self._inside, self._outside = member & self.evaluated, ~member & self.evaluated
+        self._blocks = []
+        models, images = member.shape
+        for by_model, by_image in _multiplicities(models, images, replicates, seed):
+            weights = [
+                np.einsum("sr,sr->r", pool.T.astype(np.float32) @ by_model, by_image, dtype=np.float64)
+                for pool in (self._inside, self._outside)
+            ]
+            self._blocks.append((by_model, by_image.astype(np.uint16), *weights))
+
+    def pooled(self, score: np.ndarray, fprs: Sequence[float], level: float = 0.95) -> list[Interval]:
+        """See `pooled_bootstrap`; score: float [T,S]."""
+        _check(score, self.member)
+        shares = (min(1.0, 3 * max(fprs)), 1.0)
+        values = next(v for share in shares if (v := self._replicates(score, fprs, share)) is not None)
+        seen = score[self.evaluated], self.member[self.evaluated]
+        return [
+            _interval(tpr_at_fpr(*seen, fpr), column, level)
+            for fpr, column in zip(fprs, values.T, strict=True)
+        ]
+
+    def _replicates(self, score: np.ndarray, fprs: Sequence[float], share: float) -> np.ndarray | None:
+        """TPR of every replicate and FPR [r,F]; None where the best `share` of the non-members is too few."""
+        pairs = _descending(score, self._inside, self._outside, share)
+        values = []
+        for by_model, by_image, n1, n0 in self._blocks:
+            allowed = np.stack([_allowed(n0, fpr, "conformal") for fpr in fprs], -1)
+            called = _called_members(pairs, by_model, by_image, allowed)
+            if called is None:
+                return None
+            with np.errstate(invalid="ignore"):
+                values.append(called / n1[:, None])
+        return np.concatenate(values)
 
 
 def contrast(
@@ -205,12 +229,20 @@ def _balanced_accuracy(tp: np.ndarray, fp: np.ndarray) -> float:
 
 
 def _descending(
-    score: np.ndarray, inside: np.ndarray, outside: np.ndarray
+    score: np.ndarray, inside: np.ndarray, outside: np.ndarray, share: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The model, image and membership of every pair, best score first; among ties non-members first."""
-    where = np.concatenate([np.flatnonzero(outside), np.flatnonzero(inside)])
-    values = score.ravel()[where]
-    where = where[np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")]
+    """Model, image and membership of the pairs that score as high as the best `share` of the non-members do.
+
+    Best score first; among ties non-members first.
+    """
+    flat = np.where(np.isnan(score), -np.inf, score).ravel()
+    parts = [np.flatnonzero(outside), np.flatnonzero(inside)]
+    wanted = int(share * len(parts[0]))
+    if wanted < len(parts[0]):
+        lowest = -np.partition(-flat[parts[0]], wanted)[wanted]
+        parts = [part[flat[part] >= lowest] for part in parts]
+    where = np.concatenate(parts)
+    where = where[np.argsort(-flat[where], kind="stable")]
     model, image = np.divmod(where, score.shape[1])
     return model.astype(np.int32), image.astype(np.int32), inside.ravel()[where]
 
@@ -237,8 +269,11 @@ def _called_members(
     by_model: np.ndarray,
     by_image: np.ndarray,
     allowed: np.ndarray,
-) -> np.ndarray:
-    """Weight of the members that each replicate calls before its allowed [r,F] non-members are exceeded, [r,F]."""
+) -> np.ndarray | None:
+    """Weight of the members that each replicate calls before its allowed [r,F] non-members are exceeded, [r,F].
+
+    None where the pairs end before.
+    """
     model, image, member = pairs
     tp, fp = np.zeros(len(allowed)), np.zeros(len(allowed))
     called = np.where(allowed >= 0, 0.0, np.nan)
@@ -255,9 +290,9 @@ def _called_members(
             called[replicate, column] = tp[replicate] + own[before & inside].sum()
         pending &= ~crossing
         if not pending.any():
-            break
+            return called
         tp, fp = tp + more_tp, fp + more_fp
-    return called
+    return called if not pending.any() else None
 
 
 def _interval(tpr: float, replicates: np.ndarray, level: float) -> Interval:
