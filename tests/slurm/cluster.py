@@ -4,9 +4,10 @@ python tests/slurm/cluster.py start DIR    then put DIR/bin in front of PATH and
 python tests/slurm/cluster.py stop DIR
 
 Everything it makes (configuration, sockets, database, state, logs) lies in DIR; it listens on 127.0.0.1 only.
-The SLURM commands in DIR/bin name the configuration themselves, because SLURM_CONF does not reach a job's inner srun.
+The commands in DIR/bin name the configuration themselves: SLURM_CONF does not reach a job's inner srun.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ CLIENTS = ("sacct", "sacctmgr", "sbatch", "scancel", "scontrol", "sinfo", "squeu
 ACCOUNT = "leakgap"
 NODES = ("node", "spare")  # the spare is down until `start_node("spare")`
 
-# CPUs and memory are pretended. JobRequeue=0: a job comes back after a node failure only where its submission asks for it.
+# CPUs and memory are pretended. JobRequeue=0: a job comes back after a failure only if its submission says so.
 SLURM_CONF = """\
 ClusterName=testground
 SlurmctldHost=localhost(127.0.0.1)
@@ -54,6 +55,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort={dbd}
 AccountingStoragePass={dir}/munge.socket
 AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment
 AccountingStorageEnforce=associations
 JobAcctGatherType=jobacct_gather/none
 GresTypes=gpu
@@ -93,12 +95,14 @@ def missing() -> str | None:
 
 
 class Cluster:
-    """One node, partition `main` (preemptible: requeued) and `urgent`, account `leakgap`, two GPUs of type `standin`."""
+    """A node with two GPUs of type `standin`, a spare one like it, and an account.
+
+    Partition `main` is the default; a job in `urgent` preempts its jobs, which are queued again.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.dir = directory.resolve()
         self.bin = self.dir / "bin"
-        self.mark = f"LEAKGAP_TEST_CLUSTER={self.dir}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -131,31 +135,36 @@ class Cluster:
 
     def start_node(self, node: str = "node") -> None:
         """Start a node's daemon and wait until it takes jobs."""
-        self._spawn("slurmd", "-D", "-N", node)
-        self._wait_for(
-            "slurmd", lambda: self.run("sinfo", "-h", "-n", node, "-o", "%t").split()[0] in ("idle", "mix")
-        )
+        self._spawn("slurmd", "-D", "-N", node, node=node)
+        up = ("idle", "mix", "alloc", "comp")
+        self._wait_for("slurmd", lambda: self.run("sinfo", "-h", "-n", node, "-o", "%t").split()[0] in up)
 
-    def kill_daemon(self) -> None:
-        """Kill slurmd as a crash would: the jobs on the node go on."""
-        self._kill([pid for pid in self._marked() if _name(pid) == "slurmd"])
+    def kill_daemon(self, node: str = "node") -> None:
+        """Kill a node's slurmd as a crash would: its jobs go on."""
+        self._kill([pid for pid in self._marked(node) if _name(pid) == "slurmd"])
 
-    def crash_node(self) -> None:
-        """Kill slurmd and everything that it started, as a power cut would; the controller is told at once."""
-        daemons = [pid for pid in self._marked() if _name(pid) in ("slurmd", "slurmstepd")]
+    def crash_node(self, node: str = "node") -> None:
+        """Kill a node's slurmd, all that it started and what it remembers; the controller is told at once."""
+        daemons = self._marked(node)
         self._kill(daemons + _descendants(daemons))
-        self.run("scontrol", "update", "nodename=node", "state=down", "reason=crashed")
+        self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=crashed")
+        shutil.rmtree(self.dir / f"spool.{node}")
+
+    def hasten(self, *jobs: str, seconds: int = 0) -> None:
+        """Let jobs that were queued again start now, or in some seconds, rather than in two minutes."""
+        for job in jobs:
+            self.run("scontrol", "update", f"jobid={job}", f"starttime=now+{seconds}")
 
     def stop(self) -> None:
         """Cancel the jobs and end every process of this cluster; harmless where none runs."""
         if "slurmctld" in map(_name, self._marked()):
             self._try("scancel", "--user", "root")
-            self._wait(lambda: not self._try("squeue", "-h") or not self.run("squeue", "-h").strip(), 10)
+            self.wait(lambda: not self._try("squeue", "-h") or not self.run("squeue", "-h").strip(), 10)
         marked = self._marked()
         victims = marked + _descendants(marked)
         for pid in victims:
             _signal(pid, signal.SIGTERM)
-        if not self._wait(lambda: not any(map(_alive, victims)), 10):
+        if not self.wait(lambda: not any(map(_alive, victims)), 10):
             self._kill(victims)
 
     def run(self, command: str, *arguments: str) -> str:
@@ -198,14 +207,13 @@ class Cluster:
             f"--{option}={self.dir / name}" for option, name in files.items()
         ]
 
-    def _spawn(self, program: str, *arguments: str) -> None:
-        key, value = self.mark.split("=", 1)
-        environment = self.environment | {key: value, "SLURM_CONF": f"{self.dir}/slurm.conf"}
-        environment["MYSQL_UNIX_PORT"] = f"{self.dir}/mariadb.socket"
+    def _spawn(self, program: str, *arguments: str, node: str = "") -> None:
+        marks = dict(mark.split("=", 1) for mark in self._marks(node))
+        files = {"SLURM_CONF": f"{self.dir}/slurm.conf", "MYSQL_UNIX_PORT": f"{self.dir}/mariadb.socket"}
         with (self.dir / f"{program}.out").open("ab") as output:
             subprocess.Popen(
                 [program, *arguments],
-                env=environment,
+                env=self.environment | files | marks,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -220,14 +228,15 @@ class Cluster:
         return True
 
     def _wait_for(self, program: str, ready: Callable[[], bool]) -> None:
-        if not self._wait(ready, 30):
+        if not self.wait(ready, 30):
             logs = [self.dir / f"{program}.{end}" for end in ("out", "log")]
             text = "\n".join(log.read_text()[-2000:] for log in logs if log.exists())
             self.stop()
             raise RuntimeError(f"{program} is not ready after 30 s:\n{text}")
 
     @staticmethod
-    def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    def wait(condition: Callable[[], bool], seconds: float) -> bool:
+        """Whether the condition came true in time; a command that fails counts as not yet."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
@@ -238,15 +247,23 @@ class Cluster:
             time.sleep(0.05)
         return False
 
-    def _marked(self) -> list[int]:
-        """This cluster's daemons and job step managers; jobs take their environment from sbatch, not from them."""
-        mark = self.mark.encode()
-        return [pid for pid in _processes() if mark in _read(pid, "environ").split(b"\0") and _alive(pid)]
+    def _marks(self, node: str) -> set[str]:
+        return {f"LEAKGAP_TEST_CLUSTER={self.dir}"} | ({f"LEAKGAP_TEST_NODE={node}"} if node else set())
+
+    def _marked(self, node: str = "") -> list[int]:
+        """This cluster's (or one node's) daemons and job step managers.
+
+        They inherit the marks; jobs take their environment from sbatch instead.
+        """
+        marks = {mark.encode() for mark in self._marks(node)}
+        return [
+            pid for pid in _processes() if marks <= set(_read(pid, "environ").split(b"\0")) and _alive(pid)
+        ]
 
     def _kill(self, pids: list[int]) -> None:
         for pid in pids:
             _signal(pid, signal.SIGKILL)
-        self._wait(lambda: not any(map(_alive, pids)), 10)
+        self.wait(lambda: not any(map(_alive, pids)), 10)
 
 
 def _free_ports(number: int) -> list[int]:
@@ -300,10 +317,8 @@ def _descendants(pids: list[int]) -> list[int]:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 if __name__ == "__main__":

@@ -1,0 +1,142 @@
+"""A folder with the workflow's files and a miniature study, and runs of Snakemake in it."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+REPOSITORY = Path(__file__).parents[2]
+WORKFLOW = ("Snakefile", "config.yaml", "workflow", "profiles", "slurm", "envs")
+STUDY = """\
+name: mini
+data: {dataset: digits, size: 300}
+grid: {techniques: [TECHNIQUES], masks: 4}
+train: {epochs: 60, steps: [2, 60], width: 4}
+attack: {attacks: [lira-online-fixed, loss], bootstrap: 100}
+"""
+
+
+class Trainer(NamedTuple):
+    """A training process at work: its model, its GPU as it sees it, and how far its log says it is."""
+
+    pid: int
+    model: str
+    gpu: str
+    epoch: int
+
+    def stop(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+
+class Clone:
+    """A copy of the workflow's files in a folder of its own, with the miniature study's file."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], techniques: str = "none, crop") -> None:
+        self.folder = folder
+        self.results = folder / "results/mini"
+        self.environment = environment
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in WORKFLOW:
+            source = REPOSITORY / name
+            if source.is_dir() and not source.is_symlink():
+                shutil.copytree(source, folder / name, dirs_exist_ok=True)
+            else:
+                shutil.copy2(source, folder / name, follow_symlinks=False)
+        (folder / "mini.yaml").write_text(STUDY.replace("TECHNIQUES", techniques))
+
+    def start(self, *arguments: str) -> "Run":
+        return Run(self, arguments)
+
+    def run(self, *arguments: str) -> "Run":
+        return self.start(*arguments).end()
+
+    def submit(self, *arguments: str) -> "Run":
+        """Start Snakemake with the cluster's profile; only the first look at the jobs comes sooner."""
+        sooner = ("--slurm-init-seconds-before-status-checks", "1")
+        return self.start("--profile", "slurm", "--configfile", "mini.yaml", *sooner, *arguments)
+
+    def adopt(self, other: "Clone") -> None:
+        """Take over all results of another clone, and what Snakemake knows of them."""
+        for name in ("results", ".snakemake"):
+            shutil.copytree(other.folder / name, self.folder / name)
+
+    def resume(self, model: str) -> Path:
+        return self.results / f"resume/{model}.pt"
+
+    def logits(self) -> dict[str, Path]:
+        """Model -> its finished file."""
+        files = sorted((self.results / "logits").glob("*/[mr]*.parquet"))
+        return {f"{path.parent.name}/{path.stem}": path for path in files}
+
+    def trainers(self) -> list[Trainer]:
+        """The training processes of this folder that are at work now."""
+        found = []
+        for process in Path("/proc").iterdir():
+            try:
+                words = (process / "cmdline").read_bytes().decode().split("\0")
+                if words[1:4] != ["-m", "leakgap", "train"] or not self.folder.samefile(process / "cwd"):
+                    continue
+                variables = (process / "environ").read_bytes().decode().split("\0")
+            except (OSError, UnicodeDecodeError):
+                continue
+            model = "/".join(words[words.index(option) + 1] for option in ("--technique", "--mask"))
+            gpu = next((v.partition("=")[2] for v in variables if v.startswith("CUDA_VISIBLE_DEVICES=")), "")
+            found.append(Trainer(int(process.name), model, gpu, max(self.epochs(model), default=0)))
+        return found
+
+    def epochs(self, model: str) -> list[int]:
+        """The epochs that a model's log shows so far, less the epoch 0 that every attempt begins with."""
+        log = self.results / f"logs/train/{model}.log"
+        text = log.read_text() if log.exists() else ""
+        return [int(epoch) for epoch in re.findall(r"\| (\d+)/60 ", text) if epoch != "0"]
+
+
+class Run:
+    """One run of Snakemake in a clone; what it prints goes to a file."""
+
+    def __init__(self, clone: Clone, arguments: tuple[str, ...]) -> None:
+        self.printed = clone.folder / f"snakemake.{time.monotonic_ns()}.out"
+        with self.printed.open("wb") as file:
+            self.process = subprocess.Popen(
+                ["snakemake", *arguments],
+                cwd=clone.folder,
+                env=clone.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        return self.printed.read_text()
+
+    def interrupt(self) -> "Run":
+        """Ctrl-C: SIGINT to everything in the foreground."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.end()
+
+    def wait_for(self, condition: Callable[[], object], what: str, seconds: float = 120) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, f"Snakemake ended before {what}:\n{self.output()}"
+            assert time.monotonic() < end, f"no {what} within {seconds} s:\n{self.output()}"
+            time.sleep(0.1)
+
+    def end(self, seconds: float = 400) -> "Run":
+        try:
+            self.process.wait(seconds)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+        return self
+
+    def check(self) -> None:
+        assert self.process.returncode == 0, self.output()

@@ -1,0 +1,42 @@
+"""A SLURM for the whole test session, and the miniature study's results from a run without it."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from clone import Clone
+from cluster import Cluster, missing
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if reason := missing():
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    cluster.start()
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def clone(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Clone]:
+    """Make a folder to run the workflow in, with the cluster's commands and this Python's first on PATH."""
+    path = [str(cluster.bin), str(Path(sys.executable).parent), os.environ["PATH"]]
+    # idle OpenMP threads must not spin where two trainings share two cores
+    settings = {"PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = cluster.environment | settings
+    return lambda **options: Clone(tmp_path_factory.mktemp("clone"), environment, **options)
+
+
+@pytest.fixture(scope="session")
+def local(clone: Callable[..., Clone]) -> Clone:
+    """The miniature study, run without a cluster."""
+    place = clone()
+    place.run("--configfile", "mini.yaml", "--cores", "2", "--scheduler", "greedy").check()
+    return place
