@@ -232,9 +232,9 @@ def test_models_are_sorted_by_a_click(browser, study):
     from selenium.webdriver.common.by import By
 
     opened(browser, study)
-    titles = [each.text for each in browser.find_elements(By.CSS_SELECTOR, "#models .dt-scroll-head th")]
+    titles = [each.text for each in browser.find_elements(By.CSS_SELECTOR, "#model-table thead th")]
     column = next(place for place, title in enumerate(titles) if title.startswith("TPR at 1%"))
-    heading = browser.find_elements(By.CSS_SELECTOR, "#models .dt-scroll-head th .dt-column-title")[column]
+    heading = browser.find_elements(By.CSS_SELECTOR, "#model-table thead th .dt-column-title")[column]
     best = pd.read_parquet(study.paths.summary).query(
         "attack == 'lira-online-fixed' and attacker == 'informed'"
     )
@@ -260,7 +260,7 @@ def test_models_are_filtered_by_search_and_by_column(browser, study):
     search.send_keys("no such technique")
     assert "No matching records" in browser.find_element(By.ID, "model-table").text
     opened(browser, study)
-    menus = browser.find_elements(By.CSS_SELECTOR, "#models .dt-scroll-head th .dtcc-button_dropdown")
+    menus = browser.find_elements(By.CSS_SELECTOR, "#model-table thead th .dtcc-button_dropdown")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", menus[2])
     menus[2].click()  # step
     browser.find_element(By.CSS_SELECTOR, ".dtcc-dropdown input").send_keys("2")

@@ -95,7 +95,7 @@ def attacks(setting: Setting, pooled: pd.DataFrame) -> Figure:
     rows = rows[rows["step"] == setting.steps[-1]]
     parts, fprs = in_order(setting, rows), sorted(setting.study.attack.fpr, reverse=True)
     names = list(setting.study.attack.attacks)
-    size = (2.5, 0.9 + len(names) * (0.17 + 0.04 * len(fprs)))
+    size = (2.5, 0.9 + len(names) * (0.1 + 0.04 * len(fprs)))
     title = f"Attacks side by side, {setting.step_name(setting.steps[-1])}\n{setting.attacker} attacker"
     figure, grid = panels([technique for technique, _ in parts], title, size=size, share="all")
     colours = sequential(len(fprs) + 1)[:-1] if len(fprs) > 2 else [INFORMED, UNINFORMED]

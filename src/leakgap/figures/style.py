@@ -125,7 +125,7 @@ def panels(
 
     The labels of the outer axes and the legend are the caller's.
     """
-    rows = ceil(len(names) / 3)
+    rows = ceil(len(names) / (3 if len(names) <= 9 else 4))
     columns = ceil(len(names) / rows)
     figure = canvas(columns * size[0] + LEGEND, rows * size[1] + 0.7, title)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
