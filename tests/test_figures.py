@@ -60,7 +60,7 @@ def test_every_figure_is_drawn_or_named_with_a_reason(tmp_path, monkeypatch):
         path = Path(study.paths.figures, name)
         assert path.with_suffix(".svg").read_text().startswith("<?xml")
         picture = np.asarray(Image.open(path.with_suffix(".png")).convert("L"))
-        assert min(picture.shape) > 400
+        assert min(picture.shape) > 300
         assert 0.01 < (picture < 250).mean() < 0.9, f"{name} is empty"
     assert all(len(figure.caption) > 60 for figure in FIGURES)
 
