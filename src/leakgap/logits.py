@@ -113,7 +113,7 @@ def _rows(
     schema: pa.Schema, step: int, view: int, z: np.ndarray, labels: np.ndarray, member: np.ndarray, bare: bool
 ) -> pa.Table:
     images, classes = z.shape
-    values = pa.array(np.ascontiguousarray(z, dtype=np.float32).reshape(-1))
+    values = _arrow(np.ascontiguousarray(z, dtype=np.float32).reshape(-1))
     logits = (
         pa.nulls(images, schema.field("logits").type)
         if bare
@@ -127,7 +127,14 @@ def _rows(
         member.astype(bool),
         phi(z, labels),
     ]
-    return pa.Table.from_arrays([*(pa.array(column) for column in columns), logits], schema=schema)
+    return pa.Table.from_arrays([*map(_arrow, columns), logits], schema=schema)
+
+
+def _arrow(column: np.ndarray) -> pa.Array:
+    """Return the same memory as an Arrow array. pa.array would import pandas: a quarter of a second a job."""
+    data = np.packbits(column, bitorder="little") if column.dtype == bool else column
+    kind = pa.from_numpy_dtype(column.dtype)
+    return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(data)])
 
 
 def read_model(path: str | Path) -> Model:
