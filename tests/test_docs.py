@@ -28,7 +28,9 @@ def test_schema_is_the_models():
 
 
 def test_key_reference_is_the_models():
-    assert (ROOT / "docs/study-file.md").read_text().strip() == markdown().strip(), "run: python -m leakgap keys"
+    assert (ROOT / "docs/study-file.md").read_text().strip() == markdown().strip(), (
+        "run: python -m leakgap keys"
+    )
 
 
 def test_every_key_is_explained():
@@ -48,10 +50,15 @@ def test_environments_agree_with_pyproject(name: str):
 
 def test_environments_cover_what_jobs_need():
     listed = {
-        name: {requirement(text)[0] for text in yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]}
+        name: {
+            requirement(text)[0]
+            for text in yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]
+        }
         for name in ("train", "analysis")
     }
-    everything = {CONDA_NAMES.get(requirement(text)[0], requirement(text)[0]) for text in PROJECT["dependencies"]}
+    everything = {
+        CONDA_NAMES.get(requirement(text)[0], requirement(text)[0]) for text in PROJECT["dependencies"]
+    }
     assert listed["train"] | listed["analysis"] == everything - {"snakemake"} | {"python"}
     assert not listed["analysis"] & {"pytorch", "torchvision"}
 

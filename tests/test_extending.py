@@ -105,4 +105,6 @@ def test_own_models(mine: Study, capsys: pytest.CaptureFixture):
 
 def test_library(capsys: pytest.CaptureFixture):
     exec(example("python", "balanced_masks"), {})
-    assert 0.1 < float(capsys.readouterr().out.splitlines()[0]) < 0.6  # Phi(2 - 2.33) = 0.37 with known parameters
+    assert (
+        0.1 < float(capsys.readouterr().out.splitlines()[0]) < 0.6
+    )  # Phi(2 - 2.33) = 0.37 with known parameters

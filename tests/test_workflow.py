@@ -68,10 +68,18 @@ def test_every_file_of_the_contract_is_there(done: Path):
     expected = [study.paths.logits(t, m) for t in study.grid.techniques for m in study.models]
     expected += [study.paths.scores(*job) for job in study.attack_jobs]
     expected += ["results/mini/" + name for name in ("pool.npz", "masks.npz", "models.csv")]
-    expected += ["results/mini/" + name for name in ("summary.parquet", "summary.csv", "claims.json", "claims.md")]
-    expected += ["results/mini/report.html", "results/mini/tables/techniques.md", "results/mini/tables/steps.csv"]
+    expected += [
+        "results/mini/" + name for name in ("summary.parquet", "summary.csv", "claims.json", "claims.md")
+    ]
+    expected += [
+        "results/mini/report.html",
+        "results/mini/tables/techniques.md",
+        "results/mini/tables/steps.csv",
+    ]
     assert [path for path in expected if not (done / path).is_file()] == []
-    figures = {path.suffix: path.stat().st_size for path in (done / "results/mini/figures").glob("tpr_vs_acc_gap.*")}
+    figures = {
+        path.suffix: path.stat().st_size for path in (done / "results/mini/figures").glob("tpr_vs_acc_gap.*")
+    }
     assert figures.keys() == {".svg", ".png"}
     assert min(figures.values()) > 5000
 
@@ -81,10 +89,11 @@ def test_summary_has_one_row_per_target_step_attacker_and_attack(done: Path):
     key = ["technique", "mask", "step", "attacker", "attack"]
     assert not summary.duplicated(key).any()
     assert len(summary) == 3 * 5 * 2 * 2  # attack jobs x models x steps x attacks
-    assert list(summary) == (
-        "study technique mask step epoch attacker attack n_members n_nonmembers train_acc test_acc train_loss "
-        "test_loss acc_gap loss_gap auc balanced_acc tpr_at_0.01 tpr_at_0.001"
-    ).split()
+    assert list(summary) == [
+        *("study", "technique", "mask", "step", "epoch", "attacker", "attack", "n_members", "n_nonmembers"),
+        *("train_acc", "test_acc", "train_loss", "test_loss", "acc_gap", "loss_gap"),
+        *("auc", "balanced_acc", "tpr_at_0.01", "tpr_at_0.001"),
+    ]
     assert summary["tpr_at_0.001"].isna().all()  # 150 non-members can't say anything about 0.1%
     assert summary["tpr_at_0.01"].notna().all()
 
@@ -207,5 +216,6 @@ def test_verbs_work_without_snakemake(done: Path, tmp_path: Path):
         assert run.returncode == 0, run.stderr
     assert "missing" in run.stdout
     assert np.array_equal(
-        np.load(tmp_path / "results/mini/masks.npz")["member"], np.load(done / "results/mini/masks.npz")["member"]
+        np.load(tmp_path / "results/mini/masks.npz")["member"],
+        np.load(done / "results/mini/masks.npz")["member"],
     )

@@ -90,11 +90,14 @@ def pooled(one: Study, other: Study, techniques: list[str]) -> pd.DataFrame:
     sides = {study.name: _last(study, techniques) for study in (one, other)}
     rows = []
     for fpr in sorted(set(one.attack.fpr) & set(other.attack.fpr), reverse=True):
-        draws = [wide_replicates(Source(study).replicates, fpr, "technique") for study in (one, other)]
+        draws = [
+            wide_replicates(source.known(source.replicates), fpr, "technique")
+            for source in map(Source, (one, other))
+        ]
         for technique in techniques:
-            tprs = {name: side.loc[(technique, fpr), "tpr"] for name, side in sides.items()}
+            tprs = {name: side[technique, fpr] for name, side in sides.items()}
             with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.divide(*tprs.values())
+                ratio = np.divide(tprs[one.name], tprs[other.name])
                 resampled = _ratios(*(draw[technique].to_numpy() for draw in draws))
             low, high = np.quantile(resampled, [0.025, 0.975], method="nearest")
             interval = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
@@ -111,11 +114,13 @@ def _ratios(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return known if len(known) else np.array([np.nan])
 
 
-def _last(study: Study, techniques: list[str]) -> pd.DataFrame:
+def _last(study: Study, techniques: list[str]) -> dict[tuple[str, float], float]:
+    """Pooled TPR at the last step by technique and FPR."""
     source = Source(study)
     rows = source.known(source.pooled)
     last = (rows["step"] == len(study.train.steps)) & (rows["attack"] == study.attack.headline)
-    return rows[last & rows["technique"].isin(techniques)].set_index(["technique", "fpr"])
+    chosen = rows[last & rows["technique"].isin(techniques)]
+    return dict(zip(zip(chosen["technique"], chosen["fpr"], strict=True), chosen["tpr"], strict=True))
 
 
 def curves(one: Study, other: Study, techniques: list[str]) -> Figure:

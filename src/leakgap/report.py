@@ -29,6 +29,7 @@ from leakgap.logits import Model, read_model
 from leakgap.study import Study
 from leakgap.tables import TABLES
 
+UNKNOWN = "unknown"  # what models written by others may leave out
 VERSIONS = ("numpy", "pandas", "scipy", "matplotlib", "pyarrow")
 PLACE = {  # column: heading, factor, decimals; None: text or a whole number
     "technique": ("Technique", None, None),
@@ -84,7 +85,7 @@ def render(study: Study) -> str:
         model_table=_model_table(study, pd.concat([design.targets for design in designs])),
         warnings=[*_warnings(study, source, figures), *broken, *_differences(models)],
         provenance=_provenance(models),
-        seconds=sum(model.about["seconds"]["job"] for model in models),
+        seconds=sum(_seconds(model) for model in models),
         snapshots=sum(len(design.targets) for design in designs),
         settings=yaml.safe_dump(
             study.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100
@@ -173,11 +174,11 @@ def _provenance(models: Iterable[Model]) -> list[dict[str, Any]]:
     rows = [
         {
             "Technique": model.technique,
-            "seconds": model.about["seconds"]["job"],
-            "Device": model.about["device"],
-            "Threads": model.about["threads"],
-            "torch": model.about["torch_version"],
-            "Code": model.about["code_version"],
+            "seconds": _seconds(model),
+            "Device": model.about.get("device", UNKNOWN),
+            "Threads": model.about.get("threads", UNKNOWN),
+            "torch": model.about.get("torch_version", UNKNOWN),
+            "Code": model.about.get("code_version", UNKNOWN),
         }
         for model in models
     ]
@@ -191,6 +192,10 @@ def _provenance(models: Iterable[Model]) -> list[dict[str, Any]]:
     return [dict(zip(told.columns, row, strict=True)) for row in told.itertuples(index=False)]
 
 
+def _seconds(model: Model) -> float:
+    return model.about.get("seconds", {}).get("job", 0.0)
+
+
 def _differences(models: Iterable[Model]) -> Iterator[str]:
     """Warn where models that are compared were not trained alike."""
     for key, what in (
@@ -199,7 +204,7 @@ def _differences(models: Iterable[Model]) -> Iterator[str]:
         ("code_version", "versions of the training code"),
         ("threads", "numbers of threads"),
     ):
-        counts = Counter(str(model.about[key]) for model in models)
+        counts = Counter(str(model.about.get(key, UNKNOWN)) for model in models)
         if len(counts) > 1:
             told = ", ".join(f"{value} ({count} models)" for value, count in counts.most_common())
             yield f"The models were trained on different {what}: {told}."

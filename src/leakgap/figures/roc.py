@@ -10,7 +10,7 @@ from leakgap.figures.style import INFORMED, UNINFORMED, canvas, log_percent, loo
 from leakgap.study import NONE
 
 
-def _frame(axes: Axes, low: float, fprs: tuple[float, ...]) -> None:
+def log_frame(axes: Axes, low: float, fprs: tuple[float, ...]) -> None:
     """Draw log axes, the diagonal, and the false positive rates that are read."""
     log_percent(axes, "x", low, 1)
     log_percent(axes, "y", low, 1)
@@ -20,7 +20,8 @@ def _frame(axes: Axes, low: float, fprs: tuple[float, ...]) -> None:
     axes.set_box_aspect(1)
 
 
-def _label(figure: Figure) -> None:
+def label(figure: Figure) -> None:
+    """Label both axes of a figure of panels."""
     figure.supxlabel("False positive rate (%)", fontsize=9)
     figure.supylabel("True positive rate (%)", fontsize=9)
 
@@ -34,7 +35,7 @@ def roc_by_technique(setting: Setting, curves: pd.DataFrame) -> Figure:
         7.2, 5, f"Pooled ROC by technique, {setting.step_name(setting.steps[-1])}\n{setting.whose}"
     )
     axes = figure.subplots()
-    _frame(axes, last["fpr"].min(), setting.study.attack.fpr)
+    log_frame(axes, last["fpr"].min(), setting.study.attack.fpr)
     for place, (technique, curve) in enumerate(in_order(setting, last)):
         axes.plot(
             curve["fpr"], curve["tpr"], label=technique, markevery=(5 + 3 * place, 30), **look(technique).line
@@ -53,12 +54,12 @@ def roc_by_step(setting: Setting, curves: pd.DataFrame) -> Figure:
     )
     colours = sequential(len(setting.steps))
     for axes, (_, curve) in zip(grid, parts, strict=True):
-        _frame(axes, curves["fpr"].min(), setting.study.attack.fpr)
+        log_frame(axes, curves["fpr"].min(), setting.study.attack.fpr)
         for step, colour in zip(setting.steps, colours, strict=True):
             line = curve[curve["step"] == step]
             width = 0.9 + 0.9 * step / len(setting.steps)
             axes.plot(line["fpr"], line["tpr"], color=colour, linewidth=width, label=setting.step_name(step))
-    _label(figure)
+    label(figure)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right center", title="earliest first")
     return figure
 
@@ -77,7 +78,7 @@ def informed_vs_uninformed(
     title = f"Informed against uninformed attacker, {setting.step_name(setting.steps[-1])}\n"
     figure, grid = panels([name for name, _ in parts], title + setting.study.attack.headline, size=(2.5, 2.5))
     for axes, (technique, part) in zip(grid, parts, strict=True):
-        _frame(axes, last["fpr"].min(), setting.study.attack.fpr)
+        log_frame(axes, last["fpr"].min(), setting.study.attack.fpr)
         for attacker, colour, dash in (
             ("informed", INFORMED, "-"),
             ("uninformed", UNINFORMED, (0, (4, 1.5))),
@@ -96,7 +97,7 @@ def informed_vs_uninformed(
             fontsize=6.5,
             bbox=box,
         )
-    _label(figure)
+    label(figure)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", handlelength=3)
     return figure
 
