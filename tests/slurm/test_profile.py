@@ -1,0 +1,31 @@
+"""What the cluster profile plans; needs no SLURM."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from clone import REPOSITORY, Clone
+
+
+def plan(folder: Path, *arguments: str) -> dict[str, int]:
+    """Rule -> jobs, of a dry run in a fresh clone."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run = Clone(folder, os.environ | {"PATH": path}).run(*arguments, "-n", "--quiet", "rules")
+    run.check()
+    return {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", run.output(), re.MULTILINE)}
+
+
+def test_the_literal_command_plans_the_cifar10_study(tmp_path: Path):
+    jobs = plan(tmp_path, "--profile", "slurm")
+    assert (jobs["train"], jobs["attack"], jobs["summary"]) == (1024, 31, 1)
+
+
+@pytest.mark.parametrize("profile", ["slurm", "profiles/slurm"])
+def test_another_study_wins_over_the_profile_s(tmp_path: Path, profile: str):
+    assert plan(tmp_path, "--profile", profile, "--configfile", "mini.yaml")["train"] == 8
+
+
+def test_no_profile_is_loaded_unasked():
+    assert [path.name for path in (REPOSITORY / "profiles").iterdir()] == ["slurm"]
