@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tqdm import tqdm
 
 from leakgap import LeakgapError, files, training
 from leakgap.__main__ import main
@@ -91,6 +93,7 @@ def job(home, words, sabotage=None, disk=None):
     """Run one job in this process: an exit status, its words on stderr in the file `told`."""
     os.chdir(home)
     sys.stderr = open("told", "w", buffering=1)  # noqa: SIM115
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which the killed leave behind
     if sabotage:
         SABOTAGE[sabotage]()
     if disk:

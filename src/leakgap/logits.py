@@ -119,7 +119,7 @@ def _rows(
         if bare
         else pa.FixedSizeListArray.from_arrays(values, classes)
     )
-    columns = [
+    columns: list[np.ndarray] = [
         np.full(images, step, np.int16),
         np.full(images, view, np.int8),
         np.arange(images, dtype=np.int32),
@@ -127,7 +127,7 @@ def _rows(
         member.astype(bool),
         phi(z, labels),
     ]
-    return pa.Table.from_arrays([*map(_arrow, columns), logits], schema=schema)
+    return pa.Table.from_arrays([*(_arrow(column) for column in columns), logits], schema=schema)
 
 
 def _arrow(column: np.ndarray) -> pa.Array:
