@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+import pyarrow.parquet as pq
+
 REPOSITORY = Path(__file__).parents[2]
-WORKFLOW = ("Snakefile", "config.yaml", "workflow", "profiles", "slurm", "envs")
+WORKFLOW = ("Snakefile", "config.yaml", "workflow", "profiles", "slurm", "envs", "src")
 STUDY = """\
 name: mini
 data: {dataset: digits, size: 300}
@@ -63,11 +66,6 @@ class Clone:
         sooner = ("--slurm-init-seconds-before-status-checks", "1")
         return self.start("--profile", "slurm", "--configfile", "mini.yaml", *sooner, *arguments)
 
-    def adopt(self, other: "Clone") -> None:
-        """Take over all results of another clone, and what Snakemake knows of them."""
-        for name in ("results", ".snakemake"):
-            shutil.copytree(other.folder / name, self.folder / name)
-
     def resume(self, model: str) -> Path:
         return self.results / f"resume/{model}.pt"
 
@@ -75,6 +73,10 @@ class Clone:
         """Model -> its finished file."""
         files = sorted((self.results / "logits").glob("*/[mr]*.parquet"))
         return {f"{path.parent.name}/{path.stem}": path for path in files}
+
+    def stamps(self) -> dict[str, int]:
+        """Model -> when its file was last written."""
+        return {model: path.stat().st_mtime_ns for model, path in self.logits().items()}
 
     def trainers(self) -> list[Trainer]:
         """The training processes of this folder that are at work now."""
@@ -140,3 +142,12 @@ class Run:
 
     def check(self) -> None:
         assert self.process.returncode == 0, self.output()
+
+
+def same_results(one: Clone, other: Clone) -> None:
+    """Every model of `one`, and its rows of the summary, are those of `other` to the last bit."""
+    for model, path in one.logits().items():
+        assert pq.read_table(path).equals(pq.read_table(other.logits()[model])), model
+    ours, theirs = (pd.read_parquet(clone.results / "summary.parquet") for clone in (one, other))
+    theirs = theirs[theirs.technique.isin(ours.technique)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

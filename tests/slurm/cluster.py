@@ -176,6 +176,21 @@ class Cluster:
             )
         return done.stdout
 
+    def accounts(self, rule: str, folder: Path) -> list[dict[str, str]]:
+        """Every run of every job of a Snakemake rule submitted in a folder, in order; "model" is the model's name.
+
+        A job that was queued again has several.
+        """
+        columns = ["JobID", "State", "AllocTRES", "Timelimit", "WorkDir", "Comment"]
+        text = self.run("sacct", "--duplicates", "-X", "-n", "-P", "-o", ",".join(columns))
+        runs = [dict(zip(columns, line.split("|"), strict=True)) for line in text.splitlines()]
+        prefix = f"rule_{rule}_wildcards_"
+        return [
+            run | {"model": run["Comment"].removeprefix(prefix).replace("_", "/")}
+            for run in runs
+            if run["Comment"].startswith(f"rule_{rule}") and run["WorkDir"] == str(folder)
+        ]
+
     def _configure(self) -> None:
         ports = dict(zip(("ctld", "dbd", *NODES), _free_ports(4), strict=True))
         for name, text in (("slurm", SLURM_CONF), ("slurmdbd", SLURMDBD_CONF), ("gres", GRES_CONF)):
