@@ -3,7 +3,7 @@
     python -m benchmarks.full_size --techniques none crop    # part of the grid
     python -m benchmarks.full_size                           # all 1,024 models of the CIFAR-10 study
 
-Writes pool, masks and logits of `workflow/studies/cifar10.yaml` under --folder (27 MB a model), marks them as up to
+Writes pool, masks and logits of `workflow/studies/cifar10.yaml` under --folder (15 MB a model), marks them as up to
 date, and runs Snakemake to the report. The logits are not those of trained models: a normal score for every class,
 a harder or easier label for every image, and a push for members that grows with the step and shrinks with every
 member of the technique. Sizes, dtypes and files are those of the real study.

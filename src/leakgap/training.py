@@ -27,7 +27,7 @@ from leakgap.pool import Pool
 from leakgap.resnet import resnet18
 from leakgap.study import Train
 
-AUGMENT_CHUNK = 4096  # images augmented in one call: large enough for the policy's 53 groups to be batches
+AUGMENT_CHUNK = 4096  # images augmented in one call: the policy's operations then work on whole batches
 EVALUATE_CHUNK = 512
 # shifts of the query views, in units of H // 16 pixels: LiRA's 18 views are these, plain and mirrored
 SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
