@@ -56,7 +56,12 @@ def write_model(study: Study, member: np.ndarray, labels: np.ndarray, technique:
         mask=study.masks[row],
         epochs=study.train.steps,
         first_view_only=study.query.logits == "first",
-        about={"seed": row, "device": "synthetic", "torch_version": "none", "seconds": {"train": 0.0, "job": 0.0}},
+        about={
+            "seed": row,
+            "device": "synthetic",
+            "torch_version": "none",
+            "seconds": {"train": 0.0, "job": 0.0},
+        },
     )
 
 

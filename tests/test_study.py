@@ -88,7 +88,9 @@ def test_file_faults(tmp_path: Path):
         Study.load({})
 
 
-@pytest.mark.parametrize("path", ["config.yaml", *sorted((ROOT / "workflow/studies").glob("*.yaml"))], ids=str)
+@pytest.mark.parametrize(
+    "path", ["config.yaml", *sorted((ROOT / "workflow/studies").glob("*.yaml"))], ids=str
+)
 def test_shipped_studies_are_valid(path: str):
     Study.load(ROOT / path)
 
