@@ -129,8 +129,11 @@ def _measure(
     score: np.ndarray,
     resampled: dict[str, roc.Resampling],
 ) -> None:
-    """Append what one attack at one step achieves on single targets and pooled; of the headline attack also on
-    halves of the images, the replicates and the curve, which figures and claims are made of."""
+    """Append what one attack at one step achieves on single targets and pooled.
+
+    Halves of the images and replicates are what claims are made of: the headline attack's alone. Curves are
+    drawn of it, and kept of the attacks whose scores are.
+    """
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
     tables["metrics"].append(_per_target(head, study, targets, score, seen, seen))
     if headline:
@@ -147,7 +150,7 @@ def _measure(
             if headline:
                 draws = {"replicate": np.arange(len(result.replicates)), "tpr": result.replicates}
                 tables["replicates"].append(pd.DataFrame(place | {"fpr": fpr} | draws))
-        if headline:
+        if headline or head["attack"] in study.attack.kept:
             curve = roc.curve(score[rows][:, seen], targets.member[rows][:, seen])
             tables["curves"].append(pd.DataFrame(place | {"fpr": curve.fpr, "tpr": curve.tpr}))
 

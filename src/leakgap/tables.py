@@ -97,15 +97,14 @@ def _by_cell(results: Results, design: str) -> pd.DataFrame:
 
 
 def _beside_paper(
-    cells: pd.DataFrame, results: Results, column: str, paper: Mapping[Any, tuple[float, float, float]]
+    cells: pd.DataFrame, results: Results, keys: list[Any], paper: Mapping[Any, tuple[float, float, float]]
 ) -> pd.DataFrame:
-    """Add the paper's own numbers, as fractions, where the study is on the paper's dataset."""
+    """Add the paper's own numbers by the rows' keys, as fractions, where the study is on the paper's dataset."""
     if results.study.data.dataset != "cifar10":
         return cells
     missing = (np.nan, np.nan, np.nan)
-    numbers = [paper.get(key, missing) for key in cells[column]]
     for position, name in enumerate(("paper_train_acc", "paper_test_acc", "paper_tpr_at_0.001")):
-        cells[name] = [row[position] / 100 for row in numbers]
+        cells[name] = [paper.get(key, missing)[position] / 100 for key in keys]
     return cells
 
 
@@ -115,7 +114,7 @@ def techniques(results: Results, design: str = "leave-one-out") -> pd.DataFrame:
     if cells.empty:
         return cells
     last = cells[cells["step"] == cells["step"].max()].drop(columns="step").reset_index(drop=True)
-    return _beside_paper(last, results, "technique", PAPER_TECHNIQUES)
+    return _beside_paper(last, results, list(last["technique"]), PAPER_TECHNIQUES)
 
 
 def steps(results: Results) -> pd.DataFrame:
@@ -127,7 +126,10 @@ def steps(results: Results) -> pd.DataFrame:
         key=lambda column: column.map(order) if column.name == "technique" else -column,
         ignore_index=True,
     )
-    return _beside_paper(cells, results, "step", PAPER_STEPS) if set(cells["technique"]) == {NONE} else cells
+    keys = [
+        step if name == NONE else None for name, step in zip(cells["technique"], cells["step"], strict=True)
+    ]
+    return _beside_paper(cells, results, keys, PAPER_STEPS)
 
 
 def replicates(results: Results) -> pd.DataFrame:

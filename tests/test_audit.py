@@ -1,0 +1,150 @@
+"""One attack job, against the definitions: what it measures on targets, halves, pools and single images."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from leakgap import logits, roc
+from leakgap.__main__ import main
+from leakgap.masks import balanced_masks, write_masks
+from leakgap.pool import Pool, write_pool
+from leakgap.study import Study
+
+IMAGES = 400
+STUDY = {
+    "name": "made",
+    "data": {"reserved": 0.1},
+    "grid": {"techniques": ["none", "crop"], "masks": 8, "replicates": 2},
+    "train": {"steps": [3, 7]},
+    "attack": {
+        "attacks": ["lira-online-fixed", "loss"],
+        "bootstrap": 100,
+        "keep": ["lira-online-fixed", "loss"],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study of random logits with a push for members, attacked by the verb."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("audit"))
+        study = Study.load(STUDY)
+        Path("study.json").write_text(study.model_dump_json())
+        rng = np.random.default_rng(0)
+        labels = np.arange(IMAGES) % 4
+        write_pool(study.paths.pool, Pool(rng.integers(0, 256, (IMAGES, 1, 4, 4), np.uint8), labels, 4))
+        member = balanced_masks(8, IMAGES, 0, 0.1)
+        write_masks(study.paths.masks, member, member.sum(axis=0) == 0)
+        for technique in study.grid.techniques:
+            for mask in study.models:
+                row = int(mask[1:]) if mask[0] == "m" else 0
+                push = 3 * member[row][:, None] * (np.arange(4) == labels[:, None])
+                steps = [rng.normal(size=(2, IMAGES, 4)).astype(np.float32) + k * push for k in (0.5, 1)]
+                path = study.paths.logits(technique, mask)
+                naming = {"study": study.name, "technique": technique, "mask": mask, "epochs": (3, 7)}
+                logits.write(path, steps, labels, member[row], **naming)
+        job = ["--study", "study.json", "--technique", "crop"]
+        for shadow in ("crop", "none"):
+            assert main(["attack", *job, "--shadow", shadow]) == 0
+        yield study
+
+
+def table(study: Study, name: str, shadow: str = "crop") -> pd.DataFrame:
+    return pd.read_parquet(study.paths.attack("crop", shadow, name))
+
+
+def kept(study: Study, step: int, attack: str, shadow: str = "crop") -> tuple[np.ndarray, np.ndarray]:
+    """Scores and membership [targets, evaluated images] as stored."""
+    scores = pd.read_parquet(study.paths.scores("crop", shadow))
+    scores = scores[scores["step"] == step]
+    wide = scores.pivot(index="mask", columns="image", values=[attack, "member"])
+    return wide[attack].to_numpy(float), wide["member"].to_numpy(bool)
+
+
+def test_every_target_is_measured_by_its_own_scores(made: Study):
+    metrics = table(made, "metrics").query("attack == 'loss' and step == 2").set_index("mask")
+    score, member = kept(made, 2, "loss")
+    assert list(metrics.index) == made.models
+    for row, mask in enumerate(sorted(made.models)):
+        auc = roc_auc_score(member[row], score[row])
+        assert metrics.loc[mask, "auc"] == pytest.approx(auc, abs=1e-12)
+        outside = np.sort(score[row][~member[row]])[::-1]
+        allowed = int(0.01 * (len(outside) + 1)) - 1  # (1 + false positives) / (n0 + 1) <= 1%
+        assert metrics.loc[mask, "tpr_at_0.01"] == (score[row][member[row]] > outside[allowed]).mean()
+    assert metrics["tpr_at_0.001"].isna().all()
+
+
+def test_replicates_train_on_mask_0_and_are_never_shadows(made: Study):
+    _, member = kept(made, 1, "loss")
+    assert (member[8:] == member[0]).all()  # r000, r001 after m000..m007
+    shadows = table(made, "shadows")
+    assert shadows["n_shadows"].max() == 7
+    pooled = table(made, "pooled").query("step == 2 and attack == 'loss' and fpr == 0.01")
+    assert dict(zip(pooled["design"], pooled["n_targets"], strict=True)) == {
+        "leave-one-out": 8,
+        "replicates": 2,
+    }
+
+
+@pytest.mark.parametrize("shadow", ["crop", "none"])
+@pytest.mark.parametrize("attack", ["loss", "lira-online-fixed"])
+def test_pooled_tpr_is_that_of_all_pairs_under_one_threshold(made: Study, attack: str, shadow: str):
+    score, member = kept(made, 2, attack, shadow)
+    row = table(made, "pooled", shadow).query(
+        "attack == @attack and step == 2 and fpr == 0.01 and design == 'leave-one-out'"
+    )
+    score, member = score[:8].ravel(), member[:8].ravel()
+    assert row["tpr"].item() == roc.tpr_at_fpr(score, member, 0.01)
+    assert row["low"].item() < row["tpr"].item() < row["high"].item()
+    assert row["attacker"].item() == ("informed" if shadow == "crop" else "uninformed")
+    assert (row["n_members"].item(), row["n_nonmembers"].item()) == (member.sum(), (~member).sum())
+
+
+def test_halves_take_gap_and_tpr_from_different_images(made: Study):
+    whole, halves = table(made, "metrics"), table(made, "halves")
+    assert set(halves["attack"]) == {"lira-online-fixed"}
+    stored = pd.read_parquet(made.paths.logits("crop", "m003")).query("step == 2 and view == 0")
+    reserved = np.load(made.paths.masks)["reserved"]
+    seen = stored[~reserved & (stored["image"] % 2 == 0)]
+    right = np.stack(seen["logits"].to_list()).argmax(1) == seen["label"]
+    row = halves.query("mask == 'm003' and step == 2").iloc[0]
+    assert row["train_acc"] == pytest.approx(right[seen["member"]].mean())
+    assert row["acc_gap"] == pytest.approx(right[seen["member"]].mean() - right[~seen["member"]].mean())
+    score, member = kept(made, 2, "lira-online-fixed")
+    images = np.flatnonzero(~reserved)
+    odd = images % 2 == 1
+    assert row["auc"] == pytest.approx(roc_auc_score(member[3, odd], score[3, odd]))
+    assert row["n_members"] == member[3, odd].sum()
+    assert whole.query("mask == 'm003' and step == 2")["n_members"].iloc[0] == member[3].sum()
+
+
+def test_exposure_counts_how_often_a_member_is_caught(made: Study):
+    exposure = pd.read_parquet(made.paths.exposure("crop", "crop")).query("attack == 'lira-online-fixed'")
+    score, member = kept(made, 2, "lira-online-fixed")
+    caught = np.zeros(member.shape[1], int)
+    for s, m in zip(score[:8], member[:8], strict=True):
+        worst = np.sort(s[~m])[::-1][int(0.01 * ((~m).sum() + 1)) - 1]
+        caught += m & (s > worst)
+    assert (exposure["caught"].to_numpy() == caught).all()
+    assert (exposure["targets"] == 4).all()
+
+
+def test_a_missing_model_is_an_error_that_names_it(made: Study, capsys: pytest.CaptureFixture):
+    path = Path(made.paths.logits("none", "m005"))
+    path.rename(path.with_suffix(".away"))
+    assert main(["attack", "--study", "study.json", "--technique", "crop", "--shadow", "none"]) == 1
+    assert str(path) in capsys.readouterr().err
+    path.with_suffix(".away").rename(path)
+
+
+def test_swapped_files_are_an_error(made: Study, capsys: pytest.CaptureFixture):
+    one, other = (Path(made.paths.logits("none", mask)) for mask in ("m001", "m002"))
+    spare = one.with_suffix(".spare")
+    for before, after in ((one, spare), (other, one), (spare, other)):
+        before.rename(after)
+    assert main(["attack", "--study", "study.json", "--technique", "crop", "--shadow", "none"]) == 1
+    assert "holds the model made/none/m002, not made/none/m001" in capsys.readouterr().err
