@@ -37,7 +37,7 @@ class History:
         self.log = clone.results / f"logs/train/{self.faulty}.log"
         self.fault = self.log.read_text()
         self.failed = clone.stamps()
-        self.attacked = {path.name.split(".by-")[0] for path in (clone.results / "attacks").glob("*.by-*")}
+        self.attacked = {path.name.split(".")[1] for path in (clone.results / "attacks").iterdir()}
         self.later = [path.name for path in clone.results.glob("summary.*")]
 
         torn.unlink()
@@ -95,7 +95,7 @@ def test_ctrl_c_cancels_the_jobs_and_a_restart_loses_no_finished_model(history: 
 def test_a_failing_model_stops_only_what_needs_it(history: History):
     assert history.failing.process.returncode != 0
     assert set(history.failed) == set(history.mended) - {history.faulty}
-    assert history.attacked == {"crop"}
+    assert history.attacked == {"by-crop"}
     assert not list(history.later)
 
 
