@@ -35,9 +35,6 @@ class Trainer(NamedTuple):
     def stop(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
 
-    def go_on(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
 
 class Clone:
     """A copy of the workflow's files in a folder of its own, with the miniature study's file."""
@@ -46,6 +43,7 @@ class Clone:
         self.folder = folder
         self.results = folder / "results/mini"
         self.environment = environment
+        self.runs: list[Run] = []
         folder.mkdir(parents=True, exist_ok=True)
         for name in WORKFLOW:
             source = REPOSITORY / name
@@ -56,7 +54,13 @@ class Clone:
         (folder / "mini.yaml").write_text(STUDY.replace("TECHNIQUES", techniques))
 
     def start(self, *arguments: str) -> "Run":
-        return Run(self, arguments)
+        self.runs.append(Run(self, arguments))
+        return self.runs[-1]
+
+    def kill(self) -> None:
+        """End what a failed test left running."""
+        for run in self.runs:
+            run.kill()
 
     def run(self, *arguments: str) -> "Run":
         return self.start(*arguments).end()
@@ -136,9 +140,13 @@ class Run:
         try:
             self.process.wait(seconds)
         finally:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
+            self.kill()
         return self
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def check(self) -> None:
         assert self.process.returncode == 0, self.output()

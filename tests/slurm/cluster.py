@@ -266,13 +266,20 @@ class Cluster:
         return {f"LEAKGAP_TEST_CLUSTER={self.dir}"} | ({f"LEAKGAP_TEST_NODE={node}"} if node else set())
 
     def _marked(self, node: str = "") -> list[int]:
-        """This cluster's (or one node's) daemons and job step managers.
+        """This cluster's (or one node's) daemons, which inherit marks, and step managers, which hold a log open.
 
-        They inherit the marks; jobs take their environment from sbatch instead.
+        Jobs do neither: they take their environment from sbatch.
         """
         marks = {mark.encode() for mark in self._marks(node)}
+        logs = {str(self.dir / f"slurmd.{name}.log") for name in ([node] if node else NODES)}
         return [
-            pid for pid in _processes() if marks <= set(_read(pid, "environ").split(b"\0")) and _alive(pid)
+            pid
+            for pid in _processes()
+            if _alive(pid)
+            and (
+                marks <= set(_read(pid, "environ").split(b"\0"))
+                or (_name(pid) == "slurmstepd" and logs & _open_files(pid))
+            )
         ]
 
     def _kill(self, pids: list[int]) -> None:
@@ -302,6 +309,13 @@ def _read(pid: int, name: str) -> bytes:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
+
+
+def _open_files(pid: int) -> set[str]:
+    try:
+        return {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    except OSError:
+        return set()
 
 
 def _stat(pid: int) -> list[str]:

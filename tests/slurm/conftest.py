@@ -25,13 +25,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def clone(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Clone]:
+def clone(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Clone]]:
     """Make a folder to run the workflow in, with the cluster's commands and this Python's first on PATH."""
     path = [str(cluster.bin), str(Path(sys.executable).parent), os.environ["PATH"]]
     # idle OpenMP threads must not spin where two trainings share two cores
     settings = {"PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     environment = cluster.environment | settings
-    return lambda **options: Clone(tmp_path_factory.mktemp("clone"), environment, **options)
+    made: list[Clone] = []
+
+    def make(**options: str) -> Clone:
+        made.append(Clone(tmp_path_factory.mktemp("clone"), environment, **options))
+        return made[-1]
+
+    yield make
+    for clone in made:
+        clone.kill()
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,7 @@ def test_mishaps_cost_time_only(clone: Callable[..., Clone], cluster: Cluster, l
     assert place.epochs(struck)[0] > caught[struck].epoch
 
     cluster.crash_node()
+    assert {trainer.model for trainer in place.trainers()} <= {late}
     cluster.start_node()
     # not at once: the order to end the jobs of the crashed node may still be under way
     cluster.hasten(*(queue(cluster)[model][0] for model in (struck, bystander)), seconds=6)
