@@ -56,7 +56,7 @@ def train(study: Study, arguments: argparse.Namespace) -> None:
     """train one model and write its logits of every image at every step"""
     from leakgap.grid import train_model
 
-    train_model(study, arguments.technique, arguments.mask)
+    train_model(study, arguments.technique, arguments.mask, arguments.save_seconds)
 
 
 def attack(study: Study, arguments: argparse.Namespace) -> None:
@@ -155,6 +155,7 @@ def parser() -> argparse.ArgumentParser:
             verb.add_argument("--technique", required=True, help="such as none or crop+mirror")
         if run is train:
             verb.add_argument("--mask", required=True, help="m000.., or a replicate r000..")
+            verb.add_argument("--save-seconds", type=int, help="in place of train.save_seconds")
         if run is attack:
             verb.add_argument("--shadow", required=True, help="technique of the shadow models")
         if run is compare:

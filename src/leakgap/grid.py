@@ -33,8 +33,11 @@ def mask_row(mask: str, member: np.ndarray) -> int:
     return int(digits)
 
 
-def train_model(study: Study, technique: str, mask: str) -> None:
-    """Train one model, with a progress bar, and write its logits; the resume file goes when they are safe."""
+def train_model(study: Study, technique: str, mask: str, save_seconds: int | None = None) -> None:
+    """Train one model, with a progress bar, and write its logits; the resume file goes when they are safe.
+
+    `save_seconds` stands in for train.save_seconds, which changes nothing in the results.
+    """
     with _importing():
         import torch
         from tqdm import tqdm
@@ -45,14 +48,16 @@ def train_model(study: Study, technique: str, mask: str) -> None:
     pool, member, _ = read_inputs(study)
     row = mask_row(mask, member)
     seed = training.derive_seed(study.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
-    job = training.Job(pool, member[row], technique, seed, study.train, study.query.views)
+    saves = {} if save_seconds is None else {"save_seconds": save_seconds}
+    settings = study.train.model_copy(update=saves)
+    job = training.Job(pool, member[row], technique, seed, settings, study.query.views)
     resume, output = (Path(path(technique, mask)) for path in (study.paths.resume, study.paths.logits))
     began = time.perf_counter()
     with tqdm(total=study.train.steps[-1], unit="epoch", desc=f"{technique}/{mask}", mininterval=1) as bar:
 
         def passed(progress: training.Progress) -> None:
             bar.update(progress.epoch - bar.n)
-            bar.set_postfix(progress.history[-1])
+            bar.set_postfix(progress.history[-1], refresh=False)
 
         try:
             progress = training.train(job, resume, passed)

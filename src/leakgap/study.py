@@ -164,7 +164,7 @@ class Train(Section):
     compile: bool = Field(False, description="torch.compile on a GPU; ignored on a CPU")
     deterministic: bool = Field(False, description="bit-reproducible kernels on a GPU; a CPU always is")
     threads: int = Field(1, ge=1, description="CPU threads of a job; another number gives other bits")
-    save_seconds: float = Field(60, ge=0, description="least seconds between two saves of the resume file")
+    save_seconds: int = Field(60, ge=0, description="least seconds between two saves of the resume file")
     seed: int = Field(0, ge=0, description="initial weights, order and augmentation of all models")
     crop: Crop = Field(default_factory=Crop)
     cutout: Cutout = Field(default_factory=Cutout)

@@ -27,6 +27,10 @@ rule train:
     params:
         study=lambda wildcards: TRAINING[wildcards.technique],
         code=version("train"),
+    resources:
+        save_seconds=STUDY.train.save_seconds,  # not a parameter: changing it retrains nothing
     shell:
-        "python -m leakgap train --study {params.study:q} "
-        "--technique {wildcards.technique:q} --mask {wildcards.mask:q} > {log:q} 2>&1"
+        # exec: a scheduler's SIGTERM must not end a shell around the training before it has saved its state
+        "exec python -m leakgap train --study {params.study:q} "
+        "--technique {wildcards.technique:q} --mask {wildcards.mask:q} "
+        "--save-seconds {resources.save_seconds} > {log:q} 2>&1"
