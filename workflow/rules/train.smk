@@ -24,11 +24,11 @@ rule train:
     conda:
         "../../envs/train.yaml"
     threads: STUDY.train.threads
+    resources:
+        save_seconds=STUDY.train.save_seconds,  # not a parameter: changing it retrains nothing
     params:
         study=lambda wildcards: TRAINING[wildcards.technique],
         code=version("train"),
-    resources:
-        save_seconds=STUDY.train.save_seconds,  # not a parameter: changing it retrains nothing
     shell:
         # exec: a scheduler's SIGTERM must not end a shell around the training before it has saved its state
         "exec python -m leakgap train --study {params.study:q} "
