@@ -57,7 +57,7 @@ def train_model(study: Study, technique: str, mask: str, save_seconds: int | Non
 
         def passed(progress: training.Progress) -> None:
             bar.update(progress.epoch - bar.n)
-            bar.set_postfix(progress.history[-1], refresh=False)
+            bar.set_postfix(progress.history[-1])
 
         try:
             progress = training.train(job, resume, passed)

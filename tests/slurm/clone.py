@@ -19,7 +19,7 @@ STUDY = """\
 name: mini
 data: {dataset: digits, size: 300}
 grid: {techniques: [TECHNIQUES], masks: 4}
-train: {epochs: 60, steps: [2, 60], width: 4}
+train: {epochs: 60, steps: [2, 60], width: 4, save_seconds: 0}
 attack: {attacks: [lira-online-fixed, loss], bootstrap: 100}
 """
 
