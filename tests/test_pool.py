@@ -390,17 +390,18 @@ FASHION = {
 
 
 @pytest.fixture
-def fashion(monkeypatch):
+def fashion(monkeypatch, tmp_path):
     """Small files in the format of Fashion-MNIST, and their checksums in place of the real ones."""
     files = {name: idx(array) for name, array in FASHION.items()}
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     monkeypatch.setattr(leakgap.pool, "FASHION_SHA256", sums)
+    monkeypatch.setattr(leakgap.pool, "DEBIAN_FASHION", tmp_path / "debian")
     return files
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("below", ["", "FashionMNIST/raw"])
-def test_fashion_mnist_is_read_packed_or_not_in_both_layouts(tmp_path, fashion, packed, below):
+@pytest.mark.parametrize("below", ["", "FashionMNIST/raw", "debian"])
+def test_fashion_mnist_is_read_packed_or_not_in_every_layout(tmp_path, fashion, packed, below):
     (tmp_path / below).mkdir(parents=True, exist_ok=True)
     for name, data in fashion.items():
         path = tmp_path / below / (name + ".gz" * packed)
@@ -427,7 +428,7 @@ def test_fashion_mnist_is_read_as_torchvision_does(tmp_path, fashion):
 
 
 def test_damaged_fashion_mnist_is_refused(tmp_path, fashion):
-    with pytest.raises(LeakgapError, match=r"^data.root: neither .* has train-images-idx3-ubyte or train"):
+    with pytest.raises(LeakgapError, match=r"^data.root: none of .* has train-images-idx3-ubyte or train"):
         load("fashion-mnist", tmp_path)
     for name, data in fashion.items():
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(data))

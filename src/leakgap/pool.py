@@ -23,6 +23,8 @@ FASHION_SHA256 = {
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 
+DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # the package dataset-fashion-mnist
+
 
 @dataclass(frozen=True, eq=False)
 class Pool:
@@ -70,7 +72,8 @@ def load(
         from 0 without gaps; or a folder in torchvision's ImageFolder layout, classes and files in sorted
         order, one channel if every image is grayscale and three otherwise.
     root: folder of a built-in dataset's files in torchvision's layout, "data" by default; for Fashion-MNIST
-        also the folder of the four idx files themselves, as Debian's package has it; gzipped or not.
+        also the folder of the four idx files themselves, gzipped or not. Where it has none of them, Debian's
+        package dataset-fashion-mnist serves.
     size: number of images kept, see `subset`. seed: draws them.
     side: see `average_down`; the images of a folder may then differ in size, otherwise not.
 
@@ -188,10 +191,10 @@ def _fashion_mnist(root: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _idx(root: Path, name: str) -> np.ndarray:
     """The array of an idx file (bytes 0, 0, 8, dimensions; big-endian sizes; data), checked by SHA-256."""
-    folders = (root, root / "FashionMNIST" / "raw")
+    folders = (root, root / "FashionMNIST" / "raw", DEBIAN_FASHION)
     found = [path for f in folders for path in (f / name, f / f"{name}.gz") if path.is_file()]
     if not found:
-        raise LeakgapError(f"data.root: neither {folders[0]} nor {folders[1]} has {name} or {name}.gz")
+        raise LeakgapError(f"data.root: none of {', '.join(map(str, folders))} has {name} or {name}.gz")
     try:
         data = found[0].read_bytes()
         if found[0].suffix == ".gz":
