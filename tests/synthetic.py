@@ -17,12 +17,15 @@ from leakgap.study import NONE, Study, attacker
 WEIGHTS = {"crop": 0.45, "mirror": 0.2, "cutout": 0.25, "policy": 0.35}
 
 
-def study(steps: tuple[int, ...] = (2, 4, 8, 15, 22, 30), **grid) -> Study:
+def study(
+    steps: tuple[int, ...] = (2, 4, 8, 15, 22, 30),
+    attackers: tuple[str, ...] = ("informed", "uninformed"),
+    **grid,
+) -> Study:
     """Return a small study of three techniques; keywords go to grid."""
     values = {"techniques": ["none", "policy", "crop+mirror+cutout+policy"], "masks": 8} | grid
-    return Study.load(
-        {"name": "made-up", "grid": values, "train": {"steps": list(steps)}, "attack": {"bootstrap": 100}}
-    )
+    attack = {"bootstrap": 100, "attackers": list(attackers)}
+    return Study.load({"name": "made-up", "grid": values, "train": {"steps": list(steps)}, "attack": attack})
 
 
 def write_study(study: Study, members: int = 810, nonmembers: int = 810, seed: int = 0) -> None:

@@ -22,6 +22,7 @@ from leakgap.figures.scatter import Dots, together
 from leakgap.pool import Pool
 from leakgap.predict import censoring_floor
 from leakgap.study import Study
+from leakgap.summary import known
 
 ALL = ["+".join(names) or "none" for size in range(5) for names in itertools.combinations(MEMBERS, size)]
 
@@ -166,8 +167,7 @@ def test_an_uninformed_study_shows_its_own_attacker(source):
             "attack": {"attackers": ["uninformed"]},
         }
     )
-    setting = Setting(study)
-    kept = setting.known(source.pooled)
+    kept = known(study, source.pooled)
     assert set(zip(kept["technique"], kept["attacker"], strict=True)) == {
         ("none", "informed"),
         ("policy", "uninformed"),

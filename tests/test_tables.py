@@ -91,3 +91,18 @@ def test_markdown_shows_percent_intervals_and_what_is_undefined():
         "| none | 16 | 1.21 [0.73, 1.85] | 2.000 |",
         "| crop | 16 | undefined | ∞ |",
     ]
+
+
+def test_a_study_of_the_uninformed_attacker_has_its_tables(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = synthetic.study(attackers=("uninformed",))
+    synthetic.write_study(made)
+    write_tables(made)
+    rows = pd.read_parquet(made.paths.joined("pooled")).query("step == 6 and attack == 'lira-online-fixed'")
+    tpr = rows[rows["fpr"] == 0.01].set_index("technique")["tpr"]
+    for name in ("techniques", "shadows", "exposed"):
+        table = pd.read_csv(Path(made.paths.tables) / f"{name}.csv")
+        assert set(tpr.index) <= set(table.get("technique", table.columns)), name
+    ours = techniques(Results.of(made)).set_index("technique")["pooled_tpr_at_0.01"]
+    pd.testing.assert_series_equal(ours.sort_index(), tpr.sort_index(), check_names=False)
+    assert not (Path(made.paths.tables) / "knowledge.csv").exists()

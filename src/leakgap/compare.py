@@ -17,6 +17,7 @@ from leakgap.figures.roc import label, log_frame
 from leakgap.figures.style import INFORMED, UNINFORMED, panels, styled
 from leakgap.files import atomic
 from leakgap.study import Study
+from leakgap.summary import known
 from leakgap.tables import markdown
 
 
@@ -91,7 +92,7 @@ def pooled(one: Study, other: Study, techniques: list[str]) -> pd.DataFrame:
     rows = []
     for fpr in sorted(set(one.attack.fpr) & set(other.attack.fpr), reverse=True):
         draws = [
-            wide_replicates(source.known(source.replicates), fpr, "technique")
+            wide_replicates(known(source.study, source.replicates), fpr, "technique")
             for source in map(Source, (one, other))
         ]
         for technique in techniques:
@@ -117,7 +118,7 @@ def _ratios(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 def _last(study: Study, techniques: list[str]) -> dict[tuple[str, float], float]:
     """Pooled TPR at the last step by technique and FPR."""
     source = Source(study)
-    rows = source.known(source.pooled)
+    rows = known(source.study, source.pooled)
     last = (rows["step"] == len(study.train.steps)) & (rows["attack"] == study.attack.headline)
     chosen = rows[last & rows["technique"].isin(techniques)]
     return dict(zip(zip(chosen["technique"], chosen["fpr"], strict=True), chosen["tpr"], strict=True))
@@ -133,7 +134,7 @@ def curves(one: Study, other: Study, techniques: list[str]) -> Figure:
     for (name, source), colour, dash in zip(
         sources.items(), (INFORMED, UNINFORMED), ("-", (0, (4, 1.5))), strict=True
     ):
-        last = source.known(source.curves[source.curves["step"] == len(source.steps)])
+        last = known(source.study, source.curves[source.curves["step"] == len(source.steps)])
         for technique, curve in in_order(source, last):
             if technique in techniques:
                 axes = grid[techniques.index(technique)]

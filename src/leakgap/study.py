@@ -323,6 +323,15 @@ class Study(Section):
         return json.dumps(chosen)
 
     @property
+    def attacker(self) -> str:
+        """The attacker that tables and figures are about: informed wherever the study has it."""
+        return "informed" if "informed" in self.attack.attackers else "uninformed"
+
+    def shadow(self, technique: str) -> str:
+        """Return the technique of the shadow models with which `attacker` attacks a technique."""
+        return technique if self.attacker == "informed" else NONE
+
+    @property
     def masks(self) -> list[str]:
         """Wildcards of the masks: m000, m001, ..."""
         return [f"m{index:03}" for index in range(self.grid.masks)]

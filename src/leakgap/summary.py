@@ -4,7 +4,7 @@ import pandas as pd
 
 from leakgap import LeakgapError
 from leakgap.files import atomic
-from leakgap.study import Study
+from leakgap.study import NONE, Study
 
 CSV = ("metrics", "pooled")  # also written as CSV: what people open first
 
@@ -35,3 +35,8 @@ def read(study: Study, table: str) -> pd.DataFrame:
         return pd.read_parquet(path)
     except FileNotFoundError:
         raise LeakgapError(f"{path} is missing: run the summary first") from None
+
+
+def known(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `study.attacker`; against none both attackers are the same, filed as informed."""
+    return table[(table["attacker"] == study.attacker) | (table["technique"] == NONE)]

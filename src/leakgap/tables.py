@@ -17,7 +17,7 @@ import pandas as pd
 from leakgap.augment import MEMBERS
 from leakgap.files import atomic
 from leakgap.study import NONE, Study
-from leakgap.summary import read
+from leakgap.summary import known, read
 
 # Tables I and II of the study, CIFAR-10, percent: train accuracy, test accuracy, TPR at 0.1% FPR of one target
 PAPER_TECHNIQUES = {
@@ -62,10 +62,10 @@ class Results:
         return cls(study, *(read(study, table) for table in ("metrics", "pooled", "replicates", "shadows")))
 
     def targets(self, design: str = "leave-one-out") -> pd.DataFrame:
-        """Rows of the summary: headline attack, informed, targets of one design."""
+        """Rows of the summary: headline attack, one attacker, targets of one design."""
         kind = "m" if design == "leave-one-out" else "r"
-        rows = self.summary[self.summary["mask"].str.startswith(kind)]
-        return rows[(rows["attack"] == self.study.attack.headline) & (rows["attacker"] == "informed")]
+        rows = known(self.study, self.summary[self.summary["mask"].str.startswith(kind)])
+        return rows[rows["attack"] == self.study.attack.headline]
 
     def pools(self, design: str = "leave-one-out") -> pd.DataFrame:
         """Rows of the pooled table of one design: all attacks and attackers."""
@@ -83,8 +83,8 @@ def _by_cell(results: Results, design: str) -> pd.DataFrame:
     ].mean()
     cells = means.rename(columns={fpr: f"mean_{fpr}" for fpr in fprs}).reset_index()
     cells.insert(3, "targets", targets.groupby(["technique", "step"], sort=False).size().to_numpy())
-    pools = results.pools(design)
-    pools = pools[(pools["attack"] == results.study.attack.headline) & (pools["attacker"] == "informed")]
+    pools = known(results.study, results.pools(design))
+    pools = pools[pools["attack"] == results.study.attack.headline]
     for fpr in results.study.attack.fpr:
         values = pools.loc[pools["fpr"] == fpr, ["technique", "step", "tpr", "low", "high"]]
         names = {
@@ -153,9 +153,9 @@ def knowledge(results: Results) -> pd.DataFrame:
     place = ["technique", "step", "epoch", "fpr"]
     wide = pools.pivot(index=place, columns="attacker", values="tpr")
     wide = wide.reindex(results.study.grid.techniques, level="technique")
-    if "uninformed" not in wide:
-        return pd.DataFrame()
-    wide = wide.dropna(subset="uninformed").reset_index().rename_axis(columns=None)
+    wide = wide.reindex(columns=["informed", "uninformed"]).dropna().reset_index().rename_axis(columns=None)
+    if wide.empty:
+        return wide
     pairs = draws.pivot(index=[*place, "replicate"], columns="attacker", values="tpr")
     for name, contrast in (("difference", np.subtract), ("ratio", np.divide)):
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -175,7 +175,7 @@ def knowledge(results: Results) -> pd.DataFrame:
 
 def shadows(results: Results) -> pd.DataFrame:
     """Pooled TPR of the headline attack by the number of shadow models that the attacker has."""
-    rows = results.shadows[results.shadows["attacker"] == "informed"]
+    rows = known(results.study, results.shadows)
     return rows[["technique", "n_shadows", "fpr", "tpr", "low", "high"]].reset_index(drop=True)
 
 
@@ -183,7 +183,7 @@ def exposed(results: Results, top: int = 50) -> pd.DataFrame:
     """The images caught most often at 1% FPR by the headline attack, summed over techniques, and by technique."""
     study, caught = results.study, []
     for technique in study.grid.techniques:
-        rows = pd.read_parquet(study.paths.exposure(technique, technique))
+        rows = pd.read_parquet(study.paths.exposure(technique, study.shadow(technique)))
         rows = rows[rows["attack"] == study.attack.headline].set_index(["image", "label"])
         caught.append((rows["caught"] / rows["targets"]).rename(technique))
     table = pd.concat(caught, axis=1)

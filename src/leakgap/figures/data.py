@@ -11,6 +11,7 @@ import pandas as pd
 from leakgap import LeakgapError
 from leakgap.pool import Pool, read_pool
 from leakgap.study import NONE, Study
+from leakgap.summary import known
 
 LEAVE_ONE_OUT, REPLICATES = "leave-one-out", "replicates"
 
@@ -37,11 +38,6 @@ class Setting:
         return max(reversed(self.techniques), key=lambda name: 0 if name == NONE else name.count("+") + 1)
 
     @property
-    def attacker(self) -> str:
-        """The attacker that figures are about: informed wherever the study has it."""
-        return "informed" if "informed" in self.study.attack.attackers else "uninformed"
-
-    @property
     def steps(self) -> range:
         """1..n."""
         return range(1, len(self.study.train.steps) + 1)
@@ -54,11 +50,7 @@ class Setting:
     def whose(self) -> str:
         """Name the attack, the attacker and the targets, for titles."""
         targets = "" if self.design == LEAVE_ONE_OUT else ", replicates of mask 0"
-        return f"{self.study.attack.headline}, {self.attacker} attacker{targets}"
-
-    def known(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of `attacker`; against none both attackers are the same, filed as informed."""
-        return table[(table["attacker"] == self.attacker) | (table["technique"] == NONE)]
+        return f"{self.study.attack.headline}, {self.study.attacker} attacker{targets}"
 
 
 class Source(Setting):
@@ -96,13 +88,13 @@ class Source(Setting):
     @cached_property
     def targets(self) -> pd.DataFrame:
         """One row per target and step: headline attack, one attacker."""
-        rows = self.known(self._read(self.study.paths.summary, [self._headline]))
+        rows = known(self.study, self._read(self.study.paths.summary, [self._headline]))
         return rows[rows["mask"].str.startswith("m" if self.design == LEAVE_ONE_OUT else "r")]
 
     @cached_property
     def shadows(self) -> pd.DataFrame:
         """Pooled TPR by the number of shadow models, one attacker."""
-        return self.known(self._read(self.study.paths.joined("shadows"), [self._headline]))
+        return known(self.study, self._read(self.study.paths.joined("shadows"), [self._headline]))
 
     @cached_property
     def exposure(self) -> pd.DataFrame:
@@ -111,8 +103,8 @@ class Source(Setting):
         for technique in sorted(
             {NONE, self.most_augmented} & set(self.techniques), key=self.techniques.index
         ):
-            shadow = technique if self.attacker == "informed" else NONE
-            tables.append(self._read(self.study.paths.exposure(technique, shadow), [self._headline]))
+            path = self.study.paths.exposure(technique, self.study.shadow(technique))
+            tables.append(self._read(path, [self._headline]))
         return pd.concat(tables, ignore_index=True)
 
     @cached_property

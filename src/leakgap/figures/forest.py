@@ -24,6 +24,7 @@ from leakgap.figures.style import (
     percent,
     sequential,
 )
+from leakgap.summary import known
 
 
 def _floor(table: pd.DataFrame, fpr: float) -> float:
@@ -61,7 +62,7 @@ def pooled_tpr(setting: Setting, pooled: pd.DataFrame) -> Figure:
     """Pooled TPR of every technique and step with its 95% interval (two-way bootstrap over models and images),
     first step on top. Dashed: chance, TPR = FPR. `undefined`: fewer non-members than the false positive rate
     needs. An arrowhead at the edge: below the axis."""
-    rows = setting.known(pooled)
+    rows = known(setting.study, pooled)
     rows = rows[rows["attack"] == setting.study.attack.headline]
     parts, fprs = in_order(setting, rows), setting.study.attack.fpr
     count = len(setting.steps)
@@ -91,12 +92,12 @@ def attacks(setting: Setting, pooled: pd.DataFrame) -> Figure:
     """All attacks side by side, one panel for each technique, last step: pooled TPR with its 95% interval (two-way
     bootstrap over models and images). Dashed in the same colour: chance, TPR = FPR. An arrowhead at the edge:
     below the axis."""
-    rows = setting.known(pooled)
+    rows = known(setting.study, pooled)
     rows = rows[rows["step"] == setting.steps[-1]]
     parts, fprs = in_order(setting, rows), sorted(setting.study.attack.fpr, reverse=True)
     names = list(setting.study.attack.attacks)
     size = (2.5, 0.9 + len(names) * (0.1 + 0.04 * len(fprs)))
-    title = f"Attacks side by side, {setting.step_name(setting.steps[-1])}\n{setting.attacker} attacker"
+    title = f"Attacks side by side, {setting.step_name(setting.steps[-1])}\n{setting.study.attacker} attacker"
     figure, grid = panels([technique for technique, _ in parts], title, size=size, share="all")
     colours = sequential(len(fprs) + 1)[:-1] if len(fprs) > 2 else [INFORMED, UNINFORMED]
     marks = "osD^v"
@@ -175,9 +176,9 @@ def factorial(setting: Setting, pooled: pd.DataFrame, replicates: pd.DataFrame) 
     technique's effect changes with the other."""
     if len(setting.techniques) < 2 ** len(MEMBERS):
         raise LeftOut("the grid is not the full factorial of the four techniques")
-    rows = setting.known(pooled)
+    rows = known(setting.study, pooled)
     rows = rows[(rows["step"] == setting.steps[-1]) & (rows["attack"] == setting.study.attack.headline)]
-    draws, fprs = setting.known(replicates), setting.study.attack.fpr
+    draws, fprs = known(setting.study, replicates), setting.study.attack.fpr
     title = f"Effects of the techniques on the pooled TPR, {setting.step_name(setting.steps[-1])}\n{setting.whose}"
     figure = canvas(3 + 3 * len(fprs), 5.2, title)
     for axes, fpr in zip(np.atleast_1d(figure.subplots(1, len(fprs), sharey=True)), fprs, strict=True):

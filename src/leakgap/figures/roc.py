@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from leakgap.figures.data import LeftOut, Setting, in_order, wide_replicates
 from leakgap.figures.style import INFORMED, UNINFORMED, canvas, log_percent, look, panels, percent, sequential
 from leakgap.study import NONE
+from leakgap.summary import known
 
 
 def log_frame(axes: Axes, low: float, fprs: tuple[float, ...]) -> None:
@@ -30,7 +31,7 @@ def roc_by_technique(setting: Setting, curves: pd.DataFrame) -> Figure:
     """Pooled ROC of every technique at the last step: all (model, image) pairs under one threshold, both axes
     logarithmic. Dotted: chance. Grey lines: the false positive rates that tables and claims read. Colour and marker
     say which of crop, mirror and cutout a technique has; policy is dashed."""
-    last = setting.known(curves[curves["step"] == setting.steps[-1]])
+    last = known(setting.study, curves[curves["step"] == setting.steps[-1]])
     figure = canvas(
         7.2, 5, f"Pooled ROC by technique, {setting.step_name(setting.steps[-1])}\n{setting.whose}"
     )
@@ -48,7 +49,7 @@ def roc_by_technique(setting: Setting, curves: pd.DataFrame) -> Figure:
 def roc_by_step(setting: Setting, curves: pd.DataFrame) -> Figure:
     """Pooled ROC at every checkpoint step, one panel for each technique (the paper's fig. 2 is `none`): early
     steps dark, late steps light. Dotted: chance."""
-    parts = in_order(setting, setting.known(curves))
+    parts = in_order(setting, known(setting.study, curves))
     figure, grid = panels(
         [technique for technique, _ in parts], f"Pooled ROC by step\n{setting.whose}", size=(2.5, 2.5)
     )
