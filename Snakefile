@@ -44,3 +44,11 @@ rule all:
         PATHS.claims + ".md",
         PATHS.tables,
         PATHS.figures,
+
+
+onstart:
+    # Under its default limit of 100 jobs a second, Snakemake 9.27 starts one more endless timer for every job that
+    # finishes: after some hundred jobs, scheduling alone takes half a core. A limit of the user's own is kept.
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
