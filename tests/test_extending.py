@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from leakgap import attacks, augment, logits
+from leakgap import LeakgapError, attacks, augment, logits, study, training
 from leakgap.__main__ import main
 from leakgap.masks import read_masks
 from leakgap.study import Study
@@ -64,6 +64,28 @@ def test_technique(monkeypatch: pytest.MonkeyPatch):
     from leakgap.figures.style import look
 
     assert look("crop+invert") != look("crop") != look("invert")
+
+
+def test_architecture(mine: Study, monkeypatch: pytest.MonkeyPatch):
+    module("leakgap.convnet", example("python", "def convnet"), monkeypatch)
+    monkeypatch.setattr(study, "ARCHITECTURES", dict(study.ARCHITECTURES))
+    monkeypatch.setattr(training, "ARCHITECTURES", study.ARCHITECTURES)
+    exec(example("python", 'ARCHITECTURES["convnet"]'), vars(study))
+    settings = yaml.safe_load(Path("mine.yaml").read_text())
+    settings["train"] = {"epochs": 2, "steps": [2]} | yaml.safe_load(
+        re.search(r"`train: ({architecture: .*?})`", TEXT)[1]
+    )
+    Path("mine.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["train", "--study", "mine.yaml", "--technique", "none", "--mask", "m001"]) == 0
+    found = logits.read_model(mine.paths.logits("none", "m001"))
+    assert (found.images, found.classes) == (300, 3)
+    assert found.about["settings"]["train.architecture"] == "convnet"
+    assert isinstance(training.network("convnet", 3, 3, 8), torch.nn.Sequential)
+    settings["train"]["architecture"] = "resnet"
+    with pytest.raises(
+        LeakgapError, match=r"train.architecture: 'resnet' is unknown; allowed are resnet18, c"
+    ):
+        Study.load(settings)
 
 
 def test_attack(monkeypatch: pytest.MonkeyPatch):

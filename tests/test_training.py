@@ -385,7 +385,7 @@ def cuda(request, monkeypatch):
     made = job(ALL, noise(60, 3, 32), views=18, precision=request.param)
     order, draws = Trainer(made, CPU).draw(0)
     drawn = order, draws[order]
-    monkeypatch.setattr(training, "resnet18", OnCuda)
+    monkeypatch.setattr(training, "network", lambda _, *shape: OnCuda(*shape))
     # autocast turns itself off where there is no GPU
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)

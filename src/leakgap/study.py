@@ -22,6 +22,8 @@ BUILT_IN = {
     "cifar10": (60_000, 3, 32),
     "cifar100": (60_000, 3, 32),
 }
+# name -> module:function of (classes, channels, width); the function is imported by the training job alone
+ARCHITECTURES = {"resnet18": "leakgap.resnet:resnet18"}
 FACTORIAL = "factorial"
 NONE = "none"
 
@@ -148,6 +150,7 @@ class Train(Section):
         max_length=100,
         description="epochs whose models are attacked, rising; training ends with the last",
     )
+    architecture: str = Field("resnet18", description="name in the registry of architectures")
     width: int = Field(8, ge=1, description="channels of ResNet-18's first stage; 64 is the full model")
     batch_size: int = Field(128, ge=2, description="largest batch; an epoch is split into nearly equal ones")
     lr: float = Field(0.1, gt=0, description="peak learning rate of SGD")
@@ -171,6 +174,10 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> "Train":
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(
+                f"train.architecture: {self.architecture!r} is unknown; allowed are {', '.join(ARCHITECTURES)}"
+            )
         if list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 1:
             raise ValueError(f"train.steps: {list(self.steps)} are not rising epochs from 1 on")
         if self.steps[-1] > self.epochs:

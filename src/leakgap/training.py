@@ -11,21 +11,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from leakgap import LeakgapError
 from leakgap.augment import Technique, canonical
 from leakgap.code import version
 from leakgap.files import atomic
 from leakgap.pool import Pool
-from leakgap.resnet import resnet18
-from leakgap.study import Train
+from leakgap.study import ARCHITECTURES, Train
 
 AUGMENT_CHUNK = 4096  # images augmented in one call: the policy's operations then work on whole batches
 EVALUATE_CHUNK = 512
@@ -83,6 +83,12 @@ def derive_seed(seed: int, *key: int) -> int:
 def pick_device() -> torch.device:
     """Return CUDA's current device where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def network(architecture: str, classes: int, channels: int, width: int) -> nn.Module:
+    """Return a new model of a registered architecture: float [B, channels, H, W] -> logits [B, classes]."""
+    module, function = ARCHITECTURES[architecture].split(":")
+    return getattr(import_module(module), function)(classes, channels, width)
 
 
 def normalizer(images: np.ndarray) -> tuple[list[float], list[float]]:
@@ -168,7 +174,7 @@ class Trainer:
         self.images = torch.from_numpy(pool.images).to(device)
         self.labels = torch.from_numpy(pool.labels).to(device)
         self.ids = torch.from_numpy(np.flatnonzero(job.member))
-        model = resnet18(pool.classes, pool.images.shape[1], train.width)
+        model = network(train.architecture, pool.classes, pool.images.shape[1], train.width)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         compiled = train.compile and device.type == "cuda"
         # batches have two sizes at most: two fixed programs, not one for any size
