@@ -91,6 +91,16 @@ def test_replicates_train_on_mask_0_and_are_never_shadows(made: Study):
 
 
 @pytest.mark.parametrize("shadow", ["crop", "none"])
+def test_with_all_shadow_models_the_tpr_is_the_pooled_one(made: Study, shadow: str):
+    pooled = table(made, "pooled", shadow).query(
+        "attack == 'lira-online-fixed' and step == 2 and design == 'leave-one-out'"
+    )
+    shadows = table(made, "shadows", shadow).query("n_shadows == 7")
+    for column in ("fpr", "tpr", "low", "high"):
+        np.testing.assert_array_equal(shadows[column], pooled[column])
+
+
+@pytest.mark.parametrize("shadow", ["crop", "none"])
 @pytest.mark.parametrize("attack", ["loss", "lira-online-fixed"])
 def test_pooled_tpr_is_that_of_all_pairs_under_one_threshold(made: Study, attack: str, shadow: str):
     score, member = kept(made, 2, attack, shadow)

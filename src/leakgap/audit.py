@@ -82,7 +82,7 @@ def attack_technique(study: Study, technique: str, shadow: str) -> None:
                 if step == len(targets.model.epochs):
                     tables["exposure"].append(_exposure(head, attacked, score, pool.labels))
                     if name == study.attack.headline:
-                        tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence))
+                        tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence, resampled))
             scores.write(step, attacked, kept)
     _write(study, technique, shadow, tables)
 
@@ -90,9 +90,12 @@ def attack_technique(study: Study, technique: str, shadow: str) -> None:
 def _resampled(study: Study, member: np.ndarray, reserved: np.ndarray) -> dict[str, roc.Resampling]:
     """Draw the bootstrap of each design once, for all steps and attacks."""
     return {
-        design: roc.Resampling(member[rows], ~reserved, study.attack.bootstrap, study.attack.seed)
-        for design, rows in designs(study.models).items()
+        design: _resampling(study, member[rows], reserved) for design, rows in designs(study.models).items()
     }
+
+
+def _resampling(study: Study, member: np.ndarray, reserved: np.ndarray) -> roc.Resampling:
+    return roc.Resampling(member, ~reserved, study.attack.bootstrap, study.attack.seed)
 
 
 def designs(names: list[str]) -> dict[str, np.ndarray]:
@@ -207,7 +210,11 @@ def _exposure(
 
 
 def _fewer_shadows(
-    head: dict[str, Any], study: Study, targets: Targets, known: attacks.Evidence
+    head: dict[str, Any],
+    study: Study,
+    targets: Targets,
+    known: attacks.Evidence,
+    resampled: dict[str, roc.Resampling],
 ) -> pd.DataFrame:
     """Return the headline attack's pooled TPR when fewer shadow models are known: 3, 7, 15, ... up to all.
 
@@ -219,17 +226,12 @@ def _fewer_shadows(
     sizes = (2**power for power in range(2, total.bit_length()) if least <= 2**power < total)
     order = np.random.default_rng(study.attack.seed).permutation(total)
     for size in [*sizes, total]:
-        groups = order[: total - total % size].reshape(-1, size)
-        scores = [_within(known, group, head["attack"]) for group in groups]
-        rows = groups.reshape(-1)
-        pooled = roc.pooled_bootstrap(
-            np.concatenate(scores),
-            targets.member[rows],
-            targets.evaluated,
-            study.attack.fpr,
-            replicates=study.attack.bootstrap,
-            seed=study.attack.seed,
-        )
+        groups = np.sort(order[: total - total % size].reshape(-1, size))
+        score = np.concatenate([_within(known, group, head["attack"]) for group in groups])
+        rows, draws = np.sort(groups, axis=None), resampled["leave-one-out"]
+        if len(rows) < total:
+            draws = _resampling(study, targets.member[rows], ~targets.evaluated)
+        pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             interval = {"fpr": fpr, "tpr": result.tpr, "low": result.low, "high": result.high}
             tables.append(head | {"n_shadows": size - 1} | interval)
