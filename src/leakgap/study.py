@@ -175,9 +175,7 @@ class Train(Section):
     @model_validator(mode="after")
     def _possible(self) -> "Train":
         if self.architecture not in ARCHITECTURES:
-            raise ValueError(
-                f"train.architecture: {self.architecture!r} is unknown; allowed are {', '.join(ARCHITECTURES)}"
-            )
+            raise ValueError(f"train.architecture: {self.architecture} is none of {', '.join(ARCHITECTURES)}")
         if list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 1:
             raise ValueError(f"train.steps: {list(self.steps)} are not rising epochs from 1 on")
         if self.steps[-1] > self.epochs:
@@ -267,18 +265,13 @@ class Study(Section):
     @model_validator(mode="after")
     def _possible(self) -> "Study":
         if "uninformed" in self.attack.attackers and NONE not in self.grid.techniques:
-            raise ValueError(
-                "attack.attackers: uninformed needs shadow models of none, which is not in grid.techniques"
-            )
+            raise ValueError("attack.attackers: uninformed takes models of none, not in grid.techniques")
         for name in self.attack.attacks:
+            least = ATTACKS[name].min_masks
             if ATTACKS[name].needs_reserved and not self.data.reserved:
-                raise ValueError(
-                    f"data.reserved: the attack {name} needs reserved images, and there are none"
-                )
-            if self.grid.masks < ATTACKS[name].min_masks:
-                raise ValueError(
-                    f"grid.masks: the attack {name} needs {ATTACKS[name].min_masks} or more, not {self.grid.masks}"
-                )
+                raise ValueError(f"data.reserved: {name} needs reserved images, and there are none")
+            if self.grid.masks < least:
+                raise ValueError(f"grid.masks: {name} needs {least} or more, not {self.grid.masks}")
         if self.data.built_in:
             self._fits(*self.data.built_in)
         return self
@@ -351,14 +344,12 @@ class Study(Section):
     @property
     def attack_jobs(self) -> list[tuple[str, str]]:
         """(technique, shadow technique) of every attack job. Against none both attackers are the same."""
-        attackers = self.attack.attackers
-        jobs = []
-        for technique in self.grid.techniques:
-            if "informed" in attackers or technique == NONE:
-                jobs.append((technique, technique))
-            if "uninformed" in attackers and technique != NONE:
-                jobs.append((technique, NONE))
-        return jobs
+        attackers = sorted(self.attack.attackers)  # informed first
+        return [
+            (technique, shadow)
+            for technique in self.grid.techniques
+            for shadow in dict.fromkeys(technique if each == "informed" else NONE for each in attackers)
+        ]
 
     @property
     def paths(self) -> Paths:
