@@ -90,12 +90,12 @@ def attack_technique(study: Study, technique: str, shadow: str) -> None:
 def _resampled(study: Study, member: np.ndarray, reserved: np.ndarray) -> dict[str, roc.Resampling]:
     """Draw the bootstrap of each design once, for all steps and attacks."""
     return {
-        design: _resampling(study, member[rows], reserved) for design, rows in designs(study.models).items()
+        design: _resampling(study, member[rows], ~reserved) for design, rows in designs(study.models).items()
     }
 
 
-def _resampling(study: Study, member: np.ndarray, reserved: np.ndarray) -> roc.Resampling:
-    return roc.Resampling(member, ~reserved, study.attack.bootstrap, study.attack.seed)
+def _resampling(study: Study, member: np.ndarray, evaluated: np.ndarray) -> roc.Resampling:
+    return roc.Resampling(member, evaluated, study.attack.bootstrap, study.attack.seed)
 
 
 def designs(names: list[str]) -> dict[str, np.ndarray]:
@@ -230,7 +230,7 @@ def _fewer_shadows(
         score = np.concatenate([_within(known, group, head["attack"]) for group in groups])
         rows, draws = np.sort(groups, axis=None), resampled["leave-one-out"]
         if len(rows) < total:
-            draws = _resampling(study, targets.member[rows], ~targets.evaluated)
+            draws = _resampling(study, targets.member[rows], targets.evaluated)
         pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             interval = {"fpr": fpr, "tpr": result.tpr, "low": result.low, "high": result.high}

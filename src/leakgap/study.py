@@ -265,7 +265,9 @@ class Study(Section):
     @model_validator(mode="after")
     def _possible(self) -> "Study":
         if "uninformed" in self.attack.attackers and NONE not in self.grid.techniques:
-            raise ValueError("attack.attackers: uninformed takes models of none, not in grid.techniques")
+            raise ValueError(
+                "attack.attackers: uninformed needs shadow models of none, not in grid.techniques"
+            )
         for name in self.attack.attacks:
             least = ATTACKS[name].min_masks
             if ATTACKS[name].needs_reserved and not self.data.reserved:

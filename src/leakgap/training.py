@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -87,8 +87,7 @@ def pick_device() -> torch.device:
 
 def network(architecture: str, classes: int, channels: int, width: int) -> nn.Module:
     """Return a new model of a registered architecture: float [B, channels, H, W] -> logits [B, classes]."""
-    module, function = ARCHITECTURES[architecture].split(":")
-    return getattr(import_module(module), function)(classes, channels, width)
+    return resolve_name(ARCHITECTURES[architecture])(classes, channels, width)
 
 
 def normalizer(images: np.ndarray) -> tuple[list[float], list[float]]:

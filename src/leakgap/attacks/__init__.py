@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from leakgap import LeakgapError
@@ -64,8 +64,7 @@ class Attack:
 
     def resolve(self) -> Callable[[Evidence], np.ndarray]:
         """Import the module that holds the attack and return its function."""
-        module, name = self.function.split(":")
-        return getattr(import_module(module), name)
+        return resolve_name(self.function)
 
 
 ATTACKS: dict[str, Attack] = {

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from leakgap import LeakgapError
@@ -131,8 +131,7 @@ class Technique:
 
 
 def _operation(member: str, fill: float | Sequence[float], options: Mapping[str, Any]) -> Operation:
-    module, _, attribute = MEMBERS[member].partition(":")
-    operation = getattr(import_module(module), attribute)
+    operation = resolve_name(MEMBERS[member])
     allowed = {field.name for field in fields(operation)}
     for option in options:
         if option not in allowed - {"fill"}:
