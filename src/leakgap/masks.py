@@ -9,32 +9,41 @@ from leakgap.pool import read_npz, write_npz
 
 
 def balanced_masks(n_masks: int, n_images: int, seed: int, reserved: float = 0) -> np.ndarray:
-    """Draw the training sets of the whole study: bool [N,S], row k the images of mask k.
+    """Draw the training sets of the whole study in complementary pairs: bool [N,S], row k the images of mask k.
 
-    Every image that is not reserved is in exactly N/2 masks, all such choices being equally likely and
-    independent between images; so a mask holds about half of the images. `reserved` images (a share of all
-    below 1, or a number; which ones is drawn) are in no mask: their columns are False. Reserving images, or
-    adding images at the end, leaves the columns of the others unchanged.
+    Mask 2k is a uniformly random half of the images that are not reserved, drawn from (seed, k) alone, and mask
+    2k + 1 the other half: earlier masks do not depend on N, so a grid grows without training a model again.
+    Every unreserved image is in exactly N/2 masks, and all masks are of one size (with an odd number of images
+    mask 2k + 1 holds one more). `reserved` images (a share of all below 1, or a number; which ones is drawn) are
+    in no mask: their columns are False.
 
     Raises LeakgapError (naming grid.masks or data.reserved) for odd N or N < 4, a negative or fractional
-    number reserved, and so few images that a mask is empty or holds them all.
+    number reserved, and fewer than 4 images left.
+
+    >>> member = balanced_masks(4, 10, seed=0)
+    >>> bool((member[0] ^ member[1]).all() and (member[2] ^ member[3]).all())
+    True
     """
     if n_masks < 4 or n_masks % 2:
         raise LeakgapError(f"grid.masks: {n_masks} is not an even number of at least 4")
     n_reserved = _count(reserved, n_images)
-    chosen, drawn = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    columns = np.zeros((n_images, n_masks), bool)
-    columns[:, : n_masks // 2] = True
-    drawn.permuted(columns, axis=1, out=columns)
-    columns[chosen.permutation(n_images)[:n_reserved]] = False
-    members = columns.sum(axis=0)
-    free = n_images - n_reserved
-    if free < 4 or members.min() == 0 or members.max() == free:
+    if n_images - n_reserved < 4:
         key = "data.reserved" if n_reserved else "grid.masks"
         raise LeakgapError(
-            f"{key}: {free} of {n_images} images are left, too few for {n_masks} masks of half of them"
+            f"{key}: {n_images - n_reserved} of {n_images} images are left, too few for masks of half of them"
         )
-    return np.ascontiguousarray(columns.T)
+    free = np.sort(_stream(seed, 0).permutation(n_images)[n_reserved:])
+    member = np.zeros((n_masks, n_images), bool)
+    for pair in range(n_masks // 2):
+        shuffled = _stream(seed, 1, pair).permutation(free)
+        half = len(free) // 2
+        member[2 * pair, shuffled[:half]] = True
+        member[2 * pair + 1, shuffled[half:]] = True
+    return member
+
+
+def _stream(seed: int, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def _count(reserved: float, n_images: int) -> int:
@@ -66,6 +75,7 @@ def _check(member: np.ndarray, reserved: np.ndarray, path: str | Path) -> None:
         raise LeakgapError(
             f"{path}: member {member.shape} and reserved {reserved.shape} are not [masks,images] and [images]"
         )
-    per_image = member.sum(axis=0)
-    if np.any(per_image != np.where(reserved, 0, len(member) / 2)):
-        raise LeakgapError(f"{path}: not every unreserved image is in half of the {len(member)} masks")
+    if len(member) % 2 or np.any(member[0::2] ^ member[1::2] != ~reserved):
+        raise LeakgapError(
+            f"{path}: its masks are not pairs (rows 2k and 2k + 1) that share the unreserved images between them"
+        )
