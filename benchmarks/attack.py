@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from leakgap import roc
 from leakgap.attacks.lira import leave_one_out
-from leakgap.masks import balanced_masks
+from leakgap.data.masks import balanced_masks
+from leakgap.measure import roc
 
 MODELS, IMAGES, VIEWS = 256, 50_000, 2
 TARGETS, POOL = 64, 60_000  # models and images of the bootstrap

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from scipy.stats import beta, norm
 
-from leakgap import roc
+from leakgap.measure import roc
 
 REPLICATES, STUDIES, DISTANCE = 200, 200, 1.0
 SIZES = [(16, 500), (64, 1500)]  # models, images

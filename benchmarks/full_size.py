@@ -24,8 +24,8 @@ import yaml
 
 from leakgap import logits
 from leakgap.augment import canonical
-from leakgap.masks import balanced_masks, write_masks
-from leakgap.pool import Pool, write_pool
+from leakgap.data.masks import balanced_masks, write_masks
+from leakgap.data.pool import Pool, write_pool
 from leakgap.study import Study
 
 ROOT = Path(__file__).parents[1]

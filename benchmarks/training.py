@@ -5,7 +5,7 @@
 
 The plain loop is what users have today: fp32, contiguous memory, torch.optim.SGD, a DataLoader of two worker
 processes that live on from epoch to epoch, torchvision's transforms on PIL images (crop, mirror, AutoAugment,
-then DeVries' cutout). Ours is `leakgap.training.Trainer.epoch`: it augments the epoch's images, then does its
+then DeVries' cutout). Ours is `leakgap.training.loop.Trainer.epoch`: it augments the epoch's images, then does its
 steps. Both train one epoch in turn, with the same number of threads for arithmetic; the workers come on top, as
 users have them. The ratio is the median over pairs of epochs. Images are noise: speed doesn't depend on what
 they show.
@@ -33,10 +33,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from leakgap import logits
-from leakgap.pool import Pool
-from leakgap.resnet import resnet18
+from leakgap.data.pool import Pool
 from leakgap.study import Study, Train
-from leakgap.training import EVALUATE_CHUNK, Job, Trainer, pick_device
+from leakgap.training.loop import EVALUATE_CHUNK, Job, Trainer, pick_device
+from leakgap.training.resnet import resnet18
 
 ALL = "crop+mirror+cutout+policy"
 GFLOP = 3.329  # an image's forward and backward pass through the full model at 3x32x32
@@ -171,13 +171,14 @@ def steps(cases: list[tuple[Case, str, int]], rounds: int) -> None:
 FIRST_BATCH = """
 import time
 began = time.perf_counter()
-from leakgap import grid
+from leakgap.training import models as grid
 with grid._importing():
     import torch, tqdm
-    from leakgap import logits, training
+    from leakgap import logits
+    from leakgap.training import loop as training
 imported = time.perf_counter()
 import numpy as np
-from leakgap.pool import Pool
+from leakgap.data.pool import Pool
 from leakgap.study import Train
 pool = Pool(np.zeros((1797, 1, 8, 8), np.uint8), np.arange(1797) % 10, 10)
 job = training.Job(pool, np.arange(1797) < 808, "{technique}", 0, Train(width=8, precision="fp32"))
@@ -196,8 +197,8 @@ sys.exit(status)
 """
 MEMORY = """
 import numpy as np
-from leakgap import training
-from leakgap.pool import Pool
+from leakgap.training import loop as training
+from leakgap.data.pool import Pool
 from leakgap.study import Train
 def peak():
     print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])

@@ -15,7 +15,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from leakgap import claims, predict
+from leakgap.claims import between as predict
+from leakgap.claims import questions as claims
 
 MEMBERS = claims.ALL.split("+")
 ATTACK, FPR, STEPS = "lira-online", 0.01, 6

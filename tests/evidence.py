@@ -3,7 +3,7 @@
 import numpy as np
 
 from leakgap.attacks import Evidence
-from leakgap.masks import balanced_masks
+from leakgap.data.masks import balanced_masks
 
 
 def random_evidence(

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from evidence import random_evidence
 from leakgap.attacks import ATTACKS, learned, run
-from leakgap.roc import tpr_at_fpr
+from leakgap.measure.roc import tpr_at_fpr
 
 NAMES = [name for name in ATTACKS if not name.startswith("lira")]
 ALONE = {"correctness", "confidence", "loss", "entropy", "modified-entropy", "attack-p"}  # no shadow model

@@ -5,7 +5,7 @@ import pytest
 
 from evidence import random_evidence
 from leakgap.attacks import run, vulnerable
-from leakgap.masks import balanced_masks
+from leakgap.data.masks import balanced_masks
 
 
 def naive_kept(known, t):

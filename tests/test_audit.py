@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from leakgap import logits, roc
+from leakgap import logits
 from leakgap.__main__ import main
-from leakgap.masks import balanced_masks, write_masks
-from leakgap.pool import Pool, write_pool
+from leakgap.data.masks import balanced_masks, write_masks
+from leakgap.data.pool import Pool, write_pool
+from leakgap.measure import roc
 from leakgap.study import Study
 
 IMAGES = 400

@@ -10,7 +10,9 @@ import pytest
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
-from leakgap import LeakgapError, claims, predict
+from leakgap import LeakgapError
+from leakgap.claims import between as predict
+from leakgap.claims import questions as claims
 from leakgap.study import Study
 
 sys.path.append(str(Path(__file__).parents[1]))

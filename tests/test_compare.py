@@ -10,8 +10,8 @@ import pytest
 import synthetic
 from leakgap import LeakgapError
 from leakgap.__main__ import main
-from leakgap.claims import from_json, judge, to_json
-from leakgap.compare import pooled, verdicts, write_comparison
+from leakgap.claims.questions import from_json, judge, to_json
+from leakgap.report.compare import pooled, verdicts, write_comparison
 from leakgap.study import Study
 
 

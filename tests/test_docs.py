@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from leakgap.code import EXPENSIVE, STAGES, _meaning, version
-from leakgap.keys import markdown
 from leakgap.study import Study
+from leakgap.study.keys import markdown
+from leakgap.versions import EXPENSIVE, STAGES, _meaning, version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -10,10 +10,11 @@ import pytest
 import torch
 import yaml
 
-from leakgap import LeakgapError, attacks, augment, logits, study, training
+from leakgap import LeakgapError, attacks, augment, logits, study
 from leakgap.__main__ import main
-from leakgap.masks import read_masks
+from leakgap.data.masks import read_masks
 from leakgap.study import Study
+from leakgap.training import loop as training
 
 TEXT = (Path(__file__).parents[1] / "docs/extending.md").read_text()
 
@@ -61,7 +62,7 @@ def test_technique(monkeypatch: pytest.MonkeyPatch):
     assert 150 < inverted.sum() < 250
     grid = {"techniques": ["none", "invert", "crop+invert"], "masks": 4}
     assert Study.load({"name": "x", "grid": grid}).grid.techniques[2] == "crop+invert"
-    from leakgap.figures.style import look
+    from leakgap.report.figures.style import look
 
     assert look("crop+invert") != look("crop") != look("invert")
 

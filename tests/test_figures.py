@@ -13,16 +13,16 @@ from PIL import Image
 import synthetic
 from leakgap import LeakgapError
 from leakgap.augment import MEMBERS
-from leakgap.figures import FIGURES, draw_figures, style
-from leakgap.figures.data import LeftOut, Setting, Source, target_fpr
-from leakgap.figures.forest import attacks, contrasts, factorial, pooled_tpr, shadow_models
-from leakgap.figures.images import most_exposed
-from leakgap.figures.roc import informed_vs_uninformed, roc_by_technique
-from leakgap.figures.scatter import Dots, together
-from leakgap.pool import Pool
-from leakgap.predict import censoring_floor
+from leakgap.claims.between import censoring_floor
+from leakgap.data.pool import Pool
+from leakgap.report.figures import FIGURES, draw_figures, style
+from leakgap.report.figures.data import LeftOut, Setting, Source, target_fpr
+from leakgap.report.figures.forest import attacks, contrasts, factorial, pooled_tpr, shadow_models
+from leakgap.report.figures.images import most_exposed
+from leakgap.report.figures.roc import informed_vs_uninformed, roc_by_technique
+from leakgap.report.figures.scatter import Dots, together
+from leakgap.results import known
 from leakgap.study import Study
-from leakgap.summary import known
 
 ALL = ["+".join(names) or "none" for size in range(5) for names in itertools.combinations(MEMBERS, size)]
 
@@ -67,7 +67,7 @@ def test_every_figure_is_drawn_or_named_with_a_reason(tmp_path, monkeypatch):
 
 
 def test_equal_tables_give_equal_bytes(source, tmp_path):
-    from leakgap.figures import _save
+    from leakgap.report.figures import _save
 
     for folder in ("a", "b"):
         with style.styled():

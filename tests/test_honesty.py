@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import norm
 
 from evidence import random_evidence
-from leakgap import roc
 from leakgap.attacks import ATTACKS, learned, run
 from leakgap.attacks.lira import leave_one_out
+from leakgap.measure import roc
 
 SEEDS = range(16)
 NULLS = ["noise", "only the target is noise"]

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import chisquare, hypergeom
 
 from leakgap import LeakgapError
-from leakgap.masks import balanced_masks, read_masks, write_masks
+from leakgap.data.masks import balanced_masks, read_masks, write_masks
 
 
 @pytest.mark.parametrize(("n_masks", "n_images"), [(4, 30), (16, 1797), (64, 501)])

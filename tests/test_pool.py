@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import leakgap.pool
+import leakgap.data.pool
 from leakgap import LeakgapError
-from leakgap.pool import (
+from leakgap.data.pool import (
     Pool,
     average_down,
     download,
@@ -295,8 +295,8 @@ def test_missing_datasets_are_named(tmp_path):
 def test_digits_and_npz_files_need_no_torch(tmp_path):
     np.savez(tmp_path / "mine.npz", images=RGB, labels=LABELS)
     code = f"""
-import sys, leakgap.masks
-from leakgap.pool import load
+import sys, leakgap.data.masks
+from leakgap.data.pool import load
 load("digits", size=100, side=4), load({str(tmp_path / "mine.npz")!r}, side=2)
 assert not {{"torch", "torchvision"}} & set(sys.modules)
 """
@@ -394,8 +394,8 @@ def fashion(monkeypatch, tmp_path):
     """Small files in the format of Fashion-MNIST, and their checksums in place of the real ones."""
     files = {name: idx(array) for name, array in FASHION.items()}
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    monkeypatch.setattr(leakgap.pool, "FASHION_SHA256", sums)
-    monkeypatch.setattr(leakgap.pool, "DEBIAN_FASHION", tmp_path / "debian")
+    monkeypatch.setattr(leakgap.data.pool, "FASHION_SHA256", sums)
+    monkeypatch.setattr(leakgap.data.pool, "DEBIAN_FASHION", tmp_path / "debian")
     return files
 
 

@@ -13,9 +13,9 @@ import pytest
 
 import synthetic
 from leakgap import LeakgapError
-from leakgap.figures import draw_figures
-from leakgap.report import _differences, _inside_script, _models, write_report
-from leakgap.tables import write_tables
+from leakgap.report.figures import draw_figures
+from leakgap.report.page import _differences, _inside_script, _models, write_report
+from leakgap.report.tables import write_tables
 
 
 class Page(HTMLParser):

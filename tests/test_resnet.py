@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from leakgap.resnet import resnet18
+from leakgap.training.resnet import resnet18
 
 
 def parameters(classes, channels, width):

@@ -21,11 +21,12 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from leakgap import LeakgapError, files, training
+from leakgap import LeakgapError, files
 from leakgap.__main__ import main
-from leakgap.masks import balanced_masks, write_masks
-from leakgap.pool import Pool, load, write_pool
+from leakgap.data.masks import balanced_masks, write_masks
+from leakgap.data.pool import Pool, load, write_pool
 from leakgap.study import Study, Train
+from leakgap.training import loop as training
 
 STUDY = {
     "name": "s",
@@ -47,7 +48,9 @@ KILLS, MODELS = 24, 3  # at least
 def server():
     """Fork jobs from a fresh process that has imported what a job imports and started no thread."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["leakgap.grid", "leakgap.training", "leakgap.logits", "tqdm"])
+    context.set_forkserver_preload(
+        ["leakgap.training.models", "leakgap.training.loop", "leakgap.logits", "tqdm"]
+    )
     return context
 
 

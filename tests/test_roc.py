@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from leakgap import roc
+from leakgap.measure import roc
 
 
 def sample(seed, size=400, ties=False, abstain=0.0):

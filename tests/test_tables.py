@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import synthetic
+from leakgap.report.tables import Results, knowledge, markdown, replicates, steps, techniques, write_tables
 from leakgap.study import Data, Study
-from leakgap.tables import Results, knowledge, markdown, replicates, steps, techniques, write_tables
 
 
 @pytest.fixture

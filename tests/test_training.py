@@ -10,13 +10,15 @@ import torch.nn.functional as F
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from leakgap import LeakgapError, grid, logits, training
+from leakgap import LeakgapError, logits
 from leakgap.__main__ import main
-from leakgap.masks import balanced_masks, write_masks
-from leakgap.pool import Pool, write_pool
-from leakgap.resnet import ResNet18
+from leakgap.data.masks import balanced_masks, write_masks
+from leakgap.data.pool import Pool, write_pool
 from leakgap.study import Study, Train
-from leakgap.training import SGD, Job, Trainer, derive_seed, learning_rate, normalizer, view_of
+from leakgap.training import loop as training
+from leakgap.training import models as grid
+from leakgap.training.loop import SGD, Job, Trainer, derive_seed, learning_rate, normalizer, view_of
+from leakgap.training.resnet import ResNet18
 
 CPU = torch.device("cpu")
 ALL = "crop+mirror+cutout+policy"

@@ -15,14 +15,14 @@ Verb = Callable[[Study, argparse.Namespace], None]
 
 def download(study: Study, _: argparse.Namespace) -> None:
     """fetch the dataset's files into data.root, once, with checksums"""
-    from leakgap.pool import download
+    from leakgap.data.pool import download
 
     download(study.data.dataset, study.data.root)
 
 
 def pool(study: Study, _: argparse.Namespace) -> None:
     """gather the images and labels that masks are drawn from"""
-    from leakgap.pool import load, write_pool
+    from leakgap.data.pool import load, write_pool
 
     data = study.data
     write_pool(study.paths.pool, load(data.dataset, data.root, data.size, data.side, data.seed))
@@ -30,8 +30,8 @@ def pool(study: Study, _: argparse.Namespace) -> None:
 
 def masks(study: Study, _: argparse.Namespace) -> None:
     """draw the balanced training sets and the reserved population"""
-    from leakgap.masks import balanced_masks, write_masks
-    from leakgap.pool import read_pool
+    from leakgap.data.masks import balanced_masks, write_masks
+    from leakgap.data.pool import read_pool
 
     images = len(read_pool(study.paths.pool).labels)
     member = balanced_masks(study.grid.masks, images, study.data.seed, study.data.reserved)
@@ -40,70 +40,70 @@ def masks(study: Study, _: argparse.Namespace) -> None:
 
 def models(study: Study, _: argparse.Namespace) -> None:
     """list the models of the grid, one row each, in models.csv"""
-    from leakgap.grid import write_models
+    from leakgap.training.models import write_models
 
     write_models(study)
 
 
 def status(study: Study, arguments: argparse.Namespace) -> None:
     """say which models are done, begun or missing; --all lists every one"""
-    from leakgap.grid import show_status
+    from leakgap.training.models import show_status
 
     show_status(study, arguments.all)
 
 
 def train(study: Study, arguments: argparse.Namespace) -> None:
     """train one model and write its logits of every image at every step"""
-    from leakgap.grid import train_model
+    from leakgap.training.models import train_model
 
     train_model(study, arguments.technique, arguments.mask, arguments.save_seconds)
 
 
 def attack(study: Study, arguments: argparse.Namespace) -> None:
     """attack all models of one technique with the shadow models of one technique"""
-    from leakgap.audit import attack_technique
+    from leakgap.audit.grid import attack_technique
 
     attack_technique(study, arguments.technique, arguments.shadow)
 
 
 def summary(study: Study, _: argparse.Namespace) -> None:
     """join what the attack jobs found"""
-    from leakgap.summary import join
+    from leakgap.results import join
 
     join(study)
 
 
 def tables(study: Study, _: argparse.Namespace) -> None:
     """write the tables of techniques, steps and attacks as CSV and Markdown"""
-    from leakgap.tables import write_tables
+    from leakgap.report.tables import write_tables
 
     write_tables(study)
 
 
 def figures(study: Study, _: argparse.Namespace) -> None:
     """draw the figures as SVG and PNG"""
-    from leakgap.figures import draw_figures
+    from leakgap.report.figures import draw_figures
 
     draw_figures(study)
 
 
 def claims(study: Study, _: argparse.Namespace) -> None:
     """put the paper's claims on trial"""
-    from leakgap.claims import write_claims
+    from leakgap.claims.questions import write_claims
 
     write_claims(study)
 
 
 def report(study: Study, _: argparse.Namespace) -> None:
     """bind everything into one self-contained report.html"""
-    from leakgap.report import write_report
+    from leakgap.report.page import write_report
 
     write_report(study)
 
 
 def compare(study: Study, arguments: argparse.Namespace) -> None:
     """put a second study's results beside the first's"""
-    from leakgap.compare import write_comparison
+    from leakgap.report.compare import write_comparison
 
     print(write_comparison(study, Study.load(arguments.other)))
 
@@ -117,7 +117,7 @@ def schema(_: Study, __: argparse.Namespace) -> None:
 
 def keys(_: Study, __: argparse.Namespace) -> None:
     """print the Markdown list of all keys of a study file"""
-    from leakgap.keys import markdown
+    from leakgap.study.keys import markdown
 
     print(markdown())
 

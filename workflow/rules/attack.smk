@@ -1,4 +1,4 @@
-from leakgap.code import version
+from leakgap.versions import version
 
 
 rule attack:

@@ -1,4 +1,4 @@
-from leakgap.code import version
+from leakgap.versions import version
 
 TRAINING = {
     technique: STUDY.training_part(technique) for technique in STUDY.grid.techniques

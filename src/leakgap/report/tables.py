@@ -16,8 +16,8 @@ import pandas as pd
 
 from leakgap.augment import MEMBERS
 from leakgap.files import atomic
+from leakgap.results import known, read
 from leakgap.study import NONE, Study
-from leakgap.summary import known, read
 
 # Tables I and II of the study, CIFAR-10, percent: train accuracy, test accuracy, TPR at 0.1% FPR of one target
 PAPER_TECHNIQUES = {

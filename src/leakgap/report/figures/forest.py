@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
 from leakgap.augment import MEMBERS
-from leakgap.figures.data import LeftOut, Setting, in_order, wide_replicates
-from leakgap.figures.style import (
+from leakgap.report.figures.data import LeftOut, Setting, in_order, wide_replicates
+from leakgap.report.figures.style import (
     GREY,
     INFORMED,
     UNINFORMED,
@@ -24,7 +24,7 @@ from leakgap.figures.style import (
     percent,
     sequential,
 )
-from leakgap.summary import known
+from leakgap.results import known
 
 
 def _floor(table: pd.DataFrame, fpr: float) -> float:

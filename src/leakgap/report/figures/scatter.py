@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from leakgap.figures.data import Setting, in_order, target_fpr
-from leakgap.figures.style import (
+from leakgap.claims.between import censoring_floor
+from leakgap.report.figures.data import Setting, in_order, target_fpr
+from leakgap.report.figures.style import (
     DENSE,
     FAINT,
     GREY,
@@ -25,7 +26,6 @@ from leakgap.figures.style import (
     panels,
     sequential,
 )
-from leakgap.predict import censoring_floor
 
 QUANTITIES = {  # column: label, factor
     "acc_gap": ("Train - test accuracy (percentage points)", 100),

@@ -11,14 +11,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from leakgap import LeakgapError
-from leakgap.claims import Claim, from_json
-from leakgap.figures.data import LEAVE_ONE_OUT, Source, in_order, wide_replicates
-from leakgap.figures.roc import label, log_frame
-from leakgap.figures.style import INFORMED, UNINFORMED, panels, styled
+from leakgap.claims.questions import Claim, from_json
 from leakgap.files import atomic
+from leakgap.report.figures.data import LEAVE_ONE_OUT, Source, in_order, wide_replicates
+from leakgap.report.figures.roc import label, log_frame
+from leakgap.report.figures.style import INFORMED, UNINFORMED, panels, styled
+from leakgap.report.tables import markdown
+from leakgap.results import known
 from leakgap.study import Study
-from leakgap.summary import known
-from leakgap.tables import markdown
 
 
 def write_comparison(one: Study, other: Study) -> Path:

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from leakgap import LeakgapError
 from leakgap.augment import Technique, canonical
-from leakgap.code import version
+from leakgap.data.pool import Pool
 from leakgap.files import atomic
-from leakgap.pool import Pool
 from leakgap.study import ARCHITECTURES, Train
+from leakgap.versions import version
 
 AUGMENT_CHUNK = 4096  # images augmented in one call: the policy's operations then work on whole batches
 EVALUATE_CHUNK = 512

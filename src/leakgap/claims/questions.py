@@ -2,7 +2,7 @@
 
 Claims 1 to 4 compare pooled TPRs of T target models: the logarithm of a ratio, with the standard deviation of its
 paired bootstrap replicates times sqrt(T / (T - 1)) and Student's t on T - 1 degrees of freedom. Claims 5 to 8
-compare techniques: predictors from one half of the images, TPR from the other, as in `leakgap.predict`.
+compare techniques: predictors from one half of the images, TPR from the other, as in `leakgap.claims.between`.
 A verdict is read off an interval: beyond the threshold `supported`, short of it `contradicted`, else `undecided`.
 """
 
@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leakgap import predict
+from leakgap.claims import between as predict
+from leakgap.claims.between import Estimate
+from leakgap.claims.record import MASK_PREFIX, Record, Rows, Undecidable
 from leakgap.files import atomic
-from leakgap.predict import Estimate
-from leakgap.record import MASK_PREFIX, Record, Rows, Undecidable
+from leakgap.results import read
 from leakgap.study import Study
-from leakgap.summary import read
 
 NONE, ALL = "none", "crop+mirror+cutout+policy"
 HELP = 1.1  # a ratio up to this is not called help

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from leakgap import LeakgapError
-from leakgap.pool import read_npz, write_npz
+from leakgap.data.pool import read_npz, write_npz
 
 
 def balanced_masks(n_masks: int, n_images: int, seed: int, reserved: float = 0) -> np.ndarray:

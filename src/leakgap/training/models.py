@@ -14,11 +14,11 @@ import numpy as np
 
 from leakgap import LeakgapError
 from leakgap.augment import canonical
-from leakgap.code import version
+from leakgap.data.masks import read_masks
+from leakgap.data.pool import Pool, read_pool
 from leakgap.files import atomic, discard
-from leakgap.masks import read_masks
-from leakgap.pool import Pool, read_pool
 from leakgap.study import Study
+from leakgap.versions import version
 
 
 def mask_row(mask: str, member: np.ndarray) -> int:
@@ -42,7 +42,8 @@ def train_model(study: Study, technique: str, mask: str, save_seconds: int | Non
         import torch
         from tqdm import tqdm
 
-        from leakgap import logits, training
+        from leakgap import logits
+        from leakgap.training import loop as training
 
     canonical(technique)
     pool, member, _ = read_inputs(study)

@@ -15,11 +15,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leakgap import attacks, roc
+from leakgap import attacks
 from leakgap.files import atomic
-from leakgap.grid import mask_row, read_inputs
 from leakgap.logits import Column, Reader
+from leakgap.measure import roc
 from leakgap.study import Study, attacker
+from leakgap.training.models import mask_row, read_inputs
 
 Tables = dict[str, list[pd.DataFrame]]
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from leakgap import LeakgapError
 from leakgap.attacks import ATTACKS
 from leakgap.augment import MEMBERS, canonical
-from leakgap.paths import Paths
+from leakgap.study.paths import Paths
 
 # What the built-in datasets hold: images, channels, side in pixels, train and test merged.
 BUILT_IN = {
@@ -23,7 +23,7 @@ BUILT_IN = {
     "cifar100": (60_000, 3, 32),
 }
 # name -> module:function of (classes, channels, width); the function is imported by the training job alone
-ARCHITECTURES = {"resnet18": "leakgap.resnet:resnet18"}
+ARCHITECTURES = {"resnet18": "leakgap.training.resnet:resnet18"}
 FACTORIAL = "factorial"
 NONE = "none"
 

@@ -21,13 +21,14 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from leakgap import LeakgapError, __version__, grid
-from leakgap.figures import INDEX
-from leakgap.figures.data import REPLICATES, Source
+from leakgap import LeakgapError, __version__
 from leakgap.files import atomic
 from leakgap.logits import Model, read_model
+from leakgap.report.figures import INDEX
+from leakgap.report.figures.data import REPLICATES, Source
+from leakgap.report.tables import TABLES
 from leakgap.study import Study
-from leakgap.tables import TABLES
+from leakgap.training import models as grid
 
 UNKNOWN = "unknown"  # what models written by others may leave out
 VERSIONS = ("numpy", "pandas", "scipy", "matplotlib", "pyarrow")
@@ -76,7 +77,7 @@ def render(study: Study) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"marked": _marked, "short": _short, "heading": _heading}
-    return environment.from_string(_resource("leakgap", "report.html.j2")).render(
+    return environment.from_string(_resource("leakgap.report", "page.html.j2")).render(
         study=study,
         setting=source,
         claims=_json(f"{study.paths.claims}.json", "claims"),

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure as Drawing
 
-from leakgap.figures import forest, images, roc, scatter
-from leakgap.figures.data import LEAVE_ONE_OUT, REPLICATES, LeftOut, Source
-from leakgap.figures.style import styled
 from leakgap.files import atomic
+from leakgap.report.figures import forest, images, roc, scatter
+from leakgap.report.figures.data import LEAVE_ONE_OUT, REPLICATES, LeftOut, Source
+from leakgap.report.figures.style import styled
 from leakgap.study import Study
 
 INDEX = "index.json"

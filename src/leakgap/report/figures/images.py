@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from leakgap.figures.data import LeftOut, Setting, in_order
-from leakgap.figures.style import canvas
-from leakgap.pool import Pool
+from leakgap.data.pool import Pool
+from leakgap.report.figures.data import LeftOut, Setting, in_order
+from leakgap.report.figures.style import canvas
 
 ROWS, COLUMNS = 3, 10
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 EXPENSIVE = {"pool": "1", "masks": "1", "train": "1"}
 STAGES = {
-    "attack": ("audit.py", "logits.py", "roc.py", "attacks/*.py"),
-    "summary": ("summary.py",),
-    "tables": ("tables.py",),
-    "figures": ("figures/*.py",),
-    "claims": ("claims.py", "predict.py", "record.py"),
-    "report": ("report.py", "report.html.j2"),
+    "attack": ("audit/*.py", "logits.py", "measure/*.py", "attacks/*.py"),
+    "summary": ("results.py",),
+    "tables": ("report/tables.py",),
+    "figures": ("report/figures/*.py",),
+    "claims": ("claims/*.py",),
+    "report": ("report/page.py", "report/page.html.j2"),
 }
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from leakgap import LeakgapError, predict
-from leakgap.predict import Estimate
+from leakgap import LeakgapError
+from leakgap.claims import between as predict
+from leakgap.claims.between import Estimate
 
 KEY = ("technique", "step", "attacker", "attack")
 TARGET_COLUMNS = (

@@ -5,10 +5,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from leakgap.figures.data import LeftOut, Setting, in_order, wide_replicates
-from leakgap.figures.style import INFORMED, UNINFORMED, canvas, log_percent, look, panels, percent, sequential
+from leakgap.report.figures.data import LeftOut, Setting, in_order, wide_replicates
+from leakgap.report.figures.style import (
+    INFORMED,
+    UNINFORMED,
+    canvas,
+    log_percent,
+    look,
+    panels,
+    percent,
+    sequential,
+)
+from leakgap.results import known
 from leakgap.study import NONE
-from leakgap.summary import known
 
 
 def log_frame(axes: Axes, low: float, fprs: tuple[float, ...]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from leakgap import LeakgapError
-from leakgap.pool import Pool, read_pool
+from leakgap.data.pool import Pool, read_pool
+from leakgap.results import known
 from leakgap.study import NONE, Study
-from leakgap.summary import known
 
 LEAVE_ONE_OUT, REPLICATES = "leave-one-out", "replicates"
 

@@ -1,0 +1,1 @@
+"""Audits: one attack job of a grid."""

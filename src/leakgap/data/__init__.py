@@ -1,0 +1,1 @@
+"""Datasets, the pool of images that masks are drawn from, and the masks."""

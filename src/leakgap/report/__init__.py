@@ -1,0 +1,1 @@
+"""What people read: tables, figures, the page, two studies beside each other."""

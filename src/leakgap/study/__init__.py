@@ -1,0 +1,29 @@
+"""The study file, the grid that it spans, and where its files are. Light, since the Snakefile imports it."""
+
+from leakgap.study.file import (
+    ARCHITECTURES,
+    BUILT_IN,
+    NONE,
+    Attack,
+    Data,
+    Grid,
+    Query,
+    Study,
+    Train,
+    attacker,
+)
+from leakgap.study.paths import Paths
+
+__all__ = [
+    "ARCHITECTURES",
+    "BUILT_IN",
+    "NONE",
+    "Attack",
+    "Data",
+    "Grid",
+    "Paths",
+    "Query",
+    "Study",
+    "Train",
+    "attacker",
+]

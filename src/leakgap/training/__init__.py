@@ -1,0 +1,1 @@
+"""Training: the loop, one job of the grid, the architectures."""
