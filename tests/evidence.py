@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from leakgap.attacks import Evidence
+from leakgap.attacks import Evidence, gives_away
 from leakgap.data.masks import balanced_masks
 
 
@@ -33,9 +33,9 @@ def random_evidence(
         logits += signal * inside[..., None] * np.eye(classes)[labels]
         return logits.astype(np.float32)
 
-    exclude = np.zeros(3, int) if targets == "replicates" else np.arange(n)
+    masks = member[np.zeros(3, int) if targets == "replicates" else np.arange(n)]
     shadow = models(member)
-    target = shadow if targets == "shadows" else models(member[exclude])
+    target = shadow if targets == "shadows" else models(masks)
     phi = {}
     for name, logits in (("shadow", shadow), ("target", target)):
         others = np.where(np.eye(classes, dtype=bool)[labels], -np.inf, logits)
@@ -43,7 +43,8 @@ def random_evidence(
         more = clean[..., None] + rng.normal(size=(*clean.shape, views - 1))
         phi[name] = np.concatenate([clean[..., None], more], -1).astype(np.float32)
     free = ~member.any(0)
+    left_out = gives_away(masks, member)
     evidence = Evidence(
-        phi["target"], phi["shadow"], member, exclude, labels, free, target, shadow, seed=seed
+        phi["target"], phi["shadow"], member, left_out, labels, free, target, shadow, seed=seed
     )
-    return evidence, member[exclude]
+    return evidence, masks

@@ -1,16 +1,17 @@
 """Membership inference attacks on stored logits: what the attacker holds, and the registry of attacks.
 
 An attack is a function from `Evidence` to scores, float32 [T,S]: higher means "member", NaN means that the
-attack abstains there (counted as "not a member"). Attacking target t, it never looks at row `exclude[t]` of the
-shadow models. A new attack is one such function and one line in `ATTACKS`; importing the registry imports none.
+attack abstains there (counted as "not a member"). Attacking target t, it never looks at the shadow models
+`left_out[t]`. A new attack is one such function and one line in `ATTACKS`; importing the registry imports none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leakgap import LeakgapError
 
@@ -28,7 +29,7 @@ class Evidence:
     target: np.ndarray  # float32 [T,S,V]: phi of the target models over V query views
     shadow: np.ndarray  # float32 [N,S,V]: phi of the shadow models
     member: np.ndarray  # bool [N,S]: membership of the shadow models
-    exclude: np.ndarray  # int [T]: the shadow row trained on the target's own mask, never used against it
+    left_out: np.ndarray  # bool [T,N]: shadow models that give a target's mask away, never used against it
     labels: np.ndarray  # int [S]
     reserved: np.ndarray  # bool [S]: images in no mask
     target_logits: np.ndarray | None = None  # float32 [T,S,C] of the clean view
@@ -36,7 +37,7 @@ class Evidence:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check(self.target, self.shadow, self.member, self.exclude)
+        check(self.target, self.shadow, self.member, self.left_out)
         _, images, _ = self.shadow.shape
         _expect("labels", self.labels, (images,))
         _expect("reserved", self.reserved, (images,))
@@ -54,85 +55,118 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Attack:
-    """An entry of the registry: where the function is, whether it reads logits, and what it does."""
+    """An entry of the registry: where the function is, what it does, whose it is and what it needs."""
 
-    function: str
-    needs_logits: bool
+    function: str  # module:function, called with the Evidence and the options
     description: str
-    needs_reserved: bool = False  # a reserved population
-    min_masks: int = 4  # fewer leave an image without the models that it takes
+    source: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    needs_logits: bool = False  # all others make do with phi
+    needs_reserved: bool = False  # a population in no mask
+    min_in: int = 0  # in-models of an image besides those left out; with fewer its score is NaN
+    min_out: int = 0
+
+    @property
+    def min_masks(self) -> int:
+        """Masks in complementary pairs with which no image lacks models: N/2 - 1 are in-models, and out-models."""
+        return max(4, 2 * (max(self.min_in, self.min_out) + 1))
 
     def resolve(self) -> Callable[[Evidence], np.ndarray]:
-        """Import the module that holds the attack and return its function."""
-        return resolve_name(self.function)
+        """Import the module that holds the attack and return its function, options given."""
+        return partial(resolve_name(self.function), **self.options)
+
+
+def _threshold(function: str, description: str, source: str, **needs: Any) -> Attack:
+    return Attack(f"leakgap.attacks.threshold:{function}", description, source, **needs)
+
+
+def _lira(description: str, **options: str) -> Attack:
+    n_in = 1 if options["mode"] == "online" else 0
+    return Attack("leakgap.attacks.lira:lira", description, "Carlini 2022", options, min_in=n_in, min_out=1)
 
 
 ATTACKS: dict[str, Attack] = {
-    "correctness": Attack("leakgap.attacks.threshold:correctness", True, "is the prediction right?"),
-    "confidence": Attack("leakgap.attacks.threshold:confidence", False, "probability of the label"),
-    "loss": Attack("leakgap.attacks.threshold:loss", False, "minus the target's loss"),
-    "entropy": Attack("leakgap.attacks.threshold:entropy", True, "minus the entropy of the prediction"),
-    "modified-entropy": Attack(
-        "leakgap.attacks.threshold:modified_entropy", True, "minus the entropy that knows the label"
+    "correctness": _threshold("correctness", "is the prediction right?", "Yeom 2018", needs_logits=True),
+    "loss": _threshold("loss", "minus the target's loss", "Yeom 2018"),
+    "entropy": _threshold("entropy", "minus the entropy of the prediction", "Shokri 2017", needs_logits=True),
+    "modified-entropy": _threshold(
+        "modified_entropy", "minus the entropy that knows the label", "Song 2021", needs_logits=True
     ),
-    "confidence-per-class": Attack(
-        "leakgap.attacks.threshold:confidence_per_class", False, "confidence, ranked in its class"
+    "loss-per-class": _threshold("loss_per_class", "loss, ranked in its class", "Song 2021"),
+    "entropy-per-class": _threshold(
+        "entropy_per_class", "entropy, ranked in its class", "Song 2021", needs_logits=True
     ),
-    "loss-per-class": Attack(
-        "leakgap.attacks.threshold:confidence_per_class", False, "loss, ranked in its class"
+    "modified-entropy-per-class": _threshold(
+        "modified_entropy_per_class", "modified entropy, ranked in its class", "Song 2021", needs_logits=True
     ),
-    "entropy-per-class": Attack(
-        "leakgap.attacks.threshold:entropy_per_class", True, "entropy, ranked in its class"
+    "shadow-nn": Attack(
+        "leakgap.attacks.learned:shadow_nn", "a network per class", "Shokri 2017", needs_logits=True
     ),
-    "modified-entropy-per-class": Attack(
-        "leakgap.attacks.threshold:modified_entropy_per_class", True, "modified entropy, ranked in its class"
+    "one-shadow": Attack(
+        "leakgap.attacks.learned:one_shadow", "a network on one shadow model", "Salem 2019", needs_logits=True
     ),
-    "shadow-nn": Attack("leakgap.attacks.learned:shadow_nn", True, "a network per class (Shokri)"),
-    "one-shadow": Attack("leakgap.attacks.learned:one_shadow", True, "a network on one shadow model (Salem)"),
-    "mast": Attack("leakgap.attacks.calibrated:mast", False, "loss, a threshold per image (Sablayrolles)"),
+    "mast": Attack(
+        "leakgap.attacks.calibrated:mast",
+        "loss, a threshold per image",
+        "Sablayrolles 2019",
+        min_in=1,
+        min_out=1,
+    ),
     "calibrated-loss": Attack(
-        "leakgap.attacks.calibrated:calibrated_loss", False, "loss less that of out-models (Watson)"
+        "leakgap.attacks.calibrated:calibrated_loss", "loss less that of out-models", "Watson 2021", min_out=1
     ),
     "attack-p": Attack(
         "leakgap.attacks.calibrated:attack_p",
-        False,
-        "rank in the reserved population (Ye)",
+        "rank in the reserved population",
+        "Ye 2022",
         needs_reserved=True,
     ),
     "attack-r": Attack(
-        "leakgap.attacks.calibrated:attack_r", False, "p-value among the out-models (Ye)", min_masks=6
+        "leakgap.attacks.calibrated:attack_r", "p-value among the out-models", "Ye 2022", min_out=2
     ),
-    "lira-online": Attack("leakgap.attacks.lira:online", False, "LiRA, likelihood ratio of in and out"),
-    "lira-online-fixed": Attack(
-        "leakgap.attacks.lira:online_fixed", False, "LiRA online, one variance for all images"
+    "lira-online": _lira("likelihood ratio of in and out", mode="online"),
+    "lira-online-fixed": _lira("LiRA online, one variance for all images", mode="online", variance="fixed"),
+    "lira-online-within": _lira(
+        "LiRA online, means and pooled within-image variances", mode="online", variance="within"
     ),
-    "lira-online-within": Attack(
-        "leakgap.attacks.lira:online_within", False, "LiRA online, means and pooled within-image variances"
+    "lira-offline": _lira("LiRA from out-models alone, one-sided", mode="offline"),
+    "lira-offline-fixed": _lira(
+        "LiRA offline, one variance for all images", mode="offline", variance="fixed"
     ),
-    "lira-offline": Attack(
-        "leakgap.attacks.lira:offline", False, "LiRA from out-models alone, one-sided (LiRA paper, eq. 4)"
+    "lira-offline-within": _lira(
+        "LiRA offline, means and the pooled within-image variance", mode="offline", variance="within"
     ),
-    "lira-offline-fixed": Attack(
-        "leakgap.attacks.lira:offline_fixed", False, "LiRA offline, one variance for all images"
-    ),
-    "lira-offline-within": Attack(
-        "leakgap.attacks.lira:offline_within", False, "LiRA offline, means and pooled within-image variance"
-    ),
-    "lira-offline-two-sided": Attack(
-        "leakgap.attacks.lira:offline_two_sided", False, "LiRA offline as in the reference implementation"
+    "lira-offline-two-sided": _lira(
+        "LiRA offline as in the reference implementation", mode="offline", tail="two-sided"
     ),
     "rmia": Attack(
-        "leakgap.attacks.rmia:rmia", False, "RMIA, against the reserved population", needs_reserved=True
+        "leakgap.attacks.rmia:rmia",
+        "likelihood ratios against those of the reserved population",
+        "Zarifzadeh 2024",
+        needs_reserved=True,
+        min_in=1,
+        min_out=1,
     ),
     "rmia-offline": Attack(
-        "leakgap.attacks.rmia:rmia_offline", False, "RMIA from out-models alone", needs_reserved=True
+        "leakgap.attacks.rmia:rmia_offline",
+        "RMIA from out-models alone",
+        "Zarifzadeh 2024",
+        needs_reserved=True,
+        min_out=1,
     ),
-    "base": Attack("leakgap.attacks.rmia:base", False, "BASE, log probability against its average"),
+    "base": Attack(
+        "leakgap.attacks.rmia:base",
+        "log probability against its average",
+        "Lassila 2025",
+        min_in=1,
+        min_out=1,
+    ),
     "vulnerable-points": Attack(
         "leakgap.attacks.vulnerable:vulnerable_points",
-        True,
-        "attack R where images stand apart (Long)",
-        min_masks=6,
+        "attack R where images stand apart",
+        "Long 2020",
+        needs_logits=True,
+        min_out=2,
     ),
 }
 
@@ -146,24 +180,50 @@ def run(name: str, evidence: Evidence) -> np.ndarray:
     return ATTACKS[name].resolve()(evidence)
 
 
-def check(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> None:
-    """ValueError unless target [T,S,V], shadow [N,S,V] are finite, member bool [N,S], exclude int [T] < N."""
+def gives_away(masks: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Say which shadow models may not be used against which targets: bool [T,N].
+
+    masks: bool [T,S], the images that the targets trained on; member: bool [N,S], those of the shadow models. A row
+    of member gives a target's mask away if it is the same mask, or its complement on the images that are in some
+    mask. In a grid these are the target's own row and the other one of its pair, so that every image is left with
+    N/2 - 1 in- and N/2 - 1 out-models whatever the target trained on; among masks of another origin the own row.
+
+    >>> import numpy as np
+    >>> member = np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [1, 0, 1, 0, 0], [0, 1, 0, 1, 0]], bool)
+    >>> gives_away(member[:1], member)
+    array([[ True,  True, False, False]])
+    """
+    import numpy as np
+
+    used = masks.any(0) | member.any(0)
+    telling = [(mask.tobytes(), (~mask).tobytes()) for mask in masks[:, used]]
+    rows = [row.tobytes() for row in member[:, used]]
+    return np.array([[row in two for row in rows] for two in telling], bool).reshape(len(masks), len(member))
+
+
+def check(
+    target: np.ndarray, shadow: np.ndarray, member: np.ndarray, left_out: np.ndarray | None = None
+) -> None:
+    """ValueError unless target [T,S,V], shadow [N,S,V] are finite, member bool [N,S], left_out bool [T,N].
+
+    Without left_out the targets must be the models of the rows of member: T = N.
+    """
     if target.ndim != 3 or shadow.ndim != 3:
         raise ValueError(
             f"phi must be [models, images, views], not target {target.shape}, shadow {shadow.shape}"
         )
-    for axis, what in ((1, "images"), (2, "views")):
+    axes = ((0, "models"), (1, "images"), (2, "views"))
+    for axis, what in axes if left_out is None else axes[1:]:
         if target.shape[axis] != shadow.shape[axis]:
             counts = f"{target.shape[axis]} in target and {shadow.shape[axis]} in shadow"
             raise ValueError(f"axis {axis} ({what}) differs: {counts}")
-    if member.dtype != bool:
-        raise ValueError(f"member must be boolean, not {member.dtype}")
-    _expect("member", member, shadow.shape[:2])
-    _expect("exclude", exclude, target.shape[:1])
-    if exclude.dtype.kind not in "iu" or (
-        len(exclude) and not 0 <= exclude.min() <= exclude.max() < len(shadow)
-    ):
-        raise ValueError(f"exclude must hold rows of shadow, integers from 0 to {len(shadow) - 1}")
+    rows = [("member", member, shadow.shape[:2])]
+    if left_out is not None:
+        rows.append(("left_out", left_out, (len(target), len(shadow))))
+    for name, array, shape in rows:
+        if array.dtype != bool:
+            raise ValueError(f"{name} must be boolean, not {array.dtype}")
+        _expect(name, array, shape)
     _expect_finite("shadow", shadow)
     if target is not shadow:
         _expect_finite("target", target)

@@ -1,6 +1,7 @@
 """Adaptive thresholds: the target's loss against that of shadow models or of a population, on the clean view.
 
-Reserved images are in no mask and are not scored (NaN); they are attack P's population.
+Reserved images are in no mask and are not scored (NaN); they are attack P's population. An image without the in- or
+out-models that an attack takes gets NaN.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from scipy.special import stdtr
 
 from leakgap import LeakgapError
 from leakgap.attacks import Evidence
-from leakgap.attacks.shadows import by_image, mean, mean_out, others, unreserved
+from leakgap.attacks.shadows import Block, by_image, unreserved
 
 RESOLUTION = 1e-6  # of phi, a float32 of about 10: no standard deviation is taken to be less
 
@@ -22,25 +23,23 @@ def mast(evidence: Evidence) -> np.ndarray:
     the threshold of each image is halfway between the losses of the models trained with and without it.
     """
 
-    def score(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
-        losses = _loss(shadow)
-        return (mean(losses, member, exclude) + mean(losses, ~member, exclude)) / 2 - _loss(target)
+    def score(block: Block) -> np.ndarray:
+        losses = _loss(block.shadow)
+        return (block.mean(losses, True) + block.mean(losses, False)) / 2 - _loss(block.target)
 
-    return by_image(evidence, score, unreserved(evidence, n_in=1, n_out=1))
+    return by_image(evidence, score, unreserved(evidence))
 
 
 def calibrated_loss(evidence: Evidence) -> np.ndarray:
     """mean_O l(x) - l_t(x), the loss less the difficulty of the image; float32 [T,S].
 
-    Watson et al. 2021, "On the importance of difficulty calibration in membership inference attacks". mean_O is
-    over N/2 - 1 out-models for every image: with all that are left, N/2 for a member and N/2 - 1 for others, the
-    noise of the mean tells members where nothing leaks (AUC .502, TPR .94% at 1% FPR, for normal phi and N = 16).
+    Watson et al. 2021, "On the importance of difficulty calibration in membership inference attacks".
     """
 
-    def score(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
-        return mean_out(_loss(shadow), member, exclude) - _loss(target)
+    def score(block: Block) -> np.ndarray:
+        return block.mean(_loss(block.shadow), False) - _loss(block.target)
 
-    return by_image(evidence, score, unreserved(evidence, n_out=1))
+    return by_image(evidence, score, unreserved(evidence))
 
 
 def attack_p(evidence: Evidence) -> np.ndarray:
@@ -63,20 +62,19 @@ def attack_r(evidence: Evidence) -> np.ndarray:
     Ye et al. 2022, attack R, ranks the loss among reference models that have not seen x. A rank among tens of
     models ties, so phi of the n out-models is taken to be normal with unknown mean and variance: for a model that
     has not seen x, (phi - mean) / (sd sqrt(1 + 1/n)) is then Student t with n - 1 degrees of freedom, and p is
-    uniform whatever n. So the score doesn't tell a member (n = N/2 under balanced masks) from others
-    (n = N/2 - 1); a normal tail would. Needs two out-models besides the one left out, that is, six masks.
+    uniform whatever n. NaN where n < 2.
     """
 
-    def score(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
-        out = ~member
-        centre = np.where(out, shadow, 0).sum(0) / out.sum(0)
-        shadow, target = np.where(out, shadow - centre, 0), target - centre
-        n, average = others(out, exclude), mean(shadow, out, exclude)
-        variance = np.maximum(others(shadow**2, exclude) - n * average**2, 0) / (n - 1)
+    def score(block: Block) -> np.ndarray:
+        out = ~block.member
+        centre = np.where(out, block.shadow, 0).sum(0) / np.maximum(out.sum(0), 1)
+        n, average = block.count(False), block.mean(block.shadow - centre, False)
+        n = np.where(n > 1, n, np.nan)
+        variance = np.maximum(block.mean((block.shadow - centre) ** 2, False) - average**2, 0) * n / (n - 1)
         spread = np.maximum(np.sqrt(variance), RESOLUTION) * np.sqrt(1 + 1 / n)
-        return _surprise((target - average) / spread, n - 1)
+        return _surprise((block.target - centre - average) / spread, n - 1)
 
-    return by_image(evidence, score, unreserved(evidence, n_out=2))
+    return by_image(evidence, score, unreserved(evidence))
 
 
 def reserved_population(evidence: Evidence, attack: str) -> np.ndarray:

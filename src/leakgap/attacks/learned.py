@@ -1,8 +1,7 @@
 """Learned attacks: classifiers fitted on the shadow models' outputs and memberships (clean view, softmax).
 
 Scores are the classifier's log-odds of "member". Reserved images are neither fitted on nor scored (NaN).
-Nothing that is fitted on has seen the model left out, and nothing tells how many models an image is in: every image
-that is drawn gives one row from an in-model and one from an out-model, or is scored by what was fitted without it.
+A target is scored by what was fitted on none of the models left out for it.
 """
 
 from __future__ import annotations
@@ -25,46 +24,50 @@ def shadow_nn(evidence: Evidence) -> np.ndarray:
 
     Shokri et al. 2017, "Membership inference attacks against machine learning models": a network with 64 hidden
     units per class. One per target and class would be N * C fits, so the shadow models are split at random into
-    two halves, and a target is attacked by networks fitted on the half without the model left out for it. A fit is
-    on 2048 draws, with replacement, of an image of the class, one of its in- and one of its out-models.
-    ValueError if no image of a class has both in one half.
+    two parts, those that are left out together into the same, and a target is attacked by networks fitted on a part
+    that holds no model left out for it. A fit is on 2048 draws, with replacement, of an image of the class, one of
+    its in- and one of its out-models. NaN where there is no such part, or no image of a class has both in it.
     """
     target, shadow = _logits(evidence)
     rng = np.random.default_rng(evidence.seed)
     scores = np.full(target.shape[:2], np.nan, np.float32)
-    first = rng.permutation(len(shadow)) < len(shadow) // 2
-    for half in (first, ~first):
-        models = np.flatnonzero(~half)
-        targets = np.flatnonzero(half[evidence.exclude])
-        for label in np.unique(evidence.labels[~evidence.reserved]) if len(targets) else ():
-            images = np.flatnonzero((evidence.labels == label) & ~evidence.reserved)
-            network = _fit(*_pairs(evidence.member, shadow, models, images, rng), rng)
+    together = np.unique(evidence.left_out, axis=1, return_inverse=True)[1].reshape(
+        -1
+    )  # [N]: a group's number
+    groups = rng.permutation(together.max() + 1)
+    part = np.isin(together, groups[: len(groups) // 2])
+    for models in (np.flatnonzero(part), np.flatnonzero(~part)):
+        targets = np.flatnonzero(~evidence.left_out[:, models].any(1) & np.isnan(scores).all(1))
+        inside = evidence.member[models]
+        mixed = inside.any(0) & ~inside.all(0) & ~evidence.reserved
+        for label in np.unique(evidence.labels[mixed]) if len(targets) else ():
+            of_class = evidence.labels == label
+            fitted, scored = np.flatnonzero(of_class & mixed), np.flatnonzero(of_class & ~evidence.reserved)
+            network = _fit(*_pairs(evidence.member, shadow, models, fitted, rng), rng)
             for t in targets:
-                scores[t, images] = _log_odds(network, softmax(target[t, images].astype(float), -1))
+                scores[t, scored] = _log_odds(network, softmax(target[t, scored].astype(float), -1))
     return scores
 
 
 def one_shadow(evidence: Evidence) -> np.ndarray:
     """One network for all classes on the three largest probabilities of one shadow model; float32 [T,S].
 
-    Salem et al. 2019, "ML-Leaks", adversary 1. The shadow model is drawn, and a second one for the targets for
-    which it is left out. Under balanced masks an image in one model is less likely to be in the next, so the
-    network that scores one half of the images is fitted on the other half, or 20,000 of it.
+    Salem et al. 2019, "ML-Leaks", adversary 1. The shadow model is drawn, and another for the targets for which it
+    is left out; a network is fitted on 20,000 images, at most. NaN where all models are left out.
     """
     target, shadow = _logits(evidence)
     rng = np.random.default_rng(evidence.seed)
     scores = np.full(target.shape[:2], np.nan, np.float32)
-    first, second = rng.permutation(len(shadow))[:2]
-    halves = np.array_split(rng.permutation(np.flatnonzero(~evidence.reserved)), 2)
-    for model, targets in (
-        (first, np.flatnonzero(evidence.exclude != first)),
-        (second, np.flatnonzero(evidence.exclude == first)),
-    ):
-        for fitted, scored in (halves, halves[::-1]) if len(targets) else ():
-            rows = fitted[:ROWS]
+    images = rng.permutation(np.flatnonzero(~evidence.reserved))
+    waiting = np.ones(len(target), bool)
+    for model in rng.permutation(len(shadow)):
+        targets = np.flatnonzero(waiting & ~evidence.left_out[:, model])
+        if len(targets):
+            rows = images[:ROWS]
             network = _fit(_top_three(shadow[model, rows]), evidence.member[model, rows], rng)
             for t in targets:
-                scores[t, scored] = _log_odds(network, _top_three(target[t, scored]))
+                scores[t, images] = _log_odds(network, _top_three(target[t, images]))
+        waiting[targets] = False
     return scores
 
 
@@ -78,16 +81,10 @@ def _pairs(
     member: np.ndarray, logits: np.ndarray, models: np.ndarray, images: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw images, an in- and an out-model for each: softmax [2 PAIRS,C] and membership bool [2 PAIRS]."""
-    inside = member[np.ix_(models, images)]
-    mixed = np.flatnonzero(inside.any(0) & ~inside.all(0))
-    if not len(mixed):
-        raise ValueError(
-            f"no image of the class of image {images[0]} has in- and out-models in half of the models"
-        )
-    drawn = rng.choice(mixed, PAIRS)
-    lot = rng.random((len(models), PAIRS))
-    chosen = [np.where(side[:, drawn], lot, -1).argmax(0) for side in (inside, ~inside)]
-    rows = np.concatenate([logits[models[model], images[drawn]] for model in chosen])
+    drawn = rng.choice(images, PAIRS)
+    inside, lot = member[np.ix_(models, drawn)], rng.random((len(models), PAIRS))
+    chosen = [np.where(side, lot, -1).argmax(0) for side in (inside, ~inside)]
+    rows = np.concatenate([logits[models[model], drawn] for model in chosen])
     return softmax(rows.astype(float), -1), np.repeat([True, False], PAIRS)
 
 

@@ -1,9 +1,8 @@
 """RMIA (Zarifzadeh et al. 2024, "Low-cost high-power membership inference attacks") and BASE, on the clean view.
 
 All compare p_t(x), the target's probability of the label, with p(x), its average over models trained with and
-without x. p(x) is half the mean over the in- and half that over the out-models, whatever their numbers: a plain
-mean over all models but the target would tell, under balanced masks, whether x is a member.
-Reserved images are in no mask and are not scored (NaN); they are the population that RMIA compares with.
+without x: half the mean over the in- and half that over the out-models, whatever their numbers. NaN where there are
+none. Reserved images are in no mask and are not scored (NaN); they are the population that RMIA compares with.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from scipy.special import expit
 
 from leakgap.attacks import Evidence
 from leakgap.attacks.calibrated import reserved_population
-from leakgap.attacks.shadows import by_image, mean, mean_out, unreserved
+from leakgap.attacks.shadows import Block, by_image, unreserved
 
 GAMMA = 2.0  # the paper's, online and offline
 A = 0.3  # the paper's for CIFAR-10: offline, the mean over in-models is taken to be a * mean_O + 1 - a
@@ -25,27 +24,23 @@ def base(evidence: Evidence) -> np.ndarray:
     Lassila et al. 2025, "Practical Bayes-optimal membership inference attacks": minus the loss, minus the logarithm
     of the shadow models' mean of exp(-loss). RMIA's ratio without its population, so it doesn't tie.
     """
-    return by_image(evidence, _online, unreserved(evidence, n_in=1, n_out=1))
+    return by_image(evidence, _online, unreserved(evidence))
 
 
 def rmia(evidence: Evidence) -> np.ndarray:
     """Share of the population z with ratio(x) >= gamma ratio(z), ratio = p_t / p, gamma = 2; float32 [T,S].
 
-    p(z) is the mean over all shadow models but the one left out, which are out-models of a reserved z. The score is
-    a multiple of 1/|Z|: a population of fewer than 1/FPR images can't resolve an FPR.
+    p(z) is the mean over all shadow models that are kept, which are out-models of a reserved z. The score is a
+    multiple of 1/|Z|: a population of fewer than 1/FPR images can't resolve an FPR.
     """
     population = reserved_population(evidence, "rmia")
-    images = unreserved(evidence, n_in=1, n_out=1)
-    return _dominated(by_image(evidence, _online, images), by_image(evidence, _out, population), population)
+    ratio = by_image(evidence, _online, unreserved(evidence))
+    return _dominated(ratio, by_image(evidence, _out, population), population)
 
 
 def rmia_offline(evidence: Evidence) -> np.ndarray:
-    """RMIA from out-models alone: p = ((1 + a) mean_O + 1 - a) / 2 for x and for z, a = 0.3; float32 [T,S].
-
-    mean_O(x) is over N/2 - 1 out-models for every image, as in `calibrated_loss`, and mean_O(z) over N - 2.
-    """
+    """RMIA from out-models alone: p = ((1 + a) mean_O + 1 - a) / 2 for x and for z, a = 0.3; float32 [T,S]."""
     population = reserved_population(evidence, "rmia-offline")
-    unreserved(evidence, n_out=1)
     ratio = by_image(evidence, _offline, np.arange(len(evidence.labels)))
     return _dominated(ratio, ratio, population)
 
@@ -59,17 +54,17 @@ def _dominated(ratio: np.ndarray, population_ratio: np.ndarray, population: np.n
     return scores
 
 
-def _online(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
-    p = expit(shadow)
-    return _log_ratio(target, (mean(p, member, exclude) + mean(p, ~member, exclude)) / 2)
+def _online(block: Block) -> np.ndarray:
+    p = expit(block.shadow)
+    return _log_ratio(block.target, (block.mean(p, True) + block.mean(p, False)) / 2)
 
 
-def _out(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
-    return _log_ratio(target, mean(expit(shadow), ~member, exclude))
+def _out(block: Block) -> np.ndarray:
+    return _log_ratio(block.target, block.mean(expit(block.shadow), False))
 
 
-def _offline(target: np.ndarray, shadow: np.ndarray, member: np.ndarray, exclude: np.ndarray) -> np.ndarray:
-    return _log_ratio(target, ((1 + A) * mean_out(expit(shadow), member, exclude) + 1 - A) / 2)
+def _offline(block: Block) -> np.ndarray:
+    return _log_ratio(block.target, ((1 + A) * block.mean(expit(block.shadow), False) + 1 - A) / 2)
 
 
 def _log_ratio(target: np.ndarray, average: np.ndarray) -> np.ndarray:

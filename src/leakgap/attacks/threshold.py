@@ -21,16 +21,11 @@ def correctness(evidence: Evidence) -> np.ndarray:
     return (_logits(evidence.target_logits).argmax(-1) == evidence.labels).astype(np.float32)
 
 
-def confidence(evidence: Evidence) -> np.ndarray:
-    """phi = logit(p), p the probability of the label (Song & Mittal 2021); float32 [T,S].
-
-    p itself ties in float32 wherever it rounds to 1; phi has its order and doesn't.
-    """
-    return evidence.target[..., 0].copy()
-
-
 def loss(evidence: Evidence) -> np.ndarray:
-    """-l, minus the cross-entropy l = -log p = softplus(-phi) (Yeom et al. 2018, adversary 2); float32 [T,S]."""
+    """-l, minus the cross-entropy l = -log p = softplus(-phi) (Yeom et al. 2018, adversary 2); float32 [T,S].
+
+    The confidence p (Song & Mittal 2021) has the same order, but ties in float32 wherever it rounds to 1.
+    """
     return -np.logaddexp(0, -evidence.target[..., 0])
 
 
@@ -44,8 +39,8 @@ def modified_entropy(evidence: Evidence) -> np.ndarray:
     return _each(_negative_modified_entropy, evidence.target_logits, evidence.labels)
 
 
-def confidence_per_class(evidence: Evidence) -> np.ndarray:
-    """Rank of the confidence, or the loss, among the out-scores of its class; float32 [T,S] from 0 to 1."""
+def loss_per_class(evidence: Evidence) -> np.ndarray:
+    """Rank of the loss, or the confidence, among the out-scores of its class; float32 [T,S] from 0 to 1."""
     return _rank_in_class(evidence, evidence.target[..., 0], evidence.shadow[..., 0])
 
 
@@ -95,16 +90,15 @@ def _negative_modified_entropy(logits: np.ndarray, labels: np.ndarray) -> np.nda
 
 
 def _rank_in_class(evidence: Evidence, target: np.ndarray, shadow: np.ndarray) -> np.ndarray:
-    """Share of the class's out-scores, those of the model left out excepted, that are at most the target's."""
-    scores = np.empty(target.shape, np.float32)
+    """Share of the class's out-scores, of the models not left out, that are at most the target's; NaN of none."""
+    scores = np.full(target.shape, np.nan, np.float32)
     for label in np.unique(evidence.labels):
         images = np.flatnonzero(evidence.labels == label)
         values, out = shadow[:, images], ~evidence.member[:, images]
         pool = np.sort(values[out])
-        for t, left_out in enumerate(evidence.exclude):
-            own = np.sort(values[left_out, out[left_out]])
-            if len(own) == len(pool):
-                raise ValueError(f"class {label} has no out-scores besides those of the model left out")
-            below = (np.searchsorted(s, target[t, images], side="right") for s in (pool, own))
-            scores[t, images] = np.subtract(*below) / (len(pool) - len(own))
+        for t, left_out in enumerate(evidence.left_out):
+            gone = np.sort(values[left_out][out[left_out]])
+            below = (np.searchsorted(s, target[t, images], side="right") for s in (pool, gone))
+            if len(gone) < len(pool):
+                scores[t, images] = np.subtract(*below) / (len(pool) - len(gone))
     return scores

@@ -5,13 +5,10 @@ The attacker makes a claim only about images that stand apart, on which single i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from leakgap.attacks import Evidence
 from leakgap.attacks.calibrated import attack_r
-from leakgap.attacks.shadows import spare_out, unreserved
 
 KEPT = 0.1  # share of the images about which a claim is made
 SAMPLE = 1000  # images, at most, among which neighbours are looked for
@@ -23,38 +20,36 @@ def vulnerable_points(evidence: Evidence) -> np.ndarray:
 
     Long et al. keep records with few others within some cosine distance in the concatenated outputs of reference
     models trained without them, and rank the loss among those of these models. Here
-    - the output is the mean over N/2 - 1 out-models of the logits less their mean over classes: every image has its
-      own out-models, and outputs of different models can't be compared side by side;
+    - the output is the mean over the out-models of the logits less their mean over classes: every image has its own
+      out-models, and outputs of different models can't be compared side by side;
     - neighbours are looked for among 1000 images drawn: the nearest of them is about the S/1000-th nearest of all;
     - the distance is such, for each target, that a tenth of the images have no neighbour within it;
-    - the rank is that of attack R, which doesn't tie.
-    Only N/2 - 1 out-models are used, so that the choice of images doesn't tell who is a member (see `spare_out`).
-    ValueError as for attack R, and without logits.
+    - the rank is that of attack R, which doesn't tie and gives NaN to images with fewer than two out-models.
     """
-    images = unreserved(evidence, n_out=2)
-    sample = np.random.default_rng(evidence.seed).permutation(len(images))[:SAMPLE]
-    kept = max(1, round(KEPT * len(images)))
+    if evidence.shadow_logits is None:
+        raise ValueError("this attack needs logits, and only phi was given")
+    out, logits = ~evidence.member, evidence.shadow_logits
+    total = np.zeros(logits.shape[1:])
+    for row, z in zip(out, logits, strict=True):
+        total[row] += z[row]
     scores = attack_r(evidence)
-    for row, output in zip(scores, _outputs(evidence, images), strict=True):
-        nearest = _nearest(output, sample)
-        row[images[np.argpartition(nearest, kept - 1)[kept:]]] = np.nan
+    for row, left_out in zip(scores, evidence.left_out, strict=True):
+        images = np.flatnonzero(np.isfinite(row))
+        if len(images):
+            output = total[images]
+            for model in np.flatnonzero(left_out):
+                output -= out[model, images, None] * logits[model, images].astype(float)
+            sample = np.random.default_rng(evidence.seed).permutation(len(images))[:SAMPLE]
+            nearest, kept = _nearest(_direction(output), sample), max(1, round(KEPT * len(images)))
+            row[images[np.argpartition(nearest, kept - 1)[kept:]]] = np.nan
     return scores
 
 
-def _outputs(evidence: Evidence, images: np.ndarray) -> Iterator[np.ndarray]:
-    """Unit vectors [images,C] for each target: mean logits of N/2 - 1 out-models besides the one left out."""
-    if evidence.shadow_logits is None:
-        raise ValueError("this attack needs logits, and only phi was given")
-    out, logits = ~evidence.member[:, images], evidence.shadow_logits
-    total = np.zeros((len(images), logits.shape[-1]))
-    for i, row in enumerate(out):
-        total[row] += logits[i, images[row]]
-    for left_out, row, spare in zip(evidence.exclude, *spare_out(out, evidence.exclude), strict=True):
-        output = total - out[left_out, :, None] * logits[left_out, images].astype(float)
-        output[spare] -= logits[row[spare], images[spare]]
-        output -= output.mean(-1, keepdims=True)
-        length = np.linalg.norm(output, axis=-1, keepdims=True)
-        yield (output / np.maximum(length, np.finfo(float).tiny)).astype(np.float32)
+def _direction(output: np.ndarray) -> np.ndarray:
+    """Unit vectors, float32 [images,C], of logits less their mean over classes."""
+    output = output - output.mean(-1, keepdims=True)
+    length = np.linalg.norm(output, axis=-1, keepdims=True)
+    return (output / np.maximum(length, np.finfo(float).tiny)).astype(np.float32)
 
 
 def _nearest(output: np.ndarray, sample: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ def attack_technique(study: Study, technique: str, shadow: str) -> None:
     """
     pool, member, reserved = read_inputs(study)
     rows = np.array([mask_row(mask, member) for mask in study.models])
+    left_out = attacks.gives_away(member[rows], member)
     shadows = _reader(study, shadow, study.masks, member, pool.labels)
     same = technique == shadow and study.models == study.masks
     targets = shadows if same else _reader(study, technique, study.models, member[rows], pool.labels)
@@ -58,7 +59,7 @@ def attack_technique(study: Study, technique: str, shadow: str) -> None:
                 target=target.phi,
                 shadow=known.phi,
                 member=member,
-                exclude=rows,
+                left_out=left_out,
                 labels=pool.labels,
                 reserved=reserved,
                 target_logits=target.logits if needs_logits else None,
@@ -217,15 +218,16 @@ def _fewer_shadows(
     known: attacks.Evidence,
     resampled: dict[str, roc.Resampling],
 ) -> pd.DataFrame:
-    """Return the headline attack's pooled TPR when fewer shadow models are known: 3, 7, 15, ... up to all.
+    """Return the headline attack's pooled TPR when fewer shadow models are known: 2, 6, 14, ... up to all.
 
-    The masks are dealt into groups of 4, 8, 16, ...; every target is attacked, leaving one out, by the
-    models of its own group. Images with fewer than two in- or two out-models in a group are abstained from.
+    The pairs of masks are dealt into groups of 4, 8, 16, ... masks; every target is attacked by the models of its
+    own group, its pair left out.
     """
     total, tables = len(known.shadow), []
     least = attacks.ATTACKS[head["attack"]].min_masks
     sizes = (2**power for power in range(2, total.bit_length()) if least <= 2**power < total)
-    order = np.random.default_rng(study.attack.seed).permutation(total)
+    pairs = np.random.default_rng(study.attack.seed).permutation(total // 2)
+    order = (2 * pairs[:, None] + [0, 1]).ravel()
     for size in [*sizes, total]:
         groups = np.sort(order[: total - total % size].reshape(-1, size))
         score = np.concatenate([_within(known, group, head["attack"]) for group in groups])
@@ -235,34 +237,24 @@ def _fewer_shadows(
         pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             interval = {"fpr": fpr, "tpr": result.tpr, "low": result.low, "high": result.high}
-            tables.append(head | {"n_shadows": size - 1} | interval)
+            tables.append(head | {"n_shadows": size - 2} | interval)
     return pd.DataFrame(tables)
 
 
 def _within(known: attacks.Evidence, group: np.ndarray, attack: str) -> np.ndarray:
-    """Attack a group's models with one another: float32 [group, S], NaN where the group knows too little."""
-    inside = known.member[group].sum(0)
-    informative = known.reserved | (inside >= 2) & (len(group) - inside >= 2)
-    score = np.full((len(group), len(informative)), np.nan, np.float32)
-    score[:, informative] = attacks.run(
-        attack,
-        attacks.Evidence(
-            target=known.target[group][:, informative],
-            shadow=known.shadow[group][:, informative],
-            member=known.member[group][:, informative],
-            exclude=np.arange(len(group)),
-            labels=known.labels[informative],
-            reserved=known.reserved[informative],
-            target_logits=_part(known.target_logits, group, informative),
-            shadow_logits=_part(known.shadow_logits, group, informative),
-            seed=known.seed,
-        ),
+    """Attack a group's models with one another: float32 [group, S]."""
+    evidence = attacks.Evidence(
+        target=known.target[group],
+        shadow=known.shadow[group],
+        member=known.member[group],
+        left_out=known.left_out[np.ix_(group, group)],
+        labels=known.labels,
+        reserved=known.reserved,
+        target_logits=None if known.target_logits is None else known.target_logits[group],
+        shadow_logits=None if known.shadow_logits is None else known.shadow_logits[group],
+        seed=known.seed,
     )
-    return score
-
-
-def _part(logits: np.ndarray | None, group: np.ndarray, images: np.ndarray) -> np.ndarray | None:
-    return None if logits is None else logits[group][:, images]
+    return attacks.run(attack, evidence)
 
 
 class _Scores:
