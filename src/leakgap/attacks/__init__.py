@@ -196,9 +196,11 @@ def gives_away(masks: np.ndarray, member: np.ndarray) -> np.ndarray:
     import numpy as np
 
     used = masks.any(0) | member.any(0)
-    telling = [(mask.tobytes(), (~mask).tobytes()) for mask in masks[:, used]]
-    rows = [row.tobytes() for row in member[:, used]]
-    return np.array([[row in two for row in rows] for two in telling], bool).reshape(len(masks), len(member))
+    own, complement, rows = (
+        [row.tobytes() for row in np.packbits(array, axis=1)] for array in (masks, ~masks & used, member)
+    )
+    told = [[row in two for row in rows] for two in zip(own, complement, strict=True)]
+    return np.array(told, bool).reshape(len(masks), len(member))
 
 
 def check(

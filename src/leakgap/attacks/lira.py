@@ -5,8 +5,8 @@ statistics, and a column (image, view) is sorted once: its median without a mode
 in its middle, its variance is a downdate. Images are walked in blocks with equal numbers of in-models.
 """
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, reduce
 from typing import Literal
 
 import numpy as np
@@ -71,15 +71,13 @@ def leave_one_out(
         left_out = gives_away(member, member)
     images = np.arange(shadow.shape[1]) if reserved is None else np.flatnonzero(~reserved)
     sides = (IN, OUT) if mode == "online" else (OUT,)
-    sets, of = np.unique(left_out, axis=0, return_inverse=True)
-    of = of.reshape(-1)
+    sets = _Sets(left_out)
 
     pooled = {}
     if variance == "fixed":
         pooled = dict.fromkeys(sides, _overall_variance(shadow, member, sets, images, sides[0]))
     if variance == "within":
         pooled = {side: _within_variance(shadow, member, sets, images, side) for side in sides}
-    lone = (~sets).sum(1) <= 2  # so few that a single model on a side is all there can be
 
     scores = np.full(target.shape[:2], np.nan, np.float32)
     largest = np.finfo(np.float32).max
@@ -90,10 +88,12 @@ def leave_one_out(
         for side in sides:
             values = _Values(x, np.equal(member[:, block].T, side), sets)
             location = values.mean() if variance == "within" else values.median()
-            spread = pooled[side] if pooled else np.where((values.left > 1) | lone, values.variance(), np.nan)
-            fits.append((location, _padded(spread)))
-        terms = _terms(y, fits, of, tail)
-        scores[:, block] = np.clip(terms.mean(1), -largest, largest).T
+            fits.append((location, _padded(pooled[side] if pooled else values.variance())))
+        likelihood = _likelihood(fits, tail)
+        score = np.empty((len(x), len(target)))
+        for targets in sets.rounds:
+            score[:, targets] = likelihood(y.take(targets, -1)).mean(1)
+        scores[:, block] = np.clip(score, -largest, largest).T
     return scores
 
 
@@ -130,32 +130,69 @@ def _columns(array: np.ndarray, images: np.ndarray | slice) -> np.ndarray:
     return np.ascontiguousarray(array[:, images].transpose(1, 2, 0), np.float64)
 
 
+def _take(array: np.ndarray, models: np.ndarray) -> np.ndarray:
+    """array [b,V,M], models int [b,k] -> [b,V,k] (np.take_along_axis, seven times faster)."""
+    images, views, size = array.shape
+    first = size * np.arange(images * views).reshape(images, views, 1)
+    return array.take(first + models[:, None])
+
+
+class _Sets:
+    """The U sets of models that are left out together: targets with the same set share their statistics.
+
+    left_out: bool [U,N]. slots: for the i-th model of every set, which it is, int [U], and whether there is one,
+    bool [U]. rounds: the r-th target, int, of every set that has as many. Sets of most targets come first, so that
+    the targets of a round belong to the first sets in order.
+    """
+
+    def __init__(self, left_out: np.ndarray) -> None:
+        sets, of, count = np.unique(left_out, axis=0, return_inverse=True, return_counts=True)
+        order = np.argsort(-count, kind="stable")
+        self.left_out = sets[order]
+        size = self.left_out.sum(1)
+        models = np.argsort(~self.left_out, 1, kind="stable")  # [U,N]: each set's own come first
+        self.slots = [(models[:, i], i < size) for i in range(size.max())]
+
+        targets = np.argsort(
+            np.argsort(order)[of.reshape(-1)], kind="stable"
+        )  # those of one set side by side
+        ends = np.cumsum(count[order])
+        first = ends - count[order]
+        self.rounds = [targets[(first + r)[first + r < ends]] for r in range(count.max(initial=0))]
+
+
 class _Values:
     """phi of the in- or out-models of a block of images, and its statistics without each of U sets of models.
 
-    x: float64 [b,V,N]; side: bool [b,N], the models counted, equally many for all images; sets: bool [U,N], models
-    left out together. `left` is how many are left without them, [b,1,U]: NaN for none, as are then the statistics,
-    [b,V,U].
+    x: float64 [b,V,N]; side: bool [b,N], the models counted, equally many for all images. Statistics are [b,V,U],
+    NaN where no model is left.
     """
 
-    def __init__(self, x: np.ndarray, side: np.ndarray, sets: np.ndarray) -> None:
+    def __init__(self, x: np.ndarray, side: np.ndarray, sets: _Sets) -> None:
         self._x, self._side, self._sets = x, side, sets
         self._count = int(side[0].sum())
-        first = x.shape[-1] * np.arange(len(x) * x.shape[1]).reshape(*x.shape[:2], 1)
-        models = np.flatnonzero(side).reshape(len(x), 1, -1) - x.shape[-1] * np.arange(len(x))[:, None, None]
-        self._values = x.take(first + models)  # [b,V,n] (np.take_along_axis, seven times faster)
-
-        rows = np.argsort(~sets, 1, kind="stable")[
-            :, : sets.sum(1).max()
-        ].T  # [G,U]: each set's models come first
-        held = side[:, rows] & np.take_along_axis(sets.T, rows, 0)  # [b,G,U]
-        gone = np.where(held[:, None], x[..., rows], np.inf)
-        self._gone_count = held.sum(1)[:, None]  # [b,1,U]
-        most = self._gone_count.max(initial=0)
-        # float64 [b,V,most,U], the values left out, ascending; infinity stands for none
-        self._gone = gone.min(2, keepdims=True) if most == 1 else np.sort(gone, 2)[:, :, :most]
+        models = np.flatnonzero(side).reshape(len(x), -1) - x.shape[-1] * np.arange(len(x))[:, None]
+        self._values = _take(x, models)  # [b,V,n]
+        held = [
+            side.take(models, 1) & real for models, real in sets.slots
+        ]  # [b,U]: the slot's model is on this side
+        self._gone_count = sum(held, np.zeros((len(x), len(sets.left_out)), int))[:, None]  # [b,1,U]
+        self._gone = self._left_out(held)
         left = self._count - self._gone_count
-        self.left = np.where(left > 0, left, np.nan)
+        self._left = np.where(left > 0, left, np.nan)
+
+    def _left_out(self, held: list[np.ndarray]) -> list[np.ndarray]:
+        """The smallest value left out, the next, ... float64 [b,V,U] each; infinity stands for none."""
+        most = self._gone_count.max(initial=0)
+        if most == 1:  # as in a grid: read one value, not one for every slot
+            models = sum(model * here for (model, _), here in zip(self._sets.slots, held, strict=True))
+            gone = _take(self._x, models)
+            if self._gone_count.min() == 0:
+                gone = np.where(self._gone_count, gone, np.inf)
+            return [gone]
+        slots = zip(self._sets.slots, held, strict=True)
+        gone = [np.where(here[:, None], self._x.take(models, -1), np.inf) for (models, _), here in slots]
+        return list(np.sort(gone, 0)[:most]) if most else []
 
     def median(self) -> np.ndarray:
         """Those of the values in the middle that remain, averaged.
@@ -164,8 +201,8 @@ class _Values:
         i-th smallest left out takes away itself, or the nearest that it can.
         """
         ordered = np.sort(self._values, axis=-1)
-        result = np.full((*self._x.shape[:2], len(self._sets)), np.nan)
-        for gone in np.unique(self._gone_count):
+        result = np.full((1, 1, len(self._sets.left_out)), np.nan)
+        for gone in range(self._gone_count.min(), len(self._gone) + 1):
             left = self._count - gone
             if left:
                 size = 2 - left % 2
@@ -173,26 +210,35 @@ class _Values:
                 middle = ordered[..., first : first + size + gone]
                 rest = middle.sum(-1, keepdims=True)
                 for i in range(gone):
-                    rest = rest - np.clip(self._gone[:, :, i], middle[..., [i]], middle[..., [i + size]])
-                np.copyto(result, rest / size, where=self._gone_count == gone)
+                    rest = rest - np.clip(self._gone[i], middle[..., [i]], middle[..., [i + size]])
+                result = np.where(self._gone_count == gone, rest / size, result)
         return result
 
     def mean(self) -> np.ndarray:
-        return self._average - self._deviation.sum(2) / self.left
+        return self._average - self._total / self._left
 
     def squares(self) -> np.ndarray:
         """Squared deviations from the mean, summed."""
-        all_values = ((self._values - self._average) ** 2).sum(-1, keepdims=True)
-        rest = all_values - (self._deviation**2).sum(2) - self._deviation.sum(2) ** 2 / self.left
-        cancelled = rest < 1e-3 * all_values
+        deviation = self._values - self._average
+        everyone = np.einsum("bvn,bvn->bv", deviation, deviation)[..., None]
+        rest = everyone - self._total**2 / self._left
+        for gone in self._deviations:
+            rest -= gone * gone
+        cancelled = rest < 1e-3 * everyone
         if cancelled.any():  # rounding noise is left where, say, all other values are equal: sum those anew
             image, view, row = np.nonzero(cancelled)
-            rest[cancelled] = _squares_anew(self._x[image, view], self._side[image] & ~self._sets[row])
+            kept = self._side[image] & ~self._sets.left_out[row]
+            rest[cancelled] = _squares_anew(self._x[image, view], kept)
         return rest
 
     def variance(self) -> np.ndarray:
-        """Variance about the mean, ddof 0."""
-        return self.squares() / self.left
+        """Variance about the mean, ddof 0; NaN of a single value where it has others beside it."""
+        alone = (self._left == 1) & ((~self._sets.left_out).sum(1) > 2)
+        return self.squares() / np.where(alone, np.nan, self._left)
+
+    def freedom(self) -> np.ndarray:
+        """Values left of every image less one, summed [U]."""
+        return np.nansum(self._left - 1, (0, 1))
 
     @cached_property
     def _average(self) -> np.ndarray:
@@ -200,10 +246,18 @@ class _Values:
         return self._values.sum(-1, keepdims=True) / max(self._count, 1)
 
     @cached_property
-    def _deviation(self) -> np.ndarray:
-        """Deviations from it of the values left out, [b,V,most,U]; 0 stands for none."""
-        deviation = self._gone - self._average[..., None]
-        return np.where(np.isinf(deviation), 0, deviation)
+    def _total(self) -> np.ndarray:
+        """Sum of the deviations of the values left out, [b,V,U] or, of none, 0."""
+        return reduce(np.add, self._deviations) if self._deviations else np.zeros(1)
+
+    @cached_property
+    def _deviations(self) -> list[np.ndarray]:
+        """Deviations from it of the values left out; 0 stands for none."""
+        deviations = [gone - self._average for gone in self._gone]
+        if (self._gone_count < len(self._gone)).any():
+            for deviation in deviations:
+                deviation[np.isinf(deviation)] = 0
+        return deviations
 
 
 def _squares_anew(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -213,7 +267,7 @@ def _squares_anew(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def _overall_variance(
-    shadow: np.ndarray, member: np.ndarray, sets: np.ndarray, images: np.ndarray, side: bool
+    shadow: np.ndarray, member: np.ndarray, sets: _Sets, images: np.ndarray, side: bool
 ) -> np.ndarray:
     """Variance [U] of all phi of one side, pooled over images, views and all models but those of each set."""
     parts = []
@@ -224,7 +278,7 @@ def _overall_variance(
         mean = np.einsum("bvn,bun->n", x, kept) / np.maximum(count, 1)
         parts.append((count, mean, np.einsum("bvn,bun->n", (x - mean) ** 2, kept)))
     count, mean, squares = _combined(*(np.array(part) for part in zip(*parts, strict=True)))
-    others = ~sets.T
+    others = ~sets.left_out.T
     count, _, squares = _combined(count[:, None] * others, mean[:, None], squares[:, None] * others)
     with np.errstate(invalid="ignore"):
         return squares / count
@@ -238,14 +292,14 @@ def _combined(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> tuple
 
 
 def _within_variance(
-    shadow: np.ndarray, member: np.ndarray, sets: np.ndarray, images: np.ndarray, side: bool
+    shadow: np.ndarray, member: np.ndarray, sets: _Sets, images: np.ndarray, side: bool
 ) -> np.ndarray:
     """Variance [U] of one side's phi about the means of image and view, pooled, without the models of each set."""
-    squares, freedom = np.zeros((2, len(sets)))
+    squares, freedom = np.zeros((2, len(sets.left_out)))
     for block in _blocks(shadow, member, images):
         values = _Values(_columns(shadow, block), np.equal(member[:, block].T, side), sets)
         squares += np.nansum(values.squares(), (0, 1))
-        freedom += shadow.shape[2] * np.nansum(values.left - 1, (0, 1))
+        freedom += shadow.shape[2] * values.freedom()
     return squares / np.maximum(freedom, 1)
 
 
@@ -257,19 +311,26 @@ def _padded(variance: np.ndarray) -> np.ndarray:
     return variance
 
 
-def _terms(y: np.ndarray, fits: list[tuple[np.ndarray, np.ndarray]], of: np.ndarray, tail: str) -> np.ndarray:
-    """Score of y [b,V,T] in each view. fits: location and variance [..,U] of the in- and out-models, or the latter.
+def _likelihood(fits: list[tuple[np.ndarray, np.ndarray]], tail: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from y [b,V,k], phi of targets of the first k sets, to their scores in each view.
 
-    of: int [T], the set of models that each target leaves out.
+    fits: location and variance [b,V,U] or [U] of the in- and the out-models, or of the latter alone.
     """
-    if len(fits) == 2:
-        return _log_density(y, *fits[0], of) - _log_density(y, *fits[1], of)
-    location, variance = fits[0]
+
+    def log_density(fit: tuple[np.ndarray, np.ndarray], y: np.ndarray) -> np.ndarray:
+        location, variance = (part[..., : y.shape[-1]] for part in fit)
+        deviation = y - location
+        deviation *= deviation
+        deviation /= variance
+        deviation *= -0.5
+        return deviation  # but for a constant
+
+    *inside, outside = fits
+    if inside:
+        constant = np.log(outside[1] / inside[0][1]) / 2
+        return lambda y: log_density(inside[0], y) - log_density(outside, y) + constant[..., : y.shape[-1]]
     if tail == "two-sided":
-        return -_log_density(y, location, variance, of)
-    return log_ndtr((y - location[..., of]) / np.sqrt(variance)[..., of])
-
-
-def _log_density(y: np.ndarray, location: np.ndarray, variance: np.ndarray, of: np.ndarray) -> np.ndarray:
-    constant = np.log(2 * np.pi * variance)
-    return -0.5 * ((y - location[..., of]) ** 2 / variance[..., of] + constant[..., of])
+        constant = np.log(2 * np.pi * outside[1]) / 2
+        return lambda y: constant[..., : y.shape[-1]] - log_density(outside, y)
+    location, sd = outside[0], np.sqrt(outside[1])
+    return lambda y: log_ndtr((y - location[..., : y.shape[-1]]) / sd[..., : y.shape[-1]])
