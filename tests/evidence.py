@@ -16,35 +16,47 @@ def random_evidence(
     signal=1.0,
     spread=1.0,
     noise=1.0,
+    inside=1.0,
+    masks="pairs",
     seed=0,
 ):
-    """Models whose logit of the label grows by `signal` on members; `spread` is the sd between images.
+    """Models whose logit of the label grows by `signal` on members.
 
-    targets: "shadows" (every shadow model is a target), "paired" (others on the same masks), or "replicates"
-    (3 others on mask 0). Returns the evidence and the membership of the targets, bool [T,S].
+    spread: sd between images; noise: sd between models, `inside` times as large on members. masks: "pairs", or
+    "random", where an image is in any number of masks, .4 n on average.
+    targets: "shadows" (every shadow model is one), "paired" (others on the same masks), "replicates" (3 others on
+    mask 0), or "outside" (3 others on masks of their own). Returns the evidence and what the targets trained on,
+    bool [T,S].
     """
     rng = np.random.default_rng(seed)
     member = balanced_masks(n, images, seed, reserved)
+    free = ~member.any(0)
+    if masks == "random":
+        member = (rng.random((n, images)) < 0.4) & ~free
     labels = rng.integers(classes, size=images)
     image = rng.normal(scale=spread, size=(images, classes)) + 2 * np.eye(classes)[labels]
 
-    def models(inside):
-        logits = image + rng.normal(scale=noise, size=(len(inside), images, classes))
-        logits += signal * inside[..., None] * np.eye(classes)[labels]
+    def models(trained):
+        logits = rng.normal(scale=noise, size=(len(trained), images, classes))
+        logits *= np.where(trained, inside, 1)[..., None]
+        logits += image + signal * trained[..., None] * np.eye(classes)[labels]
         return logits.astype(np.float32)
 
-    masks = member[np.zeros(3, int) if targets == "replicates" else np.arange(n)]
+    trained = member
+    if targets == "replicates":
+        trained = member[[0, 0, 0]]
+    elif targets == "outside":
+        trained = (rng.random((3, images)) < 0.4) & ~free
     shadow = models(member)
-    target = shadow if targets == "shadows" else models(masks)
+    target = shadow if targets == "shadows" else models(trained)
     phi = {}
     for name, logits in (("shadow", shadow), ("target", target)):
         others = np.where(np.eye(classes, dtype=bool)[labels], -np.inf, logits)
         clean = np.take_along_axis(logits, labels[None, :, None], 2)[..., 0] - np.logaddexp.reduce(others, -1)
         more = clean[..., None] + rng.normal(size=(*clean.shape, views - 1))
         phi[name] = np.concatenate([clean[..., None], more], -1).astype(np.float32)
-    free = ~member.any(0)
-    left_out = gives_away(masks, member)
+    left_out = gives_away(trained, member)
     evidence = Evidence(
         phi["target"], phi["shadow"], member, left_out, labels, free, target, shadow, seed=seed
     )
-    return evidence, masks
+    return evidence, trained
