@@ -37,12 +37,13 @@ def origins(rows, probabilities):
     return [names[row.tobytes()] for row in rows]
 
 
-@pytest.mark.parametrize("targets", ["shadows", "paired", "replicates"])
-def test_shadow_nn_fits_on_pairs_of_the_other_half(recorder, targets):
-    known, _ = random_evidence(n=8, images=60, classes=3, targets=targets, seed=1)
+@pytest.mark.parametrize("masks", ["pairs", "random"])
+@pytest.mark.parametrize("targets", ["shadows", "paired", "replicates", "outside"])
+def test_shadow_nn_fits_on_pairs_of_models_that_no_target_leaves_out(recorder, targets, masks):
+    known, _ = random_evidence(n=8, images=60, classes=3, targets=targets, masks=masks, seed=1)
     score = run("shadow-nn", known)
     shadow, target = (softmax(z.astype(float), -1) for z in (known.shadow_logits, known.target_logits))
-    assert len(recorder.fits) == (3 if targets == "replicates" else 6)
+    assert len(recorder.fits) == (3 if targets in ("replicates", "outside") else 6)
     assert np.isnan(score[:, known.reserved]).all()
     for network, (features, member) in enumerate(recorder.fits):
         models, images = np.transpose(origins(features, shadow))
@@ -53,28 +54,30 @@ def test_shadow_nn_fits_on_pairs_of_the_other_half(recorder, targets):
         assert member.sum() == half
         assert not known.reserved[images].any()
         rows, columns = np.nonzero(score == network)
-        assert not np.isin(known.exclude[rows], models).any()
+        assert not known.left_out[np.ix_(rows, models)].any()
         assert len(set(known.labels[columns])) == len(set(known.labels[images])) == 1
         assert known.labels[columns][0] == known.labels[images][0]
         np.testing.assert_array_equal(np.concatenate(recorder.asked[network]), target[rows, columns])
     assert np.isfinite(score[:, ~known.reserved]).all()
 
 
-@pytest.mark.parametrize("targets", ["shadows", "replicates"])
-def test_one_shadow_scores_images_and_targets_it_was_not_fitted_on(recorder, targets):
+@pytest.mark.parametrize("targets", ["shadows", "replicates", "outside"])
+def test_one_shadow_scores_targets_that_do_not_leave_it_out(recorder, targets):
     known, _ = random_evidence(n=8, images=60, classes=5, targets=targets, seed=2)
     score = run("one-shadow", known)
     top = np.sort(softmax(known.shadow_logits.astype(float), -1), -1)[..., ::-1][..., :3]
     assert np.isfinite(score[:, ~known.reserved]).all()
     assert np.isnan(score[:, known.reserved]).all()
+    fitted_on = []
     for network, (features, member) in enumerate(recorder.fits):
         models, images = np.transpose(origins(np.ascontiguousarray(features), np.ascontiguousarray(top)))
         assert len(set(models)) == 1
         np.testing.assert_array_equal(member, known.member[models, images])
         assert not known.reserved[images].any()
-        rows, columns = np.nonzero(score == network)
-        assert not np.isin(columns, images).any()
-        assert models[0] not in known.exclude[rows]
+        scored = (score == network).any(1)
+        assert not known.left_out[scored, models[0]].any()
+        fitted_on.append(models[0])
+    assert len(fitted_on) == len(set(fitted_on)) == (2 if targets == "shadows" else 1)
 
 
 @pytest.mark.parametrize("name", ["shadow-nn", "one-shadow"])
@@ -102,8 +105,15 @@ def test_two_classes_have_two_probabilities_to_sort():
     assert np.isfinite(run("one-shadow", known)[:, ~known.reserved]).all()
 
 
-def test_a_class_without_mixed_images_is_an_error():
+def test_a_class_without_mixed_images_gets_nan():
     known, _ = random_evidence(images=30)
-    known.member[:4, known.labels == 1] = known.member[4:, known.labels == 1] = False
-    with pytest.raises(ValueError, match="has in- and out-models in half of the models"):
-        run("shadow-nn", known)
+    known.member[:, known.labels == 1] = False
+    score = run("shadow-nn", known)[:, ~known.reserved]
+    np.testing.assert_array_equal(np.isnan(score), [known.labels[~known.reserved] == 1] * 8)
+
+
+def test_targets_that_leave_out_all_models_get_nan():
+    known, _ = random_evidence(n=4)
+    known.left_out[1] = True
+    for name in ("shadow-nn", "one-shadow"):
+        np.testing.assert_array_equal(np.isnan(run(name, known)).all(1), [False, True, False, False])

@@ -88,7 +88,7 @@ def test_a_complement_that_is_not_left_out_would_be_found(name, null):
 
 
 def test_a_count_of_models_would_be_found():
-    """Alone the number of in-models tells a member, unless the target's pair is left out: then it is one for all."""
+    """Alone the number of in-models tells a member; with the target's pair left out it is one for all."""
     evidence, member = nothing_to_find("nothing", 8, 0)
     scored = ~evidence.reserved
     for left_out, auc in ((evidence.left_out, 0.5), (np.eye(8, dtype=bool), 0)):
