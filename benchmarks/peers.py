@@ -8,12 +8,11 @@
 `--reference` holds the authors' LiRA, `--privacy-meter` the RMIA of its authors. Their functions are imported and
 get arrays in memory, as leakgap does; leave-one-out takes a call for every target, of which one, the last model, is
 timed. Times are CPU seconds of this process, the smallest of three. Masks are complementary in pairs, as Privacy
-Meter expects. Its time grows with the population, as does its memory: 8 bytes for each image and member of it.
+Meter expects, which leaves the target's pair out as leakgap does; the reference is given the other models. Privacy
+Meter's time grows with the population, as does its memory: 8 bytes for each image and member of it.
 
-LiRA's scores are compared by value; for the fixed variance the reference pools slightly fewer scores, having cut
-all images to as many models, and so differs a little. RMIA's are compared by order: for this target p(x) is the
-same, but Privacy Meter has gamma = 1, not 2, and p(z) is the mean of the larger half of the models. Its audit also
-tunes a, here given, by 11 more attacks.
+LiRA's scores are compared by value, RMIA's by order: p(x) is the same, but Privacy Meter has gamma = 1, not 2, and
+p(z) is the mean of the larger half of the models. Its audit also tunes a, here given, by 11 more attacks.
 """
 
 import argparse
@@ -73,7 +72,7 @@ def lira(plot: ModuleType) -> None:
     """LiRA of the reference: a line per variant."""
     phi, member = synthetic(IMAGES, VIEWS)
     scores = phi.astype(np.float64)  # as in its score files
-    shadow_and_target = member[:-1], scores[:-1], member[-1:], scores[-1:]
+    shadow_and_target = member[:-2], scores[:-2], member[-1:], scores[-1:]  # without the target's pair
     variants: list[tuple[str, Callable, dict[str, Any]]] = [
         ("LiRA online", plot.generate_ours, {}),
         ("LiRA online, fixed", partial(plot.generate_ours, fix_variance=True), {"variance": "fixed"}),
@@ -81,7 +80,7 @@ def lira(plot: ModuleType) -> None:
     ]
     for name, function, options in variants:
         peer, (prediction, _) = clock(partial(function, *shadow_and_target))
-        own, score = clock(partial(leave_one_out, phi, phi, member, even=True, **options))
+        own, score = clock(partial(leave_one_out, phi, phi, member, **options))
         theirs = -np.asarray(prediction)  # lower = member
         difference = (np.abs(score[-1] - theirs) / np.maximum(1, np.abs(theirs))).max()
         report(name, peer, own, f"largest difference {difference:.0e}")
@@ -93,7 +92,8 @@ def rmia(meter: ModuleType) -> None:
     reserved = np.arange(IMAGES + POPULATION) >= IMAGES
     member[:, reserved] = False
     labels = np.zeros(len(reserved), int)
-    evidence = attacks.Evidence(phi, phi, member, np.arange(MODELS), labels, reserved)
+    left_out = attacks.gives_away(member, member)
+    evidence = attacks.Evidence(phi, phi, member, left_out, labels, reserved)
     own, score = clock(partial(attacks.run, "rmia-offline", evidence))
 
     signals = expit(phi[..., 0].T.astype(np.float64))

@@ -215,7 +215,7 @@ def _shadows(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
     for size in [*(4 * 2**power for power in range(20) if 4 * 2**power < total), total]:
         for fpr in study.attack.fpr:
             tpr = _tpr(last, fpr) * (1 - 1 / size) if total > 8 or fpr > 0.001 else np.nan
-            table = last[HEAD].assign(n_shadows=size - 1, fpr=fpr, tpr=tpr, low=0.8 * tpr, high=1.3 * tpr)
+            table = last[HEAD].assign(n_shadows=size - 2, fpr=fpr, tpr=tpr, low=0.8 * tpr, high=1.3 * tpr)
             tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

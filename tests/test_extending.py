@@ -95,7 +95,7 @@ def test_attack(monkeypatch: pytest.MonkeyPatch):
     member = np.tile([[True], [False]], (2, 5))
     z = generator.normal(size=(4, 5, 3)).astype(np.float32)
     evidence = attacks.Evidence(
-        z[..., :1], z[..., :1], member, np.arange(4), np.arange(5) % 3, np.zeros(5, bool), z, z
+        z[..., :1], z[..., :1], member, np.eye(4, dtype=bool), np.arange(5) % 3, np.zeros(5, bool), z, z
     )
     score = attacks.run("margin", evidence)
     for t in range(4):

@@ -229,9 +229,9 @@ def test_all_attacks_stand_side_by_side(source):
 
 def test_shadow_models_need_more_than_one_count(source):
     figure = shadow_models(source, source.shadows)
-    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["3", "7"]
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["2", "6"]
     with pytest.raises(LeftOut, match="too few masks"):
-        shadow_models(source, source.shadows.query("n_shadows == 7"))
+        shadow_models(source, source.shadows.query("n_shadows == 6"))
 
 
 def test_contrasts_are_the_regression_on_all_interactions():
