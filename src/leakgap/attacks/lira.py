@@ -86,7 +86,7 @@ def leave_one_out(
         y = x if target is shadow else _columns(target, block)
         fits = []
         for side in sides:
-            values = _Values(x, np.equal(member[:, block].T, side), sets)
+            values = _Values(x, np.equal(member[:, block].T, side, order="C"), sets)
             location = values.mean() if variance == "within" else values.median()
             fits.append((location, _padded(pooled[side] if pooled else values.variance())))
         likelihood = _likelihood(fits, tail)
@@ -151,7 +151,7 @@ class _Sets:
         self.left_out = sets[order]
         size = self.left_out.sum(1)
         models = np.argsort(~self.left_out, 1, kind="stable")  # [U,N]: each set's own come first
-        self.slots = [(models[:, i], i < size) for i in range(size.max())]
+        self.slots = [(models[:, i], i < size) for i in range(size.max(initial=0))]
 
         targets = np.argsort(
             np.argsort(order)[of.reshape(-1)], kind="stable"
@@ -176,23 +176,21 @@ class _Values:
         held = [
             side.take(models, 1) & real for models, real in sets.slots
         ]  # [b,U]: the slot's model is on this side
-        self._gone_count = sum(held, np.zeros((len(x), len(sets.left_out)), int))[:, None]  # [b,1,U]
+        none = np.zeros((len(x), len(sets.left_out)), np.int16)
+        self._gone_count = sum(held, none)[:, None]  # [b,1,U]
         self._gone = self._left_out(held)
         left = self._count - self._gone_count
         self._left = np.where(left > 0, left, np.nan)
 
     def _left_out(self, held: list[np.ndarray]) -> list[np.ndarray]:
         """The smallest value left out, the next, ... float64 [b,V,U] each; infinity stands for none."""
-        most = self._gone_count.max(initial=0)
+        most = int(self._gone_count.max(initial=0))
+        slots = [(models, here) for (models, _), here in zip(self._sets.slots, held, strict=True)]
         if most == 1:  # as in a grid: read one value, not one for every slot
-            models = sum(model * here for (model, _), here in zip(self._sets.slots, held, strict=True))
-            gone = _take(self._x, models)
-            if self._gone_count.min() == 0:
-                gone = np.where(self._gone_count, gone, np.inf)
-            return [gone]
-        slots = zip(self._sets.slots, held, strict=True)
-        gone = [np.where(here[:, None], self._x.take(models, -1), np.inf) for (models, _), here in slots]
-        return list(np.sort(gone, 0)[:most]) if most else []
+            gone = _take(self._x, sum(models * here for models, here in slots))
+            return [gone if self._gone_count.all() else np.where(self._gone_count, gone, np.inf)]
+        values = [np.where(here[:, None], self._x.take(models, -1), np.inf) for models, here in slots]
+        return list(np.sort(values, 0)[:most]) if most else []
 
     def median(self) -> np.ndarray:
         """Those of the values in the middle that remain, averaged.
@@ -211,7 +209,8 @@ class _Values:
                 rest = middle.sum(-1, keepdims=True)
                 for i in range(gone):
                     rest = rest - np.clip(self._gone[i], middle[..., [i]], middle[..., [i + size]])
-                result = np.where(self._gone_count == gone, rest / size, result)
+                concerned = self._gone_count == gone
+                result = rest / size if concerned.all() else np.where(concerned, rest / size, result)
         return result
 
     def mean(self) -> np.ndarray:
@@ -297,7 +296,7 @@ def _within_variance(
     """Variance [U] of one side's phi about the means of image and view, pooled, without the models of each set."""
     squares, freedom = np.zeros((2, len(sets.left_out)))
     for block in _blocks(shadow, member, images):
-        values = _Values(_columns(shadow, block), np.equal(member[:, block].T, side), sets)
+        values = _Values(_columns(shadow, block), np.equal(member[:, block].T, side, order="C"), sets)
         squares += np.nansum(values.squares(), (0, 1))
         freedom += shadow.shape[2] * values.freedom()
     return squares / np.maximum(freedom, 1)
