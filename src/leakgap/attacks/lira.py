@@ -86,7 +86,7 @@ def leave_one_out(
         y = x if target is shadow else _columns(target, block)
         fits = []
         for side in sides:
-            values = _Values(x, np.equal(member[:, block].T, side, order="C"), sets)
+            values = _Values(x, np.equal(member[:, block].T, side), sets)
             location = values.mean() if variance == "within" else values.median()
             fits.append((location, _padded(pooled[side] if pooled else values.variance())))
         likelihood = _likelihood(fits, tail)
@@ -169,6 +169,7 @@ class _Values:
     """
 
     def __init__(self, x: np.ndarray, side: np.ndarray, sets: _Sets) -> None:
+        side = np.ascontiguousarray(side)
         self._x, self._side, self._sets = x, side, sets
         self._count = int(side[0].sum())
         models = np.flatnonzero(side).reshape(len(x), -1) - x.shape[-1] * np.arange(len(x))[:, None]
@@ -296,7 +297,7 @@ def _within_variance(
     """Variance [U] of one side's phi about the means of image and view, pooled, without the models of each set."""
     squares, freedom = np.zeros((2, len(sets.left_out)))
     for block in _blocks(shadow, member, images):
-        values = _Values(_columns(shadow, block), np.equal(member[:, block].T, side, order="C"), sets)
+        values = _Values(_columns(shadow, block), np.equal(member[:, block].T, side), sets)
         squares += np.nansum(values.squares(), (0, 1))
         freedom += shadow.shape[2] * values.freedom()
     return squares / np.maximum(freedom, 1)
@@ -316,20 +317,23 @@ def _likelihood(fits: list[tuple[np.ndarray, np.ndarray]], tail: str) -> Callabl
     fits: location and variance [b,V,U] or [U] of the in- and the out-models, or of the latter alone.
     """
 
-    def log_density(fit: tuple[np.ndarray, np.ndarray], y: np.ndarray) -> np.ndarray:
-        location, variance = (part[..., : y.shape[-1]] for part in fit)
-        deviation = y - location
+    def surprise(y: np.ndarray, location: np.ndarray, twice: np.ndarray) -> np.ndarray:
+        """Minus the logarithm of the normal density, but for its constant; twice: two times the variance."""
+        deviation = y - location[..., : y.shape[-1]]
         deviation *= deviation
-        deviation /= variance
-        deviation *= -0.5
-        return deviation  # but for a constant
+        deviation /= twice[..., : y.shape[-1]]
+        return deviation
 
-    *inside, outside = fits
-    if inside:
-        constant = np.log(outside[1] / inside[0][1]) / 2
-        return lambda y: log_density(inside[0], y) - log_density(outside, y) + constant[..., : y.shape[-1]]
+    *others, (out, variance) = fits
+    twice = 2 * variance
+    if others:
+        ((inside, variance_in),) = others
+        constant, twice_in = np.log(variance / variance_in) / 2, 2 * variance_in
+        return lambda y: (
+            surprise(y, out, twice) - surprise(y, inside, twice_in) + constant[..., : y.shape[-1]]
+        )
     if tail == "two-sided":
-        constant = np.log(2 * np.pi * outside[1]) / 2
-        return lambda y: constant[..., : y.shape[-1]] - log_density(outside, y)
-    location, sd = outside[0], np.sqrt(outside[1])
-    return lambda y: log_ndtr((y - location[..., : y.shape[-1]]) / sd[..., : y.shape[-1]])
+        constant = np.log(np.pi * twice) / 2
+        return lambda y: surprise(y, out, twice) + constant[..., : y.shape[-1]]
+    sd = np.sqrt(variance)
+    return lambda y: log_ndtr((y - out[..., : y.shape[-1]]) / sd[..., : y.shape[-1]])
