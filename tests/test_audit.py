@@ -9,7 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from leakgap import logits
 from leakgap.__main__ import main
-from leakgap.data.masks import balanced_masks, write_masks
+from leakgap.attacks.lira import leave_one_out
+from leakgap.data.masks import balanced_masks, read_masks, write_masks
 from leakgap.data.pool import Pool, write_pool
 from leakgap.measure import roc
 from leakgap.study import Study
@@ -99,6 +100,26 @@ def test_with_all_shadow_models_the_tpr_is_the_pooled_one(made: Study, shadow: s
     shadows = table(made, "shadows", shadow).query("n_shadows == 6")
     for column in ("fpr", "tpr", "low", "high"):
         np.testing.assert_array_equal(shadows[column], pooled[column])
+
+
+def test_fewer_shadow_models_are_whole_pairs(made: Study):
+    """Of 8 masks, two groups of two pairs: every target is attacked by the one other pair of its group."""
+    member, reserved = read_masks(made.paths.masks)
+    phi = {}
+    for mask in made.masks:
+        answers = pd.read_parquet(made.paths.logits("crop", mask)).query("step == 2")
+        phi[mask] = answers.pivot(index="image", columns="view", values="phi").to_numpy()
+    phi = np.stack(list(phi.values()))
+    pairs = np.random.default_rng(made.attack.seed).permutation(4)
+    score = np.empty(member.shape, np.float32)
+    for one, other in (pairs[:2], pairs[2:]):
+        group = np.array([2 * one, 2 * one + 1, 2 * other, 2 * other + 1])
+        score[group] = leave_one_out(
+            phi[group], phi[group], member[group], variance="fixed", reserved=reserved
+        )
+    row = table(made, "shadows").query("n_shadows == 2 and fpr == 0.01")
+    expected = roc.tpr_at_fpr(score[:, ~reserved].ravel(), member[:, ~reserved].ravel(), 0.01)
+    assert row["tpr"].item() == expected > 0
 
 
 @pytest.mark.parametrize("shadow", ["crop", "none"])

@@ -153,9 +153,8 @@ class _Sets:
         models = np.argsort(~self.left_out, 1, kind="stable")  # [U,N]: each set's own come first
         self.slots = [(models[:, i], i < size) for i in range(size.max(initial=0))]
 
-        targets = np.argsort(
-            np.argsort(order)[of.reshape(-1)], kind="stable"
-        )  # those of one set side by side
+        # Targets of one set side by side, then the first of every set, the second, ...
+        targets = np.argsort(np.argsort(order)[of.reshape(-1)], kind="stable")
         ends = np.cumsum(count[order])
         first = ends - count[order]
         self.rounds = [targets[(first + r)[first + r < ends]] for r in range(count.max(initial=0))]
@@ -174,9 +173,8 @@ class _Values:
         self._count = int(side[0].sum())
         models = np.flatnonzero(side).reshape(len(x), -1) - x.shape[-1] * np.arange(len(x))[:, None]
         self._values = _take(x, models)  # [b,V,n]
-        held = [
-            side.take(models, 1) & real for models, real in sets.slots
-        ]  # [b,U]: the slot's model is on this side
+        # bool [b,U] for every slot: is its model on this side?
+        held = [side.take(models, 1) & real for models, real in sets.slots]
         none = np.zeros((len(x), len(sets.left_out)), np.int16)
         self._gone_count = sum(held, none)[:, None]  # [b,1,U]
         self._gone = self._left_out(held)
