@@ -78,7 +78,11 @@ def test_wrong_names_are_refused(name, told):
         ("mirror", {"options": {"flip": {}}}, "'flip'"),
         ("crop", {"options": {"crop": {"pad": 0}}}, "crop.pad: input should be greater than or equal to 1"),
         ("crop", {"options": {"crop": {"padding": "edge"}}}, "'edge'"),
-        ("cutout", {"options": {"cutout": {"size": 0}}}, "cutout.size: input should be greater than or equal to 1"),
+        (
+            "cutout",
+            {"options": {"cutout": {"size": 0}}},
+            "cutout.size: input should be greater than or equal to 1",
+        ),
         ("cutout", {"options": {"cutout": {"fill": 3}}}, "cutout.fill"),
         ("cutout", {"fill": 256}, "0..255"),
         ("cutout", {"fill": [0, -1, 0]}, "0..255"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -39,7 +38,7 @@ class Cutout:
 
     @property
     def _colour(self) -> list[float]:
-        return [self.fill] if isinstance(self.fill, Real) else list(self.fill)
+        return list(self.fill) if isinstance(self.fill, Iterable) else [self.fill]
 
     def check(self, height: int, width: int) -> None:
         """A square of twice the side erases the whole image wherever its centre is."""

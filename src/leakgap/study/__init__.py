@@ -2,7 +2,6 @@
 
 from leakgap.study.file import (
     ARCHITECTURES,
-    BUILT_IN,
     NONE,
     Attack,
     Data,
@@ -16,7 +15,6 @@ from leakgap.study.paths import Paths
 
 __all__ = [
     "ARCHITECTURES",
-    "BUILT_IN",
     "NONE",
     "Attack",
     "Data",

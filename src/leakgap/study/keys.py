@@ -16,7 +16,7 @@ def markdown() -> str:
         "",
         "Printed by `python -m leakgap keys`. Unknown keys are errors. `null` means: left to leakgap.",
     ]
-    return "\n".join(lines + _section("", Study))
+    return "\n".join(lines + _section("", Study.model()))
 
 
 def _section(prefix: str, model: type[BaseModel]) -> list[str]:
