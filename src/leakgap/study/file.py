@@ -17,9 +17,8 @@ from leakgap.augment import MEMBERS, Technique, canonical, options
 from leakgap.data import DATASETS
 from leakgap.section import Section, sentence
 from leakgap.study.paths import Paths
+from leakgap.training import ARCHITECTURES
 
-# name -> module:function of (classes, channels, width); the function is imported by the training job alone
-ARCHITECTURES = {"resnet18": "leakgap.training.resnet:resnet18"}
 FACTORS = ("crop", "mirror", "cutout", "policy")  # of the bare word, whatever else is registered
 NONE = "none"
 

@@ -17,7 +17,8 @@ from torch.optim.sgd import sgd  # the function alone: the class imports torch's
 from leakgap import LeakgapError
 from leakgap.augment import Technique
 from leakgap.data.pool import Pool
-from leakgap.study import ARCHITECTURES, Train
+from leakgap.study import Train
+from leakgap.training import ARCHITECTURES
 
 AUGMENT_CHUNK = 4096  # images augmented in one call: the policy's operations then work on whole batches
 EVALUATE_CHUNK = 512
