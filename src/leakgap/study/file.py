@@ -92,10 +92,14 @@ def _expand(techniques: object) -> object:
     return ["+".join(names) or NONE for names in sorted(chosen, key=len)]
 
 
+Names = tuple[str, ...]
+Factorial = Literal["factorial"] | dict[Literal["factorial"], Names]
+
+
 class Grid(Section):
     """One model for every technique and mask."""
 
-    techniques: Annotated[tuple[str, ...], BeforeValidator(_expand)] = Field(
+    techniques: Annotated[Names, BeforeValidator(_expand, json_schema_input_type=Names | Factorial)] = Field(
         (NONE, "crop", "cutout", "crop+cutout", "crop+mirror+cutout+policy"),
         min_length=1,
         description=f"none, or members of {', '.join(MEMBERS)} joined by + in this order; or "
