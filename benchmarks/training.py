@@ -171,11 +171,9 @@ def steps(cases: list[tuple[Case, str, int]], rounds: int) -> None:
 FIRST_BATCH = """
 import time
 began = time.perf_counter()
-from leakgap.training import models as grid
-with grid._importing():
-    import torch, tqdm
-    from leakgap import logits
-    from leakgap.training import loop as training
+from leakgap.training import importing
+with importing():
+    from leakgap.training import job, loop as training
 imported = time.perf_counter()
 import numpy as np
 from leakgap.data.pool import Pool

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from leakgap import logits
-from leakgap.data.pool import load, write_pool
+from leakgap.data.datasets import load
+from leakgap.data.pool import write_pool
 from leakgap.study import NONE, Study, attacker
 
 WEIGHTS = {"crop": 0.45, "mirror": 0.2, "cutout": 0.25, "policy": 0.35}

@@ -76,9 +76,13 @@ def test_wrong_names_are_refused(name, told):
         ("crop", {"options": {"crop": {"pads": 3}}}, "crop.pads.*pad, padding"),
         ("mirror", {"options": {"mirror": {"p": 0.5}}}, "mirror.p.*none"),
         ("mirror", {"options": {"flip": {}}}, "'flip'"),
-        ("crop", {"options": {"crop": {"pad": 0}}}, "crop.pad must be at least 1"),
+        ("crop", {"options": {"crop": {"pad": 0}}}, "crop.pad: input should be greater than or equal to 1"),
         ("crop", {"options": {"crop": {"padding": "edge"}}}, "'edge'"),
-        ("cutout", {"options": {"cutout": {"size": 0}}}, "cutout.size must be at least 1"),
+        (
+            "cutout",
+            {"options": {"cutout": {"size": 0}}},
+            "cutout.size: input should be greater than or equal to 1",
+        ),
         ("cutout", {"options": {"cutout": {"fill": 3}}}, "cutout.fill"),
         ("cutout", {"fill": 256}, "0..255"),
         ("cutout", {"fill": [0, -1, 0]}, "0..255"),
@@ -111,14 +115,27 @@ def test_wrong_shapes_and_dtypes_are_refused(images, draws, told):
 
 def test_images_that_a_member_cannot_take_are_refused():
     draws = torch.rand(2, 2)
-    with pytest.raises(LeakgapError, match="'reflect' must be smaller than the image, 4x9"):
-        Technique.parse("crop", options={"crop": {"pad": 4, "padding": "reflect"}}).apply(
-            noise(2, 3, 4, 9), draws
-        )
+    for padding in ("zero", "reflect"):
+        with pytest.raises(LeakgapError, match=r"crop.pad: 4 is not below the side of the images, 4"):
+            Technique.parse("crop", options={"crop": {"pad": 4, "padding": padding}}).apply(
+                noise(2, 3, 4, 9), draws
+            )
     with pytest.raises(LeakgapError, match="2 values for images of 3 channels"):
         Technique.parse("cutout", fill=[1, 2]).apply(noise(2, 3, 8, 8), draws)
     with pytest.raises(LeakgapError, match="not 2"):
         Technique.parse("policy")(noise(2, 2, 8, 8))
+
+
+def test_options_are_checked_against_the_size_of_the_images():
+    def technique(pad, size):
+        return Technique.parse("crop+cutout", options={"crop": {"pad": pad}, "cutout": {"size": size}})
+
+    technique(5, 12).check(6, 9)
+    with pytest.raises(LeakgapError, match=r"^crop\.pad: 6 is not below the side of the images, 6$"):
+        technique(6, 12).check(6, 9)
+    with pytest.raises(LeakgapError, match=r"^cutout\.size: 13 is over twice the side of the images, 6$"):
+        technique(5, 13).check(9, 6)
+    Technique.parse("mirror+policy").check(1, 1)  # members without a check take any image
 
 
 def test_none_returns_the_images_themselves():
@@ -246,8 +263,11 @@ def test_a_new_member_is_one_class_and_one_name(monkeypatch):
         canonical("fade+crop")
 
 
-def test_names_are_checked_without_torch():
-    code = "import sys, leakgap.augment as a; a.canonical('crop+policy'); sys.exit('torch' in sys.modules)"
+def test_names_and_options_are_checked_without_torch_or_numpy():
+    code = (
+        "import sys, leakgap.augment as a; a.Technique.parse('crop+mirror+cutout+policy').check(8, 8);"
+        "sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -9,7 +9,7 @@ from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 from torchvision.transforms.autoaugment import _apply_op
 
 from leakgap.augment import Technique
-from leakgap.augment import policy as module
+from leakgap.augment import autoaugment as module
 from leakgap.augment.warps import _sources
 
 SHAPES = [(3, 32, 32), (1, 28, 28), (3, 9, 20), (1, 21, 8), (3, 8, 8), (3, 2, 5), (1, 1, 1)]

@@ -1,5 +1,6 @@
 """Every example of docs/extending.md, executed."""
 
+import json
 import re
 import sys
 import types
@@ -10,11 +11,13 @@ import pytest
 import torch
 import yaml
 
-from leakgap import LeakgapError, attacks, augment, logits, study
+from leakgap import LeakgapError, attacks, augment, data, logits, training
 from leakgap.__main__ import main
 from leakgap.data.masks import read_masks
+from leakgap.data.pool import read_pool
 from leakgap.study import Study
-from leakgap.training import loop as training
+from leakgap.study.keys import markdown
+from leakgap.training.loop import network
 
 TEXT = (Path(__file__).parents[1] / "docs/extending.md").read_text()
 
@@ -53,25 +56,49 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 def test_technique(monkeypatch: pytest.MonkeyPatch):
     module("leakgap.augment.invert", example("python", "class Invert"), monkeypatch)
-    monkeypatch.setattr(augment, "MEMBERS", dict(augment.MEMBERS))
+    monkeypatch.setitem(augment.MEMBERS, "invert", "")  # so that the example's line is undone
     exec(example("python", 'MEMBERS["invert"]'), vars(augment))
     images = torch.randint(0, 256, (1000, 1, 4, 5), dtype=torch.uint8)
-    out = augment.Technique.parse("invert")(images, torch.Generator().manual_seed(0))
-    inverted = (out == 255 - images).all(dim=(1, 2, 3))
-    assert ((out == images).all(dim=(1, 2, 3)) | inverted).all()
-    assert 150 < inverted.sum() < 250
     grid = {"techniques": ["none", "invert", "crop+invert"], "masks": 4}
-    assert Study.load({"name": "x", "grid": grid}).grid.techniques[2] == "crop+invert"
+    loaded = Study.load({"name": "x", "grid": grid} | yaml.safe_load(example("yaml", "share")))
+    for options, least, most in (({}, 150, 250), (loaded.train.options("invert"), 440, 560)):
+        technique = augment.Technique.parse("invert", options=options)
+        out = technique(images, torch.Generator().manual_seed(0))
+        inverted = (out == 255 - images).all(dim=(1, 2, 3))
+        assert ((out == images).all(dim=(1, 2, 3)) | inverted).all()
+        assert least < inverted.sum() < most
+    assert loaded.training_part("none") == Study.load({"name": "x", "grid": grid}).training_part("none")
+    assert loaded.training_part("crop+invert") != Study.load({"name": "x", "grid": grid}).training_part(
+        "crop+invert"
+    )
+    assert "train.invert.share" in markdown()
+    with pytest.raises(LeakgapError, match=r"^train\.invert\.share: .* less than or equal to 1"):
+        Study.load({"name": "x", "train": {"invert": {"share": 2}}})
     from leakgap.report.figures.style import look
 
     assert look("crop+invert") != look("crop") != look("invert")
 
 
+def test_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    module("leakgap.data.halves", example("python", "halves.py"), monkeypatch)
+    monkeypatch.setitem(data.DATASETS, "halves", None)  # so that the example's line is undone
+    exec(example("python", 'DATASETS["halves"]'), vars(data))
+    settings = {"name": "h"} | {"data": yaml.safe_load(re.search(r"`data: ({dataset: .*?})`", TEXT)[1])}
+    for verb in ("download", "pool", "masks"):
+        assert main([verb, "--study", json.dumps(settings)]) == 0
+    pool = read_pool(Study.load(settings).paths.pool)
+    assert pool.images.shape == (200, 1, 6, 6)
+    upper = pool.images[:, 0, :3].mean((1, 2)) > pool.images[:, 0, 3:].mean((1, 2))
+    np.testing.assert_array_equal(pool.labels, ~upper)
+    with pytest.raises(LeakgapError, match=r"^data.side: halves is 6 pixels wide"):
+        Study.load({"name": "h", "data": {"dataset": "halves", "side": 8}})
+
+
 def test_architecture(mine: Study, monkeypatch: pytest.MonkeyPatch):
     module("leakgap.convnet", example("python", "def convnet"), monkeypatch)
-    monkeypatch.setattr(study, "ARCHITECTURES", dict(study.ARCHITECTURES))
-    monkeypatch.setattr(training, "ARCHITECTURES", study.ARCHITECTURES)
-    exec(example("python", 'ARCHITECTURES["convnet"]'), vars(study))
+    monkeypatch.setitem(training.ARCHITECTURES, "convnet", "")  # so that the example's line is undone
+    exec(example("python", 'ARCHITECTURES["convnet"]'), vars(training))
     settings = yaml.safe_load(Path("mine.yaml").read_text())
     settings["train"] = {"epochs": 2, "steps": [2]} | yaml.safe_load(
         re.search(r"`train: ({architecture: .*?})`", TEXT)[1]
@@ -81,7 +108,7 @@ def test_architecture(mine: Study, monkeypatch: pytest.MonkeyPatch):
     found = logits.read_model(mine.paths.logits("none", "m001"))
     assert (found.images, found.classes) == (300, 3)
     assert found.about["settings"]["train.architecture"] == "convnet"
-    assert isinstance(training.network("convnet", 3, 3, 8), torch.nn.Sequential)
+    assert isinstance(network("convnet", 3, 3, 8), torch.nn.Sequential)
     settings["train"]["architecture"] = "resnet"
     with pytest.raises(LeakgapError, match=r"train.architecture: resnet is none of resnet18, convnet"):
         Study.load(settings)

@@ -244,7 +244,7 @@ def test_contrasts_are_the_regression_on_all_interactions():
     np.testing.assert_allclose(contrasts(y).to_numpy(), 2 * fitted[1:].T, atol=1e-12)
 
 
-def test_main_effects_are_drawn_from_a_full_factorial():
+def test_main_effects_are_drawn_from_a_full_factorial(monkeypatch):
     setting = Setting(synthetic.study(techniques="factorial"))
     effect = {"crop": -1.0, "mirror": -0.25, "cutout": -0.5, "policy": -0.2}
     tpr = {name: 0.5 * 10 ** sum(effect[each] for each in name.split("+") if each in effect) for name in ALL}
@@ -261,6 +261,14 @@ def test_main_effects_are_drawn_from_a_full_factorial():
         line.get_ydata()[0]: line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "o"
     }
     np.testing.assert_allclose([drawn[row] for row in range(4)], list(effect.values()), atol=1e-12)
+    monkeypatch.setitem(
+        MEMBERS, "fade", "leakgap.augment.mirror:Mirror"
+    )  # a fifth member is no matter of this study
+    assert len(factorial(setting, pooled, draws).axes[1].get_lines()) == len(axes.get_lines())
+    pair = Setting(synthetic.study(techniques={"factorial": ["crop", "cutout"]}))
+    two = [frame[frame["technique"].isin(pair.techniques)] for frame in (pooled, draws)]
+    names = [label.get_text() for label in factorial(pair, *two).axes[0].get_yticklabels()]
+    assert names == ["crop", "cutout", "crop x cutout"]
     with pytest.raises(LeftOut, match="not the full factorial"):
         factorial(Setting(synthetic.study()), pooled, draws)
 

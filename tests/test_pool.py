@@ -14,19 +14,12 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import leakgap.data.pool
+import leakgap.data
 from leakgap import LeakgapError
-from leakgap.data.pool import (
-    Pool,
-    average_down,
-    download,
-    load,
-    read_npz,
-    read_pool,
-    subset,
-    write_pool,
-)
-from leakgap.study import BUILT_IN
+from leakgap.data import DATASETS, Dataset, fashion_mnist
+from leakgap.data.datasets import download, load
+from leakgap.data.pool import Pool, average_down, read_pool, subset, write_pool
+from leakgap.files import read_npz
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(24) % 3
@@ -39,7 +32,8 @@ RGB = RNG.integers(0, 256, (24, 3, 6, 5), np.uint8)
 def test_digits_are_those_of_scikit_learn_on_a_scale_to_255():
     pool, digits = load("digits"), load_digits()
     assert (pool.images.shape, pool.images.dtype, pool.classes) == ((1797, 1, 8, 8), np.uint8, 10)
-    assert BUILT_IN["digits"] == (1797, 1, 8)
+    facts = DATASETS["digits"]
+    assert (facts.images, facts.channels, facts.side) == (1797, 1, 8)
     levels = [round(255 * level / 16) for level in range(17)]
     np.testing.assert_array_equal(pool.images[:, 0], np.array(levels)[digits.images.astype(int)])
     np.testing.assert_array_equal(pool.labels, digits.target)
@@ -236,6 +230,41 @@ def test_files_that_are_no_npz_are_refused_and_never_unpickled(tmp_path, content
         read_npz(tmp_path / "pool.npz", "images")
 
 
+# --- the registry
+
+
+def read_stripes(root: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A dataset that exists in this file only."""
+    if not (root / "stripes").exists():
+        raise LeakgapError(f"data.root: there is no {root / 'stripes'}")
+    return RGB[:, :, :5], LABELS
+
+
+def download_stripes(root: Path) -> None:
+    root.mkdir()
+    (root / "stripes").touch()
+
+
+def test_a_new_dataset_is_one_module_and_one_entry(tmp_path, monkeypatch):
+    from leakgap.study import Study
+
+    entry = Dataset(24, 3, 5, f"{__name__}:read_stripes", f"{__name__}:download_stripes")
+    monkeypatch.setitem(leakgap.data.DATASETS, "stripes", entry)
+    with pytest.raises(LeakgapError, match=r"^data.root: there is no .*stripes"):
+        load("stripes", tmp_path / "new")
+    download("stripes", tmp_path / "new")
+    np.testing.assert_array_equal(load("stripes", tmp_path / "new").images, RGB[:, :, :5])
+    settings = {"name": "x", "data": {"dataset": "stripes", "reserved": 4}}
+    assert Study.load(settings).data.built_in == (24, 3, 5)
+    with pytest.raises(LeakgapError, match=r"^data.side: stripes is 5 pixels wide"):
+        Study.load(settings | {"data": {"dataset": "stripes", "reserved": 4, "side": 6}})
+
+
+def test_what_is_said_of_datasets_needs_no_numpy():
+    code = "import sys, leakgap.study; sys.exit(bool({'numpy', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 # --- a user's .npz
 
 
@@ -296,7 +325,7 @@ def test_digits_and_npz_files_need_no_torch(tmp_path):
     np.savez(tmp_path / "mine.npz", images=RGB, labels=LABELS)
     code = f"""
 import sys, leakgap.data.masks
-from leakgap.data.pool import load
+from leakgap.data.datasets import load
 load("digits", size=100, side=4), load({str(tmp_path / "mine.npz")!r}, side=2)
 assert not {{"torch", "torchvision"}} & set(sys.modules)
 """
@@ -394,8 +423,8 @@ def fashion(monkeypatch, tmp_path):
     """Small files in the format of Fashion-MNIST, and their checksums in place of the real ones."""
     files = {name: idx(array) for name, array in FASHION.items()}
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    monkeypatch.setattr(leakgap.data.pool, "FASHION_SHA256", sums)
-    monkeypatch.setattr(leakgap.data.pool, "DEBIAN_FASHION", tmp_path / "debian")
+    monkeypatch.setattr(fashion_mnist, "SHA256", sums)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path / "debian")
     return files
 
 
@@ -486,8 +515,9 @@ def test_the_real_fashion_mnist():
     pool = load("fashion-mnist", DEBIAN, size=1000, side=14)
     assert (pool.images.shape, pool.classes) == ((1000, 1, 14, 14), 10)
     assert (np.bincount(pool.labels) == 100).all()
-    images, channels, side = BUILT_IN["fashion-mnist"]
-    assert load("fashion-mnist", DEBIAN).images.shape == (images, channels, side, side)
+    facts = DATASETS["fashion-mnist"]
+    shape = (facts.images, facts.channels, facts.side, facts.side)
+    assert load("fashion-mnist", DEBIAN).images.shape == shape
 
 
 # --- CIFAR: pickled batches

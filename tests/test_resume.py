@@ -4,6 +4,7 @@ Jobs are real processes of `python -m leakgap train`. Most are forked from a ser
 which saves the seconds of its start.
 """
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -23,10 +24,12 @@ from tqdm import tqdm
 
 from leakgap import LeakgapError, files
 from leakgap.__main__ import main
+from leakgap.data.datasets import load
 from leakgap.data.masks import balanced_masks, write_masks
-from leakgap.data.pool import Pool, load, write_pool
-from leakgap.study import Study, Train
-from leakgap.training import loop as training
+from leakgap.data.pool import Pool, write_pool
+from leakgap.study import Study
+from leakgap.training import job as training
+from leakgap.training.loop import Job, Trainer
 
 STUDY = {
     "name": "s",
@@ -41,16 +44,13 @@ STUDY = {
         "save_seconds": 0,
     },
 }
-KILLS, MODELS = 24, 3  # at least
 
 
 @pytest.fixture(scope="session")
 def server():
     """Fork jobs from a fresh process that has imported what a job imports and started no thread."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["leakgap.training.models", "leakgap.training.loop", "leakgap.logits", "tqdm"]
-    )
+    context.set_forkserver_preload(["leakgap.training.job"])
     return context
 
 
@@ -97,21 +97,19 @@ def job(home, words, sabotage=None, disk=None):
     os.chdir(home)
     sys.stderr = open("told", "w", buffering=1)  # noqa: SIM115
     tqdm.set_lock(threading.RLock())  # its own is a semaphore, which the killed leave behind
-    if sabotage:
+    if isinstance(sabotage, str):
         SABOTAGE[sabotage]()
+    elif sabotage:
+        signal_before(*sabotage)
     if disk:
         resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
     sys.exit(main(words))
 
 
-def run(server, home, *options, seconds=None, number=None):
-    """Start a job, send it a signal after some seconds, return its exit status."""
+def run(server, home, *options):
+    """Run a job in a process of its own and return its exit status."""
     process = server.Process(target=job, args=(home, *options))
     process.start()
-    if seconds is not None:
-        process.join(seconds)
-        if process.is_alive():
-            os.kill(process.pid, number)
     process.join()
     return process.exitcode
 
@@ -144,6 +142,22 @@ def die_in(owner, name, when=lambda *_: True, after=0):
     setattr(owner, name, deadly)
 
 
+def signal_before(moment, number):
+    """Send this process a signal before the given one of all calls in MOMENTS, counted from 0."""
+    calls = itertools.count()
+
+    def counted(original):
+        def call(*values, **keywords):
+            if next(calls) == moment:
+                os.kill(os.getpid(), number)
+            return original(*values, **keywords)
+
+        return call
+
+    for owner, name in MOMENTS:
+        setattr(owner, name, counted(getattr(owner, name)))
+
+
 def die_half_written():
     def half(path, data):
         if len(done) == 2:
@@ -166,39 +180,42 @@ SABOTAGE = {
     "half of the logits": lambda: die_in(pq.ParquetWriter, "write_table", after=1),
     "before the logits get their name": lambda: die_in(files.os, "replace", temporary_of(".parquet")),
     "before the resume file goes": lambda: die_in(Path, "unlink", temporary_of("m001.pt")),
-    "after epoch 5": lambda: die_in(training.Trainer, "epoch", after=5),
-    "second step": lambda: die_in(training.Trainer, "logits", after=1),
+    "after epoch 5": lambda: die_in(Trainer, "epoch", after=5),
+    "second step": lambda: die_in(Trainer, "logits", after=1),
 }
+# What a job does to get on or to be safe, in the order of an epoch; a kill may come before any of these calls.
+MOMENTS = (
+    (Trainer, "epoch"),
+    (Trainer, "augmented"),
+    (Trainer, "step"),
+    (Trainer, "logits"),
+    (Path, "write_bytes"),
+    (files.os, "fsync"),
+    (files.os, "replace"),
+    (Path, "unlink"),
+    (pq.ParquetWriter, "write_table"),
+)
 
 
-def test_killed_at_random_moments_models_end_up_bit_identical(server, folder, uninterrupted):
-    technique, rng = STUDY["grid"]["techniques"][1], np.random.default_rng()
-    kills, models = {signal.SIGKILL: 0, signal.SIGTERM: 0}, 0
-    began = time.perf_counter()
-    assert run(server, folder, arguments("none", "m000")) == 0
-    longest = 0.35 * (time.perf_counter() - began)
-    while sum(kills.values()) < KILLS or models < MODELS:
-        mask = f"m{models % 4:03}"
-        path = folder / f"results/s/logits/{technique}/{mask}.parquet"
-        path.unlink(missing_ok=True)
-        while True:
-            number = rng.choice([signal.SIGKILL, signal.SIGTERM])
-            status = run(
-                server, folder, arguments(technique, mask), seconds=rng.uniform(0, longest), number=number
-            )
-            if status == 0:
-                break
-            assert status in (-number, 128 + signal.SIGTERM)
-            kills[signal.Signals(number)] += 1
-            assert not path.exists() or contents(path) == uninterrupted[mask]
-            for resume in (folder / "results/s/resume").rglob("[!.]*.pt"):
-                assert torch.load(resume, weights_only=True)["epoch"] > 0
-        models += 1
-        assert contents(path) == uninterrupted[mask]
-        assert not [
-            name for name in found(folder) if mask in name and name != path.name and "none" not in name
-        ]
-    print(f"{kills} kills over {models} models")
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_random_moments_a_model_ends_up_bit_identical(server, folder, uninterrupted, seed):
+    """Six kills one after another, by progress instead of time: the seed says where, so each can be replayed."""
+    technique, mask = STUDY["grid"]["techniques"][1], f"m{seed:03}"
+    path = folder / f"results/s/logits/{technique}/{mask}.parquet"
+    rng = np.random.default_rng(seed)
+    for _ in range(6):
+        # a whole job has about 140 moments; what is left after a kill may end before the next one comes
+        moment, number = rng.integers(60), signal.Signals(rng.choice([signal.SIGKILL, signal.SIGTERM]))
+        status = run(server, folder, arguments(technique, mask), (moment, number))
+        assert status in (0, -number, 128 + signal.SIGTERM)
+        if path.exists():
+            assert contents(path) == uninterrupted[mask]
+            path.unlink()
+        for resume in (folder / "results/s/resume").rglob("[!.]*.pt"):
+            assert torch.load(resume, weights_only=True)["epoch"] > 0
+    assert run(server, folder, arguments(technique, mask)) == 0
+    assert contents(path) == uninterrupted[mask]
+    assert found(folder) == [path.name]
 
 
 @pytest.mark.parametrize("moment", SABOTAGE)
@@ -212,16 +229,14 @@ def test_killed_at_the_worst_moments(server, folder, uninterrupted, moment):
     assert contents(next(folder.rglob("m001.parquet"))) == uninterrupted["m001"]
 
 
-def test_sigterm_saves_the_epoch_at_hand(server, folder, uninterrupted):
+@pytest.mark.parametrize(("moment", "epoch"), [(0, 1), (3, 1), (4, 2), (14, 4)])
+def test_sigterm_saves_the_epoch_at_hand(server, folder, uninterrupted, moment, epoch):
+    """An epoch without saving has four moments: its start, augmentation, two batches; the third has logits too."""
     words = arguments(STUDY["grid"]["techniques"][1], "m002", save_seconds=1e6)
-    resume, status, seconds = folder / "results/s/resume" / words[4] / "m002.pt", 0, 0.05
-    while status != 128 + signal.SIGTERM:  # until the signal comes between the first epoch and the last
-        next(iter(folder.rglob("m002.parquet")), Path("none")).unlink(missing_ok=True)
-        status = run(server, folder, words, seconds=seconds, number=signal.SIGTERM)
-        seconds = seconds * 1.3 if status == -signal.SIGTERM else seconds * 0.9
-        assert status in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+    resume = folder / "results/s/resume" / words[4] / "m002.pt"
+    assert run(server, folder, words, (moment, signal.SIGTERM)) == 128 + signal.SIGTERM
     assert found(folder) == [resume.name]
-    assert 0 < torch.load(resume, weights_only=True)["epoch"] < 14
+    assert torch.load(resume, weights_only=True)["epoch"] == epoch
     assert run(server, folder, words) == 0
     assert contents(next(folder.rglob("m002.parquet"))) == uninterrupted["m002"]
     assert found(folder) == ["m002.parquet"]
@@ -303,7 +318,8 @@ def small():
     def make(technique="crop", seed=1, views=1, member=slice(0, 20), **changes):
         inside = np.zeros(40, bool)
         inside[member] = True
-        return training.Job(pool, inside, technique, seed, Train(**settings | changes), views)
+        train = Study.load({"name": "s", "train": settings | changes}).train
+        return Job(pool, inside, technique, seed, train, views)
 
     return make
 

@@ -1,15 +1,19 @@
 """A study file: what it admits, what it says otherwise, and what each job depends on."""
 
 import json
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 import pytest
 import yaml
+from pydantic import Field
 
 from leakgap import LeakgapError
 from leakgap.augment import MEMBERS, canonical
 from leakgap.study import Study
+from leakgap.study.keys import markdown
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"name": "small", "grid": {"techniques": ["none", "crop"], "masks": 4}}
@@ -32,6 +36,19 @@ def sentence(change: dict) -> str:
         ({"grid": {"techniques": ["none", "crpo"]}}, "grid.techniques", "crop, mirror, cutout, policy"),
         ({"grid": {"techniques": ["none", "mirror+crop"]}}, "grid.techniques", "crop+mirror"),
         ({"grid": {"techniques": ["none", "none"]}}, "grid.techniques", "twice"),
+        (
+            {"grid": {"techniques": {"factorial": ["crop", "flip"]}}},
+            "grid.techniques.factorial",
+            "crop, mirror",
+        ),
+        (
+            {"grid": {"techniques": {"factorial": ["crop", "crop"]}}},
+            "grid.techniques.factorial",
+            "each member once",
+        ),
+        ({"grid": {"techniques": {"factorial": []}}}, "grid.techniques", "tuple"),
+        ({"grid": {"techniques": {"factorials": ["crop"]}}}, "grid.techniques", "tuple"),
+        ({"train": {"mirror": {}}}, "train.mirror", "crop, cutout"),
         ({"grid": {"techniques": []}}, "grid.techniques", "at least 1"),
         ({"grid": {"masks": 15}}, "grid.masks", "even number of 4 or more"),
         ({"grid": {"masks": 2}}, "grid.masks", "even number of 4 or more"),
@@ -48,6 +65,11 @@ def sentence(change: dict) -> str:
             {"train": {"cutout": {"size": 17}}, "grid": {"techniques": ["none", "cutout"]}},
             "train.cutout.size",
             "8",
+        ),
+        (
+            {"data": {"dataset": "./mine.npz", "side": 6}, "train": {"crop": {"pad": 6}}},
+            "train.crop.pad",
+            "6",
         ),
         ({"data": {"reserved": -0.1}}, "data.reserved", "greater than or equal to 0"),
         ({"data": {"reserved": 1.5}}, "data.reserved", "share below 1"),
@@ -101,6 +123,60 @@ def test_factorial_is_every_combination_in_canonical_spelling():
     assert sorted(techniques) == sorted("+".join(subset) or "none" for subset in subsets)
     assert all(canonical(technique) is not None for technique in techniques)
     assert techniques[0] == "none"
+
+
+def test_factorial_of_named_members():
+    def techniques(chosen: object) -> tuple[str, ...]:
+        return Study.load(SMALL | {"grid": {"techniques": chosen}}).grid.techniques
+
+    assert techniques({"factorial": ["crop", "cutout"]}) == ("none", "crop", "cutout", "crop+cutout")
+    assert techniques({"factorial": ["crop", "mirror", "cutout", "policy"]}) == techniques("factorial")
+
+
+def test_a_fifth_member_changes_no_existing_study(monkeypatch: pytest.MonkeyPatch):
+    """Neither the techniques of a factorial nor what any training job is given."""
+
+    def jobs() -> dict[str, str]:
+        files = [ROOT / "config.yaml", *sorted((ROOT / "workflow/studies").glob("*.yaml"))]
+        loaded = [Study.load(file) for file in files]
+        return {f"{each.name} {t}": each.training_part(t) for each in loaded for t in each.grid.techniques}
+
+    before = jobs()
+    monkeypatch.setitem(MEMBERS, "fade", f"{__name__}:Fade")
+    assert jobs() == before
+    named = Study.load(SMALL | {"grid": {"techniques": {"factorial": ["crop", "fade"]}}})
+    assert named.grid.techniques == ("none", "crop", "fade", "crop+fade")
+
+
+@dataclass(frozen=True)
+class Fade:
+    """Divide every value."""
+
+    by: Annotated[int, Field(ge=1, description="divisor")] = 2
+    start: float = 0.5
+
+    columns: ClassVar[int] = 1
+    late: ClassVar[bool] = False
+
+    def check(self, height: int, width: int) -> None:
+        if self.by > height:
+            raise LeakgapError(f"fade.by: {self.by} is above the height, {height}")
+
+
+def test_a_member_s_fields_are_keys_of_the_study_file(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(MEMBERS, "fade", f"{__name__}:Fade")
+    grid = {"techniques": ["none", "fade"]}
+    study = Study.load(SMALL | {"grid": grid, "train": {"fade": {"by": 3}}})
+    assert study.train.options("crop+fade")["fade"] == {"by": 3, "start": 0.5}
+    assert json.loads(study.training_part("fade"))["train"]["fade"] == {"by": 3, "start": 0.5}
+    assert "fade" not in json.loads(study.training_part("none"))["train"]
+    assert "| `train.fade.by` | integer ≥ 1 | `2` | divisor |" in markdown()
+    assert "fade" in json.dumps(Study.model().model_json_schema())
+    assert sentence({"train": {"fade": {"by": 0}}}).startswith("train.fade.by: input should be greater than")
+    assert sentence({"train": {"fade": {"on": 1}}}) == "train.fade.on: no such key; train.fade has by, start"
+    told = sentence({"grid": grid, "train": {"fade": {"by": 9}}})
+    assert told == "train.fade.by: 9 is above the height, 8"
+    Study.load(SMALL | {"train": {"fade": {"by": 9}}})  # no technique of this grid fades
 
 
 def test_attack_jobs():

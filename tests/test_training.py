@@ -1,7 +1,12 @@
 """The training loop against naive restatements of it, and its CUDA path without a GPU."""
 
+import gc
 import json
 import math
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +20,10 @@ from leakgap.__main__ import main
 from leakgap.data.masks import balanced_masks, write_masks
 from leakgap.data.pool import Pool, write_pool
 from leakgap.study import Study, Train
+from leakgap.training import importing
 from leakgap.training import loop as training
-from leakgap.training import models as grid
-from leakgap.training.loop import SGD, Job, Trainer, derive_seed, learning_rate, normalizer, view_of
+from leakgap.training.job import fingerprint
+from leakgap.training.loop import Job, Trainer, derive_seed, learning_rate, normalizer, view_of
 from leakgap.training.resnet import ResNet18
 
 CPU = torch.device("cpu")
@@ -43,6 +49,11 @@ def job(technique="none", pool=None, views=1, seed=1, **train):
     pool = pool or noise()
     settings = {"width": 2, "epochs": 3, "steps": [1, 3], "batch_size": 16, "precision": "fp32"} | train
     return Job(pool, np.arange(len(pool.labels)) % 2 == 0, technique, seed, Train(**settings), views)
+
+
+def finished(trainer):
+    *_, progress = trainer.run()
+    return progress
 
 
 # Seeds, schedule, normalization, views
@@ -132,28 +143,21 @@ def test_the_eighteen_views_differ():
     ("momentum", "nesterov", "decay"),
     [(0.9, False, 5e-4), (0.9, True, 5e-4), (0.0, False, 0.0), (0.8, True, 0)],
 )
-def test_sgd_is_torchs(momentum, nesterov, decay):
-    def weights():
-        model = ResNet18(3, 1, 2).to(memory_format=torch.channels_last)
-        return list(model.parameters())
-
-    torch.manual_seed(0)
-    ours = weights()
-    torch.manual_seed(0)
-    theirs = weights()
-    mine = SGD(ours, momentum, decay, nesterov)
-    other = torch.optim.SGD(theirs, 1.0, momentum, weight_decay=decay, nesterov=nesterov)
-    for step in range(30):
-        lr = 0.1 / (step + 1)
+def test_a_step_is_that_of_torchs_optimizer(momentum, nesterov, decay):
+    trainer = Trainer(job(momentum=momentum, nesterov=nesterov, weight_decay=decay, lr=0.01), CPU)
+    model = deepcopy(trainer.model)
+    options = {"momentum": momentum, "weight_decay": decay, "nesterov": nesterov}
+    other = torch.optim.SGD(model.parameters(), 1.0, fused=True, **options)
+    for step in range(10):
+        lr = 0.01 / (step + 1)
+        images, labels = trainer.images[step::10], trainer.labels[step::10]
+        trainer.step(images, labels, lr)
         other.param_groups[0]["lr"] = lr
-        for a, b in zip(ours, theirs, strict=True):
-            a.grad = torch.randn_like(a)
-            b.grad = a.grad.clone()
-        mine.step(lr)
+        F.cross_entropy(model(trainer.normalize(images)), labels).backward()
         other.step()
-        assert all(weight.grad is None for weight in ours)
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+        other.zero_grad()
+        assert all(weight.grad is None for weight in trainer.weights)
+    assert all(torch.equal(a, b) for a, b in zip(trainer.weights, model.parameters(), strict=True))
 
 
 def test_an_epoch_is_the_loop_that_anyone_would_write():
@@ -179,7 +183,7 @@ def test_an_epoch_is_the_loop_that_anyone_would_write():
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    progress = trainer.run()
+    *_, progress = trainer.run()
     for mine, other in zip(trainer.model.state_dict().values(), model.state_dict().values(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
     assert progress.history[2]["loss"] == pytest.approx(seen / 30, rel=1e-4)
@@ -267,7 +271,7 @@ def test_logits_are_in_eval_mode_and_independent_of_the_batch(monkeypatch):
 
 def test_training_learns():
     trainer = Trainer(job(epochs=8, steps=[8], lr=0.05, width=4), CPU)
-    progress = trainer.run()
+    *_, progress = trainer.run()
     assert progress.history[-1]["accuracy"] > 0.9 > 0.7 > progress.history[0]["accuracy"]
     accuracy = (progress.logits[0][0].argmax(1) == trainer.labels).double().mean()
     assert accuracy > 0.9
@@ -276,7 +280,7 @@ def test_training_learns():
 def test_the_same_job_gives_the_same_bits_and_another_seed_others():
     def run(seed=1):
         torch.rand(3)  # the global random state is no input
-        return torch.stack(Trainer(job(ALL, noise(60, 3), seed=seed, precision="bf16"), CPU).run().logits)
+        return torch.stack(finished(Trainer(job(ALL, noise(60, 3), seed=seed, precision="bf16"), CPU)).logits)
 
     assert torch.equal(run(), run())
     assert not torch.equal(run(), run(2))
@@ -322,7 +326,7 @@ def test_a_job_writes_its_logits_with_all_that_is_known_of_the_model(study):
     assert "train.cutout" not in about["settings"]
     assert about["config_hash"]
     assert about["code_version"]
-    assert not list((grid.Path("results/s")).rglob("*.pt"))
+    assert not list((Path("results/s")).rglob("*.pt"))
 
 
 def test_models_of_a_technique_share_their_hash_and_nothing_else(study):
@@ -338,11 +342,44 @@ def test_models_of_a_technique_share_their_hash_and_nothing_else(study):
 
 
 def test_options_of_members_that_a_technique_lacks_change_nothing(study):
-    crop = Train(cutout={"size": 3}, crop={"pad": 2}, save_seconds=1)
-    one = Job(noise(), np.ones(60, bool), "crop", 1, crop)
-    other = Job(noise(), np.ones(60, bool), "crop", 1, Train(crop={"pad": 2}))
-    third = Job(noise(), np.ones(60, bool), "crop", 1, Train(crop={"pad": 1}))
-    assert one.fingerprint == other.fingerprint != third.fingerprint
+    def mark(**train):
+        settings = Study.load({"name": "s", "train": train}).train
+        return fingerprint(Job(noise(), np.ones(60, bool), "crop", 1, settings))
+
+    one = mark(cutout={"size": 3}, crop={"pad": 2}, save_seconds=1)
+    assert one == mark(crop={"pad": 2}) != mark(crop={"pad": 1})
+
+
+def test_options_that_do_not_suit_a_user_s_own_images_are_told_before_any_training(study, capsys):
+    study["data"]["dataset"] = "./mine.npz"  # of a size that the study file does not tell
+    study["train"]["crop"] = {"pad": 8}
+    assert train(study) == 1
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told == "leakgap train: crop/m001: train.crop.pad: 8 is not below the side of the images, 8"
+    assert train(study, "none") == 0
+    assert not list(Path("results/s").rglob("*m001.pt"))
+
+
+def test_a_failed_import_leaves_garbage_collection_on():
+    with pytest.raises(ModuleNotFoundError), importing():
+        import leakgap.nothing  # noqa: F401
+    assert gc.isenabled()
+
+
+def test_training_imports_no_compiler():
+    """torch.optim's classes import torch._dynamo when they are made, torchvision.ops when it is imported."""
+    code = f"""
+import sys
+import numpy as np, torch
+from leakgap.data.pool import Pool
+from leakgap.study import Train
+from leakgap.training import job, loop
+pool = Pool(np.zeros((20, 1, 8, 8), np.uint8), np.arange(20) % 2, 2)
+made = loop.Job(pool, np.arange(20) < 10, "{ALL}", 0, Train(width=1, epochs=1, steps=[1]))
+assert len(list(loop.Trainer(made, torch.device("cpu")).run())) == 1
+sys.exit(bool({{"torch._dynamo", "torchvision"}} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("lr", [1e30, 1e8])
@@ -353,14 +390,14 @@ def test_a_diverged_job_says_so_and_leaves_no_logits(study, lr, capsys):
     assert told.startswith("leakgap train: crop/m001: ")
     assert "finite" in told or "loss is nan" in told or "loss is inf" in told
     assert told.endswith("lower train.lr or raise train.warmup")
-    assert not list(grid.Path("results/s").rglob("*m001*"))
+    assert not list(Path("results/s").rglob("*m001*"))
 
 
 def test_weights_that_diverge_after_the_last_loss_are_caught(monkeypatch):
     trainer = Trainer(job(), CPU)
     monkeypatch.setattr(trainer, "logits", lambda: torch.full((1, 60, 3), math.nan))
     with pytest.raises(LeakgapError, match="some logits are not finite after epoch 1"):
-        trainer.run()
+        finished(trainer)
 
 
 # The CUDA path
@@ -450,6 +487,6 @@ def test_a_gpu_trains_without_a_wait_and_as_the_cpu_does(precision):
     tolerance = {"bf16": 0.1, "fp32": 1e-3}[precision]
     z_here = here.step(expected[:16], here.labels[:16], 0.0)
     torch.testing.assert_close(z.cpu(), z_here, rtol=tolerance, atol=tolerance)
-    first, again = (Trainer(made, torch.device("cuda")).run().logits[0] for _ in range(2))
+    first, again = (finished(Trainer(made, torch.device("cuda"))).logits[0] for _ in range(2))
     torch.use_deterministic_algorithms(False)
     assert torch.equal(first, again)

@@ -15,14 +15,15 @@ Verb = Callable[[Study, argparse.Namespace], None]
 
 def download(study: Study, _: argparse.Namespace) -> None:
     """fetch the dataset's files into data.root, once, with checksums"""
-    from leakgap.data.pool import download
+    from leakgap.data.datasets import download
 
     download(study.data.dataset, study.data.root)
 
 
 def pool(study: Study, _: argparse.Namespace) -> None:
     """gather the images and labels that masks are drawn from"""
-    from leakgap.data.pool import load, write_pool
+    from leakgap.data.datasets import load
+    from leakgap.data.pool import write_pool
 
     data = study.data
     write_pool(study.paths.pool, load(data.dataset, data.root, data.size, data.side, data.seed))
@@ -40,22 +41,24 @@ def masks(study: Study, _: argparse.Namespace) -> None:
 
 def models(study: Study, _: argparse.Namespace) -> None:
     """list the models of the grid, one row each, in models.csv"""
-    from leakgap.training.models import write_models
+    from leakgap.study.models import write_models
 
     write_models(study)
 
 
 def status(study: Study, arguments: argparse.Namespace) -> None:
     """say which models are done, begun or missing; --all lists every one"""
-    from leakgap.training.models import show_status
+    from leakgap.study.models import show_status
 
     show_status(study, arguments.all)
 
 
 def train(study: Study, arguments: argparse.Namespace) -> None:
     """train one model and write its logits of every image at every step"""
-    from leakgap.training.models import train_model
+    from leakgap.training import importing
 
+    with importing():
+        from leakgap.training.job import train_model
     train_model(study, arguments.technique, arguments.mask, arguments.save_seconds)
 
 
@@ -112,7 +115,7 @@ def schema(_: Study, __: argparse.Namespace) -> None:
     """print the JSON schema of study files"""
     import json
 
-    print(json.dumps(Study.model_json_schema(), indent=2))
+    print(json.dumps(Study.model().model_json_schema(), indent=2))
 
 
 def keys(_: Study, __: argparse.Namespace) -> None:

@@ -4,9 +4,12 @@ import glob
 import os
 import socket
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import numpy as np
 
 from leakgap import LeakgapError
 
@@ -61,3 +64,34 @@ def _alive(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Put a file's name before what a LeakgapError says of its content."""
+    try:
+        yield
+    except LeakgapError as error:
+        raise LeakgapError(f"{path}: {error}") from None
+
+
+def write_npz(path: str | Path, **arrays: np.ndarray | np.generic) -> None:
+    """Write arrays uncompressed (every training job reads them), whole or not at all."""
+    with atomic(path) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def read_npz(path: str | Path, *names: str) -> list[np.ndarray]:
+    """The named arrays of an .npz, read without pickle; LeakgapError naming a damaged file or one without."""
+    try:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in names if name in stored}
+            present = list(stored)
+    except FileNotFoundError:
+        raise LeakgapError(f"{path}: there is no such file") from None
+    except Exception as error:  # damaged headers make zipfile and numpy raise nearly anything
+        raise LeakgapError(f"{path}: is not a readable .npz ({error})") from None
+    for name in names:
+        if name not in arrays:
+            raise LeakgapError(f"{path}: has no array {name}, only {', '.join(present) or 'none'}")
+    return [arrays[name] for name in names]

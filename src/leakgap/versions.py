@@ -10,7 +10,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-EXPENSIVE = {"pool": "1", "masks": "1", "train": "1"}
+EXPENSIVE = {"pool": "1", "masks": "2", "train": "1"}
 STAGES = {
     "attack": ("audit/*.py", "logits.py", "measure/*.py", "attacks/*.py"),
     "summary": ("results.py",),

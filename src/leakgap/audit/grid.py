@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leakgap import attacks
+from leakgap.data.masks import mask_row, read_inputs
 from leakgap.files import atomic
 from leakgap.logits import Column, Reader
 from leakgap.measure import roc
 from leakgap.study import Study, attacker
-from leakgap.training.models import mask_row, read_inputs
 
 Tables = dict[str, list[pd.DataFrame]]
 
@@ -41,7 +41,7 @@ def attack_technique(study: Study, technique: str, shadow: str) -> None:
 
     Raises LeakgapError when a model's logits are missing or are not what their place says.
     """
-    pool, member, reserved = read_inputs(study)
+    pool, member, reserved = read_inputs(study.paths.pool, study.paths.masks)
     rows = np.array([mask_row(mask, member) for mask in study.models])
     left_out = attacks.gives_away(member[rows], member)
     shadows = _reader(study, shadow, study.masks, member, pool.labels)

@@ -1,21 +1,29 @@
 """Augmentation techniques: every image of a batch gets its own draw, on whatever device the batch is.
 
 A technique is `none` or some of `MEMBERS` joined by `+`, always in their order. To add a member, write a
-frozen dataclass in this package and name it in `MEMBERS`. Its fields are its options, `columns` is how many
-uniform draws an image takes, `late` puts it behind all members that are not late, and calling it with images
-[B,C,H,W] and draws [B,columns] gives the new images. A field `fill` gets the technique's fill colour.
+frozen dataclass in this package and name it in `MEMBERS`. Its fields are its options, keys of the study file
+under `train.<member>`; pydantic's `Field` in their annotations says bounds and meaning. A field `fill` is no
+option but gets the technique's fill colour. `columns` is how many uniform draws an image takes, `late` puts the
+member behind all that are not late, and calling it with images [B,C,H,W] and draws [B,columns] gives the new
+images. A method `check(height, width)` may refuse options that do not suit images of this size.
 
-Importing this module imports neither torch nor numpy, so that names can be checked in no time.
+The study file is checked wherever the workflow starts, so neither this module nor a member's imports torch or
+numpy before it is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from inspect import getdoc
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_type_hints
+
+from pydantic import Field, ValidationError, create_model
 
 from leakgap import LeakgapError
+from leakgap.section import Section, sentence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +94,12 @@ class Technique:
         operations = [_operation(member, fill, options.get(member, {})) for member in canonical(name)]
         return cls(name, tuple(sorted(operations, key=lambda operation: operation.late)))
 
+    def check(self, height: int, width: int) -> None:
+        """Raise LeakgapError, which starts with `<member>.<option>`, where one does not suit such images."""
+        for operation in self.operations:
+            if hasattr(operation, "check"):
+                operation.check(height, width)
+
     @property
     def columns(self) -> int:
         """Number of uniform draws that an image takes (K)."""
@@ -130,14 +144,33 @@ class Technique:
         return self.apply(images, self.draw(len(images), generator))
 
 
-def _operation(member: str, fill: float | Sequence[float], options: Mapping[str, Any]) -> Operation:
-    operation = resolve_name(MEMBERS[member])
-    allowed = {field.name for field in fields(operation)}
-    for option in options:
-        if option not in allowed - {"fill"}:
-            raise LeakgapError(f"{member}.{option} is no option: {member} has {_listing(allowed - {'fill'})}")
-    return operation(**options, **({"fill": fill} if "fill" in allowed else {}))
+def options(member: str) -> type[Section]:
+    """The options of a member as a section of the study file: its fields, without `fill`."""
+    return _options(resolve_name(MEMBERS[member]))
 
 
-def _listing(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+@cache
+def _options(operation: type[Operation]) -> type[Section]:
+    hints = get_type_hints(operation, include_extras=True)
+    keys: dict[str, Any] = {}
+    for field in fields(operation):  # type: ignore[arg-type]
+        if field.name == "fill":
+            continue
+        if field.default_factory is not MISSING:
+            default = Field(default_factory=field.default_factory)
+        else:
+            default = ... if field.default is MISSING else field.default
+        keys[field.name] = (hints[field.name], default)
+    about = (getdoc(operation) or "").partition("\n\n")[0]
+    return create_model(operation.__name__, __base__=Section, __doc__=about, **keys)
+
+
+def _operation(member: str, fill: float | Sequence[float], chosen: Mapping[str, Any]) -> Operation:
+    operation, section = resolve_name(MEMBERS[member]), options(member)
+    try:
+        values = dict(section(**chosen))
+    except ValidationError as error:
+        raise LeakgapError(f"{member}.{sentence(error, section, member)}") from None
+    if "fill" in {field.name for field in fields(operation)}:
+        values["fill"] = fill
+    return operation(**values)

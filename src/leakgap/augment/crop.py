@@ -1,40 +1,47 @@
 """crop: pad every side, then cut the original size out at a random place."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from __future__ import annotations
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from leakgap import LeakgapError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Crop:
-    """torchvision's RandomCrop of the full size, with zeros around the image or its reflection.
+    """Random crop of the padded image: torchvision's RandomCrop of the full size."""
 
-    pad: pixels on every side; None is an eighth of the shorter side (4 at 32 pixels), at least 1.
-    """
-
-    pad: int | None = None
-    padding: Literal["zero", "reflect"] = "zero"
+    pad: Annotated[
+        int | None, Field(ge=1, description="pixels on every side; 4 at 32 pixels, else max(1, H // 8)")
+    ] = None
+    padding: Annotated[
+        Literal["zero", "reflect"], Field(description="what the padding holds: zero or reflect")
+    ] = "zero"
 
     columns: ClassVar[int] = 2
     late: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        """Check the options."""
-        if self.pad is not None and self.pad < 1:
-            raise LeakgapError(f"crop.pad must be at least 1 pixel, not {self.pad}")
-        if self.padding not in ("zero", "reflect"):
-            raise LeakgapError(f"crop.padding must be 'zero' or 'reflect', not {self.padding!r}")
+    def check(self, height: int, width: int) -> None:
+        """A crop must hold a part of the image, and a reflection repeats no border pixel."""
+        pad, side = self._pad(height, width), min(height, width)
+        if pad >= side:
+            raise LeakgapError(f"crop.pad: {pad} is not below the side of the images, {side}")
 
     def __call__(self, images: Tensor, draws: np.ndarray) -> Tensor:
         """Draws: top and left of the window."""
+        import numpy as np
+        import torch
+
         n, channels, height, width = images.shape
-        pad = self.pad or max(1, min(height, width) // 8)
+        self.check(height, width)
+        pad = self._pad(height, width)
         padded = self._padded(images, pad)
         rows, columns = height + 2 * pad, width + 2 * pad
         top, left = (draws.T.astype(np.float64) * (2 * pad + 1)).astype(np.int64)
@@ -46,12 +53,12 @@ class Crop:
         start = torch.from_numpy(corner).to(images.device, non_blocking=True)[:, None, None] + row * columns
         return padded.flatten().unfold(0, width, 1).index_select(0, start.flatten()).view(images.shape)
 
+    def _pad(self, height: int, width: int) -> int:
+        return self.pad or max(1, min(height, width) // 8)
+
     def _padded(self, images: Tensor, pad: int) -> Tensor:
+        from torch.nn.functional import pad as padded
+
         if self.padding == "zero":
-            return F.pad(images, (pad,) * 4)
-        if pad >= min(images.shape[2:]):
-            size = "x".join(map(str, images.shape[2:]))
-            raise LeakgapError(
-                f"crop.pad {pad} with crop.padding 'reflect' must be smaller than the image, {size} pixels"
-            )
-        return F.pad(images.float(), (pad,) * 4, mode="reflect").to(torch.uint8)
+            return padded(images, (pad,) * 4)
+        return padded(images.float(), (pad,) * 4, mode="reflect").to(images.dtype)

@@ -1,11 +1,13 @@
 """mirror: flip half of the images left to right."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,9 @@ class Mirror:
 
     def __call__(self, images: Tensor, draws: np.ndarray) -> Tensor:
         """Draws: flipped where below one half."""
+        import numpy as np
+        import torch
+
         flipped = torch.from_numpy(np.where(draws < 0.5, 255, 0).astype(np.uint8))
         mask = flipped.to(images.device, non_blocking=True)[:, :, None, None]
         # On bytes several times faster than torch.where.

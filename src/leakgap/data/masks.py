@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from leakgap import LeakgapError
-from leakgap.data.pool import read_npz, write_npz
+from leakgap.data.pool import Pool, read_pool
+from leakgap.files import read_npz, write_npz
 
 
 def balanced_masks(n_masks: int, n_images: int, seed: int, reserved: float = 0) -> np.ndarray:
@@ -53,6 +54,28 @@ def _count(reserved: float, n_images: int) -> int:
             f"data.reserved: {reserved} is neither a share below 1 nor a number of the {n_images} images"
         )
     return int(count)
+
+
+def mask_row(mask: str, member: np.ndarray) -> int:
+    """Return the row of `member` that a model trains on: its own, or 0 for a replicate."""
+    kind, digits = mask[:1], mask[1:]
+    if kind not in ("m", "r") or not digits.isdigit() or mask != f"{kind}{int(digits):03}":
+        raise LeakgapError(f"mask {mask!r} is neither a mask m000.. nor a replicate r000..")
+    if kind == "r":
+        return 0
+    if int(digits) >= len(member):
+        raise LeakgapError(f"mask {mask!r} is not in the study, which has m000 to m{len(member) - 1:03}")
+    return int(digits)
+
+
+def read_inputs(pool: str, masks: str) -> tuple[Pool, np.ndarray, np.ndarray]:
+    """Return the pool, member bool [N, S] and reserved bool [S]; LeakgapError where they are not of one study."""
+    images, (member, reserved) = read_pool(pool), read_masks(masks)
+    if member.shape[1] != len(images.labels):
+        raise LeakgapError(
+            f"{masks}: made for {member.shape[1]} images, not the {len(images.labels)} of the pool"
+        )
+    return images, member, reserved
 
 
 def write_masks(path: str | Path, member: np.ndarray, reserved: np.ndarray) -> None:

@@ -28,7 +28,7 @@ from leakgap.report.figures import INDEX
 from leakgap.report.figures.data import REPLICATES, Source
 from leakgap.report.tables import TABLES
 from leakgap.study import Study
-from leakgap.training import models as grid
+from leakgap.study import models as grid
 
 UNKNOWN = "unknown"  # what models written by others may leave out
 VERSIONS = ("numpy", "pandas", "scipy", "matplotlib", "pyarrow")

@@ -1,8 +1,6 @@
 """The study file, the grid that it spans, and where its files are. Light, since the Snakefile imports it."""
 
 from leakgap.study.file import (
-    ARCHITECTURES,
-    BUILT_IN,
     NONE,
     Attack,
     Data,
@@ -15,8 +13,6 @@ from leakgap.study.file import (
 from leakgap.study.paths import Paths
 
 __all__ = [
-    "ARCHITECTURES",
-    "BUILT_IN",
     "NONE",
     "Attack",
     "Data",

@@ -4,34 +4,23 @@ Imported by the Snakefile at every start, so it must stay light: no numpy, no to
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from leakgap import LeakgapError
 from leakgap.attacks import ATTACKS
-from leakgap.augment import MEMBERS, canonical
+from leakgap.augment import MEMBERS, Technique, canonical, options
+from leakgap.data import DATASETS
+from leakgap.section import Section, sentence
 from leakgap.study.paths import Paths
+from leakgap.training import ARCHITECTURES
 
-# What the built-in datasets hold: images, channels, side in pixels, train and test merged.
-BUILT_IN = {
-    "digits": (1797, 1, 8),
-    "fashion-mnist": (70_000, 1, 28),
-    "cifar10": (60_000, 3, 32),
-    "cifar100": (60_000, 3, 32),
-}
-# name -> module:function of (classes, channels, width); the function is imported by the training job alone
-ARCHITECTURES = {"resnet18": "leakgap.training.resnet:resnet18"}
-FACTORIAL = "factorial"
+FACTORS = ("crop", "mirror", "cutout", "policy")  # of the bare word, whatever else is registered
 NONE = "none"
-
-
-class Section(BaseModel):
-    """A part of the study file: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -40,7 +29,7 @@ class Data(Section):
     dataset: str = Field(
         "digits",
         min_length=1,
-        description="digits, fashion-mnist, cifar10, cifar100, a path to an .npz (images uint8, labels) "
+        description=f"{', '.join(DATASETS)}, a path to an .npz (images uint8, labels) "
         "or a folder of images in torchvision's ImageFolder layout",
     )
     root: str = Field("data", description="folder with the dataset's files, or where they are downloaded to")
@@ -54,21 +43,21 @@ class Data(Section):
     @property
     def built_in(self) -> tuple[int, int, int] | None:
         """(images, channels, side) after `size` and `side` of a built-in dataset, None for a user's own."""
-        if self.dataset not in BUILT_IN:
+        if self.dataset not in DATASETS:
             return None
-        images, channels, side = BUILT_IN[self.dataset]
-        return self.size or images, channels, self.side or side
+        known = DATASETS[self.dataset]
+        return self.size or known.images, known.channels, self.side or known.side
 
     @model_validator(mode="after")
     def _possible(self) -> "Data":
         if self.built_in is None:
             if Path(self.dataset).suffix != ".npz" and "/" not in self.dataset:
                 raise ValueError(
-                    f"data.dataset: {self.dataset!r} is unknown; allowed are {', '.join(BUILT_IN)}, a path "
+                    f"data.dataset: {self.dataset!r} is unknown; allowed are {', '.join(DATASETS)}, a path "
                     "that ends in .npz, or a path with a slash to a folder of images"
                 )
             return self
-        images, _, side = BUILT_IN[self.dataset]
+        images, side = DATASETS[self.dataset].images, DATASETS[self.dataset].side
         if self.size and self.size > images:
             raise ValueError(f"data.size: {self.dataset} holds {images} images, not {self.size}")
         if self.side and self.side > side:
@@ -87,23 +76,35 @@ class Data(Section):
 
 
 def _expand(techniques: object) -> object:
-    """`factorial` -> all 16 combinations of the four techniques."""
-    if techniques != FACTORIAL:
-        return techniques
-    names = list(MEMBERS)
-    subsets = range(2 ** len(names))
-    chosen = [[name for bit, name in enumerate(names) if subset >> bit & 1] for subset in subsets]
-    return ["+".join(members) or NONE for members in sorted(chosen, key=len)]
+    """`factorial`, or {factorial: members} -> all combinations of these members, the smallest first."""
+    match techniques:
+        case "factorial":
+            members: tuple[str, ...] = FACTORS
+        case {"factorial": [_, *_] as given, **others} if not others:
+            try:
+                members = canonical("+".join(str(member) for member in given))
+            except LeakgapError as error:
+                raise ValueError(f"grid.techniques.factorial: {error}") from None
+        case _:
+            return techniques
+    subsets = range(2 ** len(members))
+    chosen = [[name for bit, name in enumerate(members) if subset >> bit & 1] for subset in subsets]
+    return ["+".join(names) or NONE for names in sorted(chosen, key=len)]
+
+
+Names = tuple[str, ...]
+Factorial = Literal["factorial"] | dict[Literal["factorial"], Names]
 
 
 class Grid(Section):
     """One model for every technique and mask."""
 
-    techniques: Annotated[tuple[str, ...], BeforeValidator(_expand)] = Field(
+    techniques: Annotated[Names, BeforeValidator(_expand, json_schema_input_type=Names | Factorial)] = Field(
         (NONE, "crop", "cutout", "crop+cutout", "crop+mirror+cutout+policy"),
         min_length=1,
-        description="none, or members of crop, mirror, cutout, policy joined by + in this order; "
-        "or the word factorial for all 16 combinations",
+        description=f"none, or members of {', '.join(MEMBERS)} joined by + in this order; or "
+        "{factorial: [members]} for all their combinations; or the word factorial for those of "
+        f"{', '.join(FACTORS)}",
     )
     masks: int = Field(16, description="training sets, shared by all techniques: an even number, 4 or more")
     replicates: int = Field(
@@ -125,23 +126,10 @@ class Grid(Section):
         return self
 
 
-class Crop(Section):
-    """Random crop of the padded image."""
-
-    pad: int | None = Field(
-        None, ge=1, description="pixels on every side; 4 at 32 pixels, else max(1, H // 8)"
-    )
-    padding: Literal["zero", "reflect"] = Field("zero", description="what the padding holds: zero or reflect")
-
-
-class Cutout(Section):
-    """DeVries and Taylor's erased square."""
-
-    size: int | None = Field(None, ge=1, description="side in pixels; 16 at 32 pixels, else H // 2")
-
-
 class Train(Section):
     """How every model is trained."""
+
+    # `Study.model` adds a section for each member of techniques that has options: train.crop, train.cutout, ...
 
     epochs: int = Field(30, ge=1, description="length of the learning-rate schedule")
     steps: tuple[int, ...] = Field(
@@ -169,8 +157,24 @@ class Train(Section):
     threads: int = Field(1, ge=1, description="CPU threads of a job; another number gives other bits")
     save_seconds: int = Field(60, ge=0, description="least seconds between two saves of the resume file")
     seed: int = Field(0, ge=0, description="initial weights, order and augmentation of all models")
-    crop: Crop = Field(default_factory=Crop)
-    cutout: Cutout = Field(default_factory=Cutout)
+
+    def options(self, technique: str) -> dict[str, dict[str, Any]]:
+        """Return the options of those members of a technique that have some."""
+        return {
+            member: dict(getattr(self, member))
+            for member in canonical(technique)
+            if member in type(self).model_fields
+        }
+
+    def check_images(self, technique: str, height: int, width: int) -> None:
+        """Raise LeakgapError where an option of a technique does not suit images of this size.
+
+        Done when the study file is read if it tells the size, else when a training job has read the pool.
+        """
+        try:
+            Technique.parse(technique, options=self.options(technique)).check(height, width)
+        except LeakgapError as error:
+            raise LeakgapError(f"train.{error}") from None
 
     @model_validator(mode="after")
     def _possible(self) -> "Train":
@@ -274,17 +278,19 @@ class Study(Section):
                 raise ValueError(f"data.reserved: {name} needs reserved images, and there are none")
             if self.grid.masks < least:
                 raise ValueError(f"grid.masks: {name} needs {least} or more, not {self.grid.masks}")
-        if self.data.built_in:
-            self._fits(*self.data.built_in)
+        side = self.data.side or (self.data.built_in and self.data.built_in[2])
+        if side:
+            for technique in self.grid.techniques:
+                try:
+                    self.train.check_images(technique, side, side)
+                except LeakgapError as error:
+                    raise ValueError(str(error)) from None
         return self
 
-    def _fits(self, _: int, channels: int, side: int) -> None:
-        members = {member for technique in self.grid.techniques for member in canonical(technique)}
-        pad, size = self.train.crop.pad, self.train.cutout.size
-        if "crop" in members and pad and pad >= side:
-            raise ValueError(f"train.crop.pad: {pad} is not below the side of the images, {side}")
-        if "cutout" in members and size and size > 2 * side:
-            raise ValueError(f"train.cutout.size: {size} is over twice the side of the images, {side}")
+    @classmethod
+    def model(cls) -> type["Study"]:
+        """Return this class with the options of every registered member as sections of `train`."""
+        return _with_options(tuple(MEMBERS.items()))
 
     @classmethod
     def load(cls, source: str | Path | dict[str, Any]) -> "Study":
@@ -294,9 +300,9 @@ class Study(Section):
         """
         values, where = _read(source)
         try:
-            return cls.model_validate(values)
+            return cls.model().model_validate(values)
         except ValidationError as error:
-            raise LeakgapError(f"{where}{_sentence(error)}") from None
+            raise LeakgapError(f"{where}{sentence(error, cls.model(), 'a study file')}") from None
 
     def part(self, *fields: str, techniques: list[str] | None = None) -> str:
         """Return the JSON of a study that holds the name and the given `section` or `section.key` alone.
@@ -318,8 +324,8 @@ class Study(Section):
     def training_part(self, technique: str) -> str:
         """Return the JSON that a training job of `technique` depends on."""
         chosen = json.loads(self.part("data.dataset", "data.side", "train", "query", techniques=[technique]))
-        for member in {"crop", "cutout"} - set(canonical(technique)):
-            del chosen["train"][member]
+        for member in set(MEMBERS) - set(canonical(technique)):
+            chosen["train"].pop(member, None)
         del chosen["train"]["save_seconds"]
         chosen["attack"] = {"attackers": ["informed"]}
         return json.dumps(chosen)
@@ -359,6 +365,20 @@ class Study(Section):
         return Paths(self.name)
 
 
+@cache
+def _with_options(members: tuple[tuple[str, str], ...]) -> type[Study]:
+    """Return the study file's model under a registry of members."""
+    sections: dict[str, Any] = {}
+    for member, _ in members:
+        section = options(member)
+        if section.model_fields:
+            sections[member] = (section, Field(default_factory=section))
+    train = create_model("Train", __base__=Train, __doc__=Train.__doc__, **sections)
+    return create_model(
+        "Study", __base__=Study, __doc__=Study.__doc__, train=(train, Field(default_factory=train))
+    )
+
+
 def attacker(technique: str, shadow: str) -> str:
     """Name the attacker of a job: informed when the shadow models share the target's technique."""
     return "informed" if technique == shadow else "uninformed"
@@ -381,21 +401,3 @@ def _read(source: str | Path | dict[str, Any]) -> tuple[Any, str]:
     if not isinstance(values, dict):
         raise LeakgapError(f"{where}a study file is a mapping with the keys {', '.join(Study.model_fields)}")
     return values, where
-
-
-def _sentence(error: ValidationError) -> str:
-    """Return the first fault as a sentence that names the key and what is allowed."""
-    fault = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "value_error":
-        return str(fault["ctx"]["error"])
-    if fault["type"] == "extra_forbidden":
-        section: Any = Study
-        for part in fault["loc"][:-1]:
-            section = section.model_fields[part].annotation
-        parent = ".".join(str(part) for part in fault["loc"][:-1]) or "a study file"
-        return f"{key}: no such key; {parent} has {', '.join(section.model_fields)}"
-    if fault["type"] == "missing":
-        return f"{key}: the key is missing"
-    given = f" (given: {fault['input']!r})" if not isinstance(fault["input"], dict) else ""
-    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{given}"

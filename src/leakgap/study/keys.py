@@ -16,7 +16,7 @@ def markdown() -> str:
         "",
         "Printed by `python -m leakgap keys`. Unknown keys are errors. `null` means: left to leakgap.",
     ]
-    return "\n".join(lines + _section("", Study))
+    return "\n".join(lines + _section("", Study.model()))
 
 
 def _section(prefix: str, model: type[BaseModel]) -> list[str]:
@@ -41,6 +41,8 @@ def _kind(schema: dict[str, Any]) -> str:
     """Say what a JSON schema admits, in a few words."""
     if "anyOf" in schema:
         return " or ".join(_kind(choice) for choice in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if schema["type"] == "array":

@@ -1,17 +1,10 @@
-"""One training job: a model of one technique on one mask, and its logits of every image at every step."""
+"""The training loop: one model of one technique on one mask, and its logits of every image at every step."""
 
-import hashlib
-import io
-import json
 import math
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -19,13 +12,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.sgd import sgd  # the function alone: the class imports torch's compiler, a second
 
 from leakgap import LeakgapError
-from leakgap.augment import Technique, canonical
+from leakgap.augment import Technique
 from leakgap.data.pool import Pool
-from leakgap.files import atomic
-from leakgap.study import ARCHITECTURES, Train
-from leakgap.versions import version
+from leakgap.study import Train
+from leakgap.training import ARCHITECTURES
 
 AUGMENT_CHUNK = 4096  # images augmented in one call: the policy's operations then work on whole batches
 EVALUATE_CHUNK = 512
@@ -43,26 +36,6 @@ class Job:
     seed: int
     train: Train
     views: int = 1
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What all models of a technique share, by the names of the study file."""
-        unused = {"save_seconds"} | {"crop", "cutout"} - set(canonical(self.technique))
-        train = self.train.model_dump(mode="json", exclude=unused)
-        return {f"train.{key}": value for key, value in train.items()} | {
-            "query.views": self.views,
-            "technique": self.technique,
-            "version of torch": torch.__version__,
-            "version of the code": version("train"),
-        }
-
-    @cached_property
-    def fingerprint(self) -> dict[str, Any]:
-        """Everything that the logits depend on, to refuse the state of another job."""
-        data = hashlib.sha256()
-        for array in (self.pool.images, self.pool.labels, self.member):
-            data.update(np.ascontiguousarray(array).data)
-        return self.settings | {"model seed": self.seed, "images, labels or mask": data.hexdigest()}
 
 
 @dataclass
@@ -125,34 +98,6 @@ def learning_rate(train: Train, done: float) -> float:
     return train.lr * 0.5 * (1 + math.cos(math.pi * (done - train.warmup) / (train.epochs - train.warmup)))
 
 
-class SGD:
-    """torch.optim.SGD(fused=True)'s update: weight decay, momentum, Nesterov's option, one kernel for all weights.
-
-    torch.optim's own class imports torch's compiler when it is made, over a second: as long as it takes to train
-    a tenth of a small model.
-    """
-
-    def __init__(self, weights: list[Tensor], momentum: float, weight_decay: float, nesterov: bool):
-        self.weights = weights
-        self.buffers = [torch.zeros_like(weight) for weight in weights if momentum]
-        self.settings: dict[str, Any] = {
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "dampening": 0.0,
-            "maximize": False,
-            "is_first_step": False,
-        }
-
-    @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """Update the weights from their gradients, and drop these."""
-        gradients: list[Any] = [weight.grad for weight in self.weights]
-        torch._fused_sgd_(self.weights, gradients, self.buffers, lr=lr, **self.settings)
-        for weight in self.weights:
-            weight.grad = None
-
-
 class Trainer:
     """Model, optimizer and data of one job on one device; `state` and `restore` carry them over a kill."""
 
@@ -166,8 +111,9 @@ class Trainer:
         torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: TF32 keeps 10 bits of the mantissa
         torch.manual_seed(job.seed)
         self.job, self.device, self.progress = job, device, Progress()
+        train.check_images(job.technique, *pool.images.shape[2:])
         mean, std = normalizer(pool.images)
-        self.technique = Technique.parse(job.technique, fill=mean, options=technique_options(train))
+        self.technique = Technique.parse(job.technique, fill=mean, options=train.options(job.technique))
         self.mean = torch.tensor(mean).view(1, -1, 1, 1).to(device)
         self.scale = (1 / torch.tensor(std)).view(1, -1, 1, 1).to(device)
         self.images = torch.from_numpy(pool.images).to(device)
@@ -178,17 +124,16 @@ class Trainer:
         compiled = train.compile and device.type == "cuda"
         # batches have two sizes at most: two fixed programs, not one for any size
         self.forward = torch.compile(self.model, dynamic=False) if compiled else self.model
-        self.optimizer = SGD(
-            list(self.model.parameters()), train.momentum, train.weight_decay, train.nesterov
-        )
+        self.weights: list[Tensor] = list(self.model.parameters())
+        self.momentum = [torch.zeros_like(weight) for weight in self.weights if train.momentum]
 
     def normalize(self, images: Tensor) -> Tensor:
         """Return uint8 images as channels_last float32 of mean 0 and standard deviation 1."""
         x = images.to(torch.float32, memory_format=torch.channels_last)
         return x.sub_(self.mean).mul_(self.scale)
 
-    def run(self, passed: Callable[["Trainer"], None] = lambda _: None) -> Progress:
-        """Train from the epoch reached to the last step, calling `passed` after every epoch.
+    def run(self) -> Iterator[Progress]:
+        """Train from the epoch reached to the last step; yield the progress after every epoch.
 
         Raises LeakgapError when the loss or a logit is no longer finite.
         """
@@ -205,27 +150,23 @@ class Trainer:
                 if not progress.logits[-1].isfinite().all():
                     raise _diverged("some logits are not finite", progress.epoch)
             progress.seconds += time.perf_counter() - began
-            passed(self)
-        return progress
+            yield progress
 
     def epoch(self, index: int) -> dict[str, float]:
-        """Train one epoch; return its mean loss and accuracy on the augmented batches.
-
-        Batches are of nearly equal size: a small last one would spoil BatchNorm's running statistics.
-        """
+        """Train one epoch; return its mean loss and accuracy on the augmented batches."""
+        train = self.job.train
         order, draws = self.draw(index)
         images = torch.cat([self.augmented(ids, draws[ids]) for ids in order.split(AUGMENT_CHUNK)])
         labels = self.labels[order.to(self.device)]
-        train, batches = self.job.train, math.ceil(len(labels) / self.job.train.batch_size)
+        # nearly equal batches: a small last one would spoil BatchNorm's running statistics
+        batches = math.ceil(len(order) / train.batch_size)
+        pairs = zip(images.tensor_split(batches), labels.tensor_split(batches), strict=True)
         self.model.train()
-        logits = torch.cat(
-            [
-                self.step(x, y, learning_rate(train, index + (batch + 0.5) / batches))
-                for batch, (x, y) in enumerate(
-                    zip(images.tensor_split(batches), labels.tensor_split(batches), strict=True)
-                )
-            ]
-        )
+        answers = []
+        for batch, (x, y) in enumerate(pairs):
+            lr = learning_rate(train, index + (batch + 0.5) / batches)
+            answers.append(self.step(x, y, lr))
+        logits = torch.cat(answers)
         correct = (logits.argmax(1) == labels).double().mean()
         return {"loss": F.cross_entropy(logits, labels).item(), "accuracy": correct.item()}
 
@@ -246,7 +187,20 @@ class Trainer:
         """Do one step of SGD on uint8 images, without ever waiting for the device; return the float32 logits."""
         logits = self.predict(images)
         F.cross_entropy(logits, labels).backward()
-        self.optimizer.step(lr)
+        with torch.no_grad():
+            sgd(
+                self.weights,
+                [weight.grad for weight in self.weights],  # type: ignore[misc]
+                self.momentum,  # type: ignore[arg-type]
+                fused=True,
+                lr=lr,
+                momentum=self.job.train.momentum,
+                nesterov=self.job.train.nesterov,
+                weight_decay=self.job.train.weight_decay,
+                dampening=0.0,
+                maximize=False,
+            )
+        self.model.zero_grad()
         return logits.detach()
 
     def predict(self, images: Tensor) -> Tensor:
@@ -270,9 +224,8 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs to go on as if nothing had happened."""
         return {
-            "fingerprint": json.dumps(self.job.fingerprint),
             "model": self.model.state_dict(),
-            "momentum": self.optimizer.buffers,
+            "momentum": self.momentum,
             "epoch": self.progress.epoch,
             "logits": self.progress.logits,
             "history": self.progress.history,
@@ -280,78 +233,12 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a state; raises LeakgapError naming the settings in which it is of another job."""
-        before, now = json.loads(state["fingerprint"]), json.loads(json.dumps(self.job.fingerprint))
-        changed = sorted(key for key in before | now if before.get(key) != now.get(key))
-        if changed:
-            raise LeakgapError(f"it was saved under other settings ({', '.join(changed)})")
+        """Take over what `state` returned."""
         self.model.load_state_dict(state["model"])
-        for buffer, saved in zip(self.optimizer.buffers, state["momentum"], strict=True):
+        for buffer, saved in zip(self.momentum, state["momentum"], strict=True):
             buffer.copy_(saved)
         self.progress = Progress(state["epoch"], state["logits"], state["history"], state["seconds"])
 
 
 def _diverged(what: str, epoch: int) -> LeakgapError:
     return LeakgapError(f"{what} after epoch {epoch}; lower train.lr or raise train.warmup")
-
-
-def technique_options(train: Train) -> dict[str, dict[str, Any]]:
-    """Return the options of the techniques that have some."""
-    return {"crop": train.crop.model_dump(), "cutout": train.cutout.model_dump()}
-
-
-def train(job: Job, resume: str | Path, passed: Callable[[Progress], None] = lambda _: None) -> Progress:
-    """Train a job to its last step, going on from the file `resume` if there is one.
-
-    The file is rewritten, whole, when `train.save_seconds` have passed since the last time, and when SIGTERM
-    asks the job to stop (exit status 143, after the epoch at hand); the caller removes it when the logits are
-    safe. `passed` is called after every epoch. Raises LeakgapError for a diverged loss, or for a resume file
-    that can't be read or belongs to other settings.
-    """
-    resume = Path(resume)
-    trainer = Trainer(job, pick_device())
-    if resume.is_file():
-        _restore(trainer, resume)
-    saved = time.monotonic()
-
-    def after_epoch(trainer: Trainer) -> None:
-        nonlocal saved
-        passed(trainer.progress)
-        if stop or time.monotonic() - saved >= job.train.save_seconds:
-            _save(trainer, resume)
-            saved = time.monotonic()
-        if stop:
-            raise SystemExit(128 + signal.SIGTERM)
-
-    with _sigterm() as stop:
-        return trainer.run(after_epoch)
-
-
-def _save(trainer: Trainer, resume: Path) -> None:
-    buffer = io.BytesIO()  # torch.save to a full disk is no OSError
-    torch.save(trainer.state(), buffer)
-    with atomic(resume) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-
-
-def _restore(trainer: Trainer, resume: Path) -> None:
-    try:
-        trainer.restore(torch.load(resume, map_location="cpu", weights_only=True))
-    except LeakgapError as error:
-        raise LeakgapError(f"{resume}: {error}; delete it to start anew, or put the settings back") from None
-    except Exception as error:  # torch raises pickle, zip, value and runtime errors alike
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise LeakgapError(
-            f"{resume}: not a readable resume file ({reason}); delete it to start anew"
-        ) from None
-
-
-@contextmanager
-def _sigterm() -> Iterator[list[int]]:
-    """Collect SIGTERM in a list instead of dying of it."""
-    caught: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
-    try:
-        yield caught
-    finally:
-        signal.signal(signal.SIGTERM, before)

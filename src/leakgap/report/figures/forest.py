@@ -1,5 +1,6 @@
 """Pooled TPRs with their intervals: by technique and step, by attack, by number of shadow models, by factor."""
 
+from collections.abc import Hashable, Iterable
 from itertools import combinations
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
-from leakgap.augment import MEMBERS
+from leakgap.augment import MEMBERS, canonical
 from leakgap.report.figures.data import LeftOut, Setting, in_order, wide_replicates
 from leakgap.report.figures.style import (
     GREY,
@@ -160,7 +161,8 @@ def contrasts(log_tpr: pd.DataFrame) -> pd.DataFrame:
     The full factorial in -1/+1 coding: an effect is the mean with an even number of its factors absent minus the
     mean of the rest (Box, Hunter and Hunter, ch. 5), so a main effect is with minus without.
     """
-    factors = [name for size in range(1, len(MEMBERS) + 1) for name in combinations(MEMBERS, size)]
+    members = _members(log_tpr)
+    factors = [name for size in range(1, len(members) + 1) for name in combinations(members, size)]
     effects = {}
     for factor in factors:
         absent = [sum(member not in str(technique).split("+") for member in factor) for technique in log_tpr]
@@ -169,13 +171,20 @@ def contrasts(log_tpr: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(effects)
 
 
+def _members(techniques: Iterable[Hashable]) -> list[str]:
+    """Return the members that any of some techniques has, whatever else is registered."""
+    named = {member for technique in techniques for member in canonical(str(technique))}
+    return [member for member in MEMBERS if member in named]
+
+
 def factorial(setting: Setting, pooled: pd.DataFrame, replicates: pd.DataFrame) -> Figure:
-    """Main effects (dark) and interactions (light) of the four augmentation techniques on log10 of the pooled TPR,
-    last step, with 95% intervals of the paired bootstrap replicates; TPRs below chance count as chance. A main
+    """Main effects (dark) and interactions (light) of the augmentation techniques on log10 of the pooled TPR, last
+    step, with 95% intervals of the paired bootstrap replicates; TPRs below chance count as chance. A main
     effect of -1 divides the TPR by 10 on average over the other techniques; an interaction is half of how much one
     technique's effect changes with the other."""
-    if len(setting.techniques) < 2 ** len(MEMBERS):
-        raise LeftOut("the grid is not the full factorial of the four techniques")
+    members = _members(setting.techniques)
+    if len(members) < 2 or len(setting.techniques) < 2 ** len(members):
+        raise LeftOut("the grid is not the full factorial of two or more techniques")
     rows = known(setting.study, pooled)
     rows = rows[(rows["step"] == setting.steps[-1]) & (rows["attack"] == setting.study.attack.headline)]
     draws, fprs = known(setting.study, replicates), setting.study.attack.fpr

@@ -1,0 +1,154 @@
+"""One model of the grid: trained, resumed where a killed job left off, and its logits written."""
+
+import hashlib
+import io
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from leakgap import LeakgapError, logits
+from leakgap.augment import MEMBERS, canonical
+from leakgap.data.masks import mask_row, read_inputs
+from leakgap.files import atomic, discard
+from leakgap.study import Study
+from leakgap.training.loop import Job, Progress, Trainer, derive_seed, pick_device
+from leakgap.versions import version
+
+
+def train_model(study: Study, technique: str, mask: str, save_seconds: int | None = None) -> None:
+    """Train one model, with a progress bar, and write its logits; the resume file goes when they are safe.
+
+    `save_seconds` stands in for train.save_seconds, which changes nothing in the results.
+    """
+    canonical(technique)
+    pool, member, _ = read_inputs(study.paths.pool, study.paths.masks)
+    row = mask_row(mask, member)
+    seed = derive_seed(study.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
+    saves = {} if save_seconds is None else {"save_seconds": save_seconds}
+    job = Job(pool, member[row], technique, seed, study.train.model_copy(update=saves), study.query.views)
+    resume, output = (Path(path(technique, mask)) for path in (study.paths.resume, study.paths.logits))
+    began = time.perf_counter()
+    with tqdm(total=study.train.steps[-1], unit="epoch", desc=f"{technique}/{mask}", mininterval=1) as bar:
+
+        def passed(progress: Progress) -> None:
+            bar.update(progress.epoch - bar.n)
+            bar.set_postfix(progress.history[-1])
+
+        try:
+            progress = train(job, resume, passed)
+        except LeakgapError as error:
+            raise LeakgapError(f"{technique}/{mask}: {error}") from None
+    device, shared = pick_device(), settings(job)
+    about = {
+        "seed": seed,
+        "config_hash": hashlib.sha256(json.dumps(shared).encode()).hexdigest()[:16],
+        "code_version": version("train"),
+        "torch_version": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": study.train.threads,
+        "seconds": {"train": round(progress.seconds, 3), "job": round(time.perf_counter() - began, 3)},
+        "history": progress.history,
+        "settings": shared,
+    }
+    logits.write(
+        output,
+        [step.numpy() for step in progress.logits],
+        pool.labels,
+        member[row],
+        study=study.name,
+        technique=technique,
+        mask=mask,
+        epochs=study.train.steps,
+        first_view_only=study.query.logits == "first",
+        about=about,
+    )
+    discard(resume)
+
+
+def settings(job: Job) -> dict[str, Any]:
+    """Return what all models of a technique share, by the names of the study file."""
+    unused = {"save_seconds"} | set(MEMBERS) - set(canonical(job.technique))
+    train = job.train.model_dump(mode="json", exclude=unused)
+    return {f"train.{key}": value for key, value in train.items()} | {
+        "query.views": job.views,
+        "technique": job.technique,
+        "version of torch": torch.__version__,
+        "version of the code": version("train"),
+    }
+
+
+def fingerprint(job: Job) -> dict[str, Any]:
+    """Return everything that the logits depend on, to refuse the state of another job."""
+    data = hashlib.sha256()
+    for array in (job.pool.images, job.pool.labels, job.member):
+        data.update(np.ascontiguousarray(array).data)
+    return settings(job) | {"model seed": job.seed, "images, labels or mask": data.hexdigest()}
+
+
+def train(job: Job, resume: str | Path, passed: Callable[[Progress], None] = lambda _: None) -> Progress:
+    """Train a job to its last step, going on from the file `resume` if there is one.
+
+    The file is rewritten, whole, when `train.save_seconds` have passed since the last time, and when SIGTERM
+    asks the job to stop (exit status 143, after the epoch at hand); the caller removes it when the logits are
+    safe. `passed` is called after every epoch. Raises LeakgapError for a diverged loss, or for a resume file
+    that can't be read or belongs to other settings.
+    """
+    resume, mark = Path(resume), fingerprint(job)
+    trainer = Trainer(job, pick_device())
+    if resume.is_file():
+        _restore(trainer, mark, resume)
+    saved = time.monotonic()
+    with _sigterm() as stop:
+        for progress in trainer.run():
+            passed(progress)
+            if stop or time.monotonic() - saved >= job.train.save_seconds:
+                _save(trainer, mark, resume)
+                saved = time.monotonic()
+            if stop:
+                raise SystemExit(128 + signal.SIGTERM)
+    return trainer.progress
+
+
+def _save(trainer: Trainer, mark: dict[str, Any], resume: Path) -> None:
+    buffer = io.BytesIO()  # torch.save to a full disk is no OSError
+    torch.save(trainer.state() | {"fingerprint": json.dumps(mark)}, buffer)
+    with atomic(resume) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def _restore(trainer: Trainer, mark: dict[str, Any], resume: Path) -> None:
+    try:
+        state = torch.load(resume, map_location="cpu", weights_only=True)
+        before, now = json.loads(state["fingerprint"]), json.loads(json.dumps(mark))
+        changed = sorted(key for key in before | now if before.get(key) != now.get(key))
+        if not changed:
+            trainer.restore(state)
+    except Exception as error:  # torch raises pickle, zip, value and runtime errors alike
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise LeakgapError(
+            f"{resume}: not a readable resume file ({reason}); delete it to start anew"
+        ) from None
+    if changed:
+        raise LeakgapError(
+            f"{resume}: it was saved under other settings ({', '.join(changed)}); "
+            "delete it to start anew, or put the settings back"
+        )
+
+
+@contextmanager
+def _sigterm() -> Iterator[list[int]]:
+    """Collect SIGTERM in a list instead of dying of it."""
+    caught: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGTERM, before)
