@@ -122,6 +122,7 @@ def test_the_interval_of_zero_and_of_one():
     none = interval(zero())
     assert none[:2] == (0, 0)
     assert 0.0037 <= none.high < 0.012  # Clopper and Pearson: 0.0037
+    assert none.p_value(none.high) == pytest.approx(0.05)
     every = Pooled(1.0, {kind: np.ones(400) for kind in KINDS}, 8, 1000)
     assert interval(every)[:3] == pytest.approx((1, 1 - none.high, 1))
 
@@ -129,14 +130,14 @@ def test_the_interval_of_zero_and_of_one():
 @pytest.mark.parametrize("function", ["ratio", "difference"])
 def test_undefined_contrasts_say_why(function):
     nothing = contrast(zero(), zero(), function)
-    assert np.isnan(nothing[:5]).all()
+    assert np.isnan(nothing[:6]).all()
     assert nothing.note == "no member is caught on either side"
     nan = Pooled(np.nan, {kind: np.full(400, np.nan) for kind in KINDS}, 8, 1000)
     assert "too few non-members" in contrast(pooled(0.2, 1), nan, function).note
     assert "too few non-members" in interval(nan).note
     alone = contrast(pooled(0.2, 1, units=1), pooled(0.2, 2, units=1), function)
     assert alone.note == "one mask pair has no interval"
-    assert np.isnan(alone[:5]).all()
+    assert np.isnan(alone[:6]).all()
 
 
 def world(seed, gains, masks=16, images=300):

@@ -1,7 +1,7 @@
 """Intervals of pooled TPRs, of their ratios and differences: one rule for tables, figures, claims and reports.
 
 V = V(models) + V(images) - V(pairs), not below V(pairs), each from its own bootstrap (Cameron, Gelbach and Miller
-2011, "Robust inference with multiway clustering", eq. 2.11; `measure.bootstrap`). V(models) is multiplied by
+2011, "Robust inference with multiway clustering"; `measure.bootstrap`). V(models) is multiplied by
 U / (U - 1), U the number of mask pairs. The interval is value -+ t sqrt(V) on a scale of its own:
 
     a pooled TPR    logit         a ratio of TPRs    log         a difference of TPRs    as it is
@@ -38,7 +38,8 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
-    se: float  # on the scale
+    estimate: float  # the value on the scale, a count of zero made half a count
+    se: float  # its standard error
     df: float  # degrees of freedom of Student's t
     scale: Scale
     note: str = ""
@@ -46,7 +47,7 @@ class Interval(NamedTuple):
     def p_value(self, null: float) -> float:
         """Two-sided p-value of `null`: below 1 - level where the interval at `level` leaves it out."""
         to_scale = SCALES[self.scale][0]
-        return float(2 * stats.t.sf(abs(to_scale(self.value) - to_scale(null)) / self.se, self.df))
+        return float(2 * stats.t.sf(abs(self.estimate - to_scale(null)) / self.se, self.df))
 
 
 class _Term(NamedTuple):
@@ -117,7 +118,7 @@ def _undefined(pooled: Sequence[Pooled]) -> str:
 
 def _nothing(scale: Scale, why: str) -> Interval:
     nan = float("nan")
-    return Interval(nan, nan, nan, nan, nan, scale, why)
+    return Interval(nan, nan, nan, nan, nan, nan, scale, why)
 
 
 def _term(one: Pooled, scale: Scale) -> _Term:
@@ -147,4 +148,4 @@ def _student(term: _Term, scale: Scale, units: int, level: float) -> Interval:
     back = SCALES[scale][1]
     half = stats.t.isf((1 - level) / 2, df) * np.sqrt(total)
     value, low, high = (float(back(end)) for end in (term.value, term.value - half, term.value + half))
-    return Interval(value, low, high, float(np.sqrt(total)), df, scale)
+    return Interval(value, low, high, term.value, float(np.sqrt(total)), df, scale)
