@@ -83,7 +83,7 @@ def per_target(
     rows = []
     for s, m, seen in zip(score, member, np.broadcast_to(evaluated, score.shape), strict=True):
         tp, fp = _counts(s[seen], m[seen])
-        allowed = [float(_allowed(fp[-1], fpr, "conformal")) for fpr in fprs]
+        allowed = [float(false_positives(fp[-1], fpr, "conformal")) for fpr in fprs]
         rows.append([_auc(tp, fp), _balanced_accuracy(tp, fp), *_tpr(tp, fp, np.array(allowed))])
     names = ["auc", "balanced_acc", *(f"tpr_at_{fpr:g}" for fpr in fprs)]
     return dict(zip(names, np.array(rows).reshape(-1, len(names)).T, strict=True))
@@ -144,7 +144,7 @@ class Resampling:
         pairs = _descending(score, self._inside, self._outside, share)
         values = []
         for by_model, by_image, n1, n0 in self._blocks:
-            allowed = np.stack([_allowed(n0, fpr, "conformal") for fpr in fprs], -1)
+            allowed = np.stack([false_positives(n0, fpr, "conformal") for fpr in fprs], -1)
             called = _called_members(pairs, by_model, by_image, allowed)
             if called is None:
                 return None
@@ -176,7 +176,7 @@ def _check(score: np.ndarray, member: np.ndarray) -> None:
         raise ValueError(f"score and member must have one shape, not {score.shape} and {member.shape}")
 
 
-def _allowed(n0, fpr: float, reading: Reading):
+def false_positives(n0, fpr: float, reading: Reading):
     """How many of n0 non-members (a number or an array) may be called members; -1 where undefined."""
     if not 0 < fpr < 1:
         raise ValueError(f"fpr must lie between 0 and 1, not {fpr}")
@@ -191,7 +191,7 @@ def _allowed(n0, fpr: float, reading: Reading):
 
 def _threshold(nonmembers: np.ndarray, fpr: float, reading: Reading) -> float:
     """The score above which images are called members; NaN where undefined."""
-    allowed = int(_allowed(len(nonmembers), fpr, reading))
+    allowed = int(false_positives(len(nonmembers), fpr, reading))
     if allowed < 0:
         return float("nan")
     rank = len(nonmembers) - 1 - allowed

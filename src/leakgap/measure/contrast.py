@@ -1,0 +1,151 @@
+"""Intervals of pooled TPRs, of their ratios and differences: one rule for tables, figures, claims and reports.
+
+V = V(models) + V(images) - V(pairs), not below V(pairs), each from its own bootstrap (Cameron, Gelbach and Miller
+2011, "Robust inference with multiway clustering"; `measure.bootstrap`). V(models) is multiplied by
+U / (U - 1), U the number of mask pairs. The interval is value -+ t sqrt(V) on a scale of its own:
+
+    a pooled TPR    logit         a ratio of TPRs    log         a difference of TPRs    as it is
+
+with replicates carried to that scale by its slope at the estimate (so no replicate is the logarithm of zero), and
+sent back by its ends. The degrees of freedom are Satterthwaite's: V(models) has U - 1, V(images) is taken as known.
+
+Zeros: a TPR of 0 counts as half a member caught on a logarithmic scale (Haldane 1956), and its logarithm has the
+further variance 2 (one over half a count); 1 likewise on the logit scale. A contrast in which no TPR is above 0
+is undefined: NaN, as is everything that rests on an undefined TPR or on one mask pair; `note` says why.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import special, stats
+
+from leakgap.measure.bootstrap import KINDS, Kind, Pooled
+
+HALF = 0.5  # the count that stands for a count of zero; the variance of its logarithm is 1 / HALF
+
+Scale = Literal["log", "logit", "plain"]
+SCALES: dict[Scale, tuple[Callable, Callable]] = {  # how a value gets to the scale of its interval, and back
+    "log": (np.log, np.exp),
+    "logit": (special.logit, special.expit),
+    "plain": (float, float),
+}
+
+
+class Interval(NamedTuple):
+    """An estimate and its confidence interval; NaN where undefined, and then the note says why."""
+
+    value: float
+    low: float
+    high: float
+    estimate: float  # the value on the scale, a count of zero made half a count
+    se: float  # its standard error
+    df: float  # degrees of freedom of Student's t
+    scale: Scale
+    note: str = ""
+
+    def p_value(self, null: float) -> float:
+        """Two-sided p-value of `null`: below 1 - level where the interval at `level` leaves it out."""
+        to_scale = SCALES[self.scale][0]
+        return float(2 * stats.t.sf(abs(self.estimate - to_scale(null)) / self.se, self.df))
+
+
+class _Term(NamedTuple):
+    """An estimate on its scale: value, replicates of each kind (carried there by the slope), further variance."""
+
+    value: float
+    replicates: dict[Kind, np.ndarray]
+    further: float
+
+
+def interval(one: Pooled, level: float = 0.95) -> Interval:
+    """The interval of a pooled TPR, on the logit scale.
+
+    >>> from leakgap.measure.bootstrap import Pooled
+    >>> draws = 0.1 + 0.01 * np.random.default_rng(0).normal(size=(3, 1000))
+    >>> pooled = Pooled(0.1, dict(zip(KINDS, draws)), units=8, members=4000)
+    >>> [round(float(end), 2) for end in interval(pooled)[:3]]
+    [0.1, 0.08, 0.13]
+    """
+    if why := _undefined([one]):
+        return _nothing("logit", why)
+    half = HALF / one.members
+    tpr = min(max(one.tpr, half), 1 - half)
+    slope = 1 / (tpr * (1 - tpr))
+    term = _Term(
+        special.logit(tpr),
+        {kind: slope * one.replicates[kind] for kind in KINDS},
+        0.0 if tpr == one.tpr else 1 / HALF,
+    )
+    found = _student(term, "logit", one.units, level)
+    low, high = 0.0 if one.tpr == 0 else found.low, 1.0 if one.tpr == 1 else found.high
+    return found._replace(value=one.tpr, low=low, high=high)
+
+
+def contrast(
+    first: Pooled | Sequence[Pooled],
+    second: Pooled | Sequence[Pooled],
+    function: Literal["ratio", "difference"] = "ratio",
+    level: float = 0.95,
+) -> Interval:
+    """first / second, or first - second, of pooled TPRs on the same masks and images, with paired replicates.
+
+    A sequence stands for its mean: geometric for a ratio, arithmetic for a difference.
+    """
+    firsts, seconds = ([side] if isinstance(side, Pooled) else list(side) for side in (first, second))
+    scale: Scale = "log" if function == "ratio" else "plain"
+    if why := _undefined([*firsts, *seconds]):
+        return _nothing(scale, why)
+    if not any(one.tpr for one in (*firsts, *seconds)):
+        return _nothing(scale, "no member is caught on either side")
+    above, below = (_mean([_term(one, scale) for one in side]) for side in (firsts, seconds))
+    difference = _Term(
+        above.value - below.value,
+        {kind: above.replicates[kind] - below.replicates[kind] for kind in KINDS},
+        above.further + below.further,
+    )
+    return _student(difference, scale, min(one.units for one in (*firsts, *seconds)), level)
+
+
+def _undefined(pooled: Sequence[Pooled]) -> str:
+    """Why nothing can be said, or nothing."""
+    if any(np.isnan(one.tpr) for one in pooled):
+        return "a TPR is undefined: too few non-members for the FPR, or no members"
+    if any(one.units < 2 for one in pooled):
+        return "one mask pair has no interval"
+    return ""
+
+
+def _nothing(scale: Scale, why: str) -> Interval:
+    nan = float("nan")
+    return Interval(nan, nan, nan, nan, nan, nan, scale, why)
+
+
+def _term(one: Pooled, scale: Scale) -> _Term:
+    """log TPR, or the TPR itself."""
+    half = HALF / one.members
+    if scale == "plain":
+        return _Term(one.tpr, one.replicates, 0.0 if one.tpr else half**2 / HALF)
+    tpr = one.tpr or half
+    relative = {kind: one.replicates[kind] / tpr for kind in KINDS}
+    return _Term(float(np.log(tpr)), relative, 0.0 if one.tpr else 1 / HALF)
+
+
+def _mean(terms: list[_Term]) -> _Term:
+    count = len(terms)
+    return _Term(
+        sum(term.value for term in terms) / count,
+        {kind: np.mean([term.replicates[kind] for term in terms], axis=0) for kind in KINDS},
+        sum(term.further for term in terms) / count**2,
+    )
+
+
+def _student(term: _Term, scale: Scale, units: int, level: float) -> Interval:
+    variance = {kind: float(np.nanvar(term.replicates[kind], ddof=1)) for kind in KINDS}
+    models = variance["models"] * units / (units - 1)
+    total = max(models + variance["images"] - variance["pairs"], variance["pairs"]) + term.further
+    df = max(units - 1.0, (units - 1) * (total / models) ** 2) if models else np.inf
+    back = SCALES[scale][1]
+    half = stats.t.isf((1 - level) / 2, df) * np.sqrt(total)
+    value, low, high = (float(back(end)) for end in (term.value, term.value - half, term.value + half))
+    return Interval(value, low, high, term.value, float(np.sqrt(total)), df, scale)

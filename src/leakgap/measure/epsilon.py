@@ -1,0 +1,143 @@
+"""A lower bound of epsilon from one trained model: fair coins, guesses, an exact binomial test.
+
+Source: Steinke, Nasr and Jagielski 2023, "Privacy auditing with one (1) training run" (NeurIPS), Theorem 5.2. Let S
+be m fair coins, M an (epsilon, delta)-differentially private algorithm in each of them, and let the auditor guess
+at most r of the coins from what M gives out. For every number v, with W from Binomial(r, e^eps / (1 + e^eps)),
+
+    P(at least v guesses are right) <= P(W >= v) + 2 m delta max over i = 1..v of P(v - i <= W < v) / i
+
+Here a coin is a match of one member with one non-member, drawn at random by the auditor. The training set is a
+uniformly random half of the images, and "a random half and a random matching to the rest" has the same law as "a
+random matching and a fair coin for each match". Turning a coin over replaces one training image by another: the
+bound is of epsilon under *replacement* of one record, which is not what Opacus accounts for (adding or removing
+one). The theorem lets the guessed matches be picked by the scores, so long as membership plays no part; and the
+attack must know nothing of the target's coins, which is why models of the same mask and of its complement are no
+shadows of it.
+"""
+
+import math
+
+import numpy as np
+from scipy import stats
+
+from leakgap import LeakgapError
+
+GUESSES = 2.0  # times the root of the number of matches: see benchmarks/epsilon.py for what other rules give
+
+
+def guesses_for(matches: int) -> int:
+    """How many guesses to make of so many matches where nothing better is known: 2 sqrt(matches), fixed beforehand.
+
+    >>> guesses_for(1000)
+    64
+    """
+    return min(matches, math.ceil(GUESSES * math.sqrt(matches)))
+
+
+def epsilon_lower_bound(
+    score: np.ndarray,
+    member: np.ndarray,
+    *,
+    guesses: int,
+    delta: float = 0.0,
+    level: float = 0.95,
+    seed: int = 0,
+) -> float:
+    """The epsilon below which the training of this target is not (epsilon, delta)-private, at confidence `level`.
+
+    score: float [S], higher = member; member: bool [S]; of one target, without reserved images. Members and
+    non-members are matched at random by `seed`, min(members, non-members) matches; on the `guesses` matches whose
+    scores differ most the guess is the image that scores higher, and a fair coin where both score the same. With
+    `right` guesses right, the result is the largest epsilon at which the theorem (see the module) gives that many
+    a probability of at most 1 - level, rounded down; 0.0 where there is none.
+
+    Of the training recipe this holds if the members are a uniformly random half of the images (or: exchangeable
+    with the non-members), and if `guesses` and `seed` were fixed without a look at this target's result.
+
+    Raises LeakgapError for scores that are NaN or that don't match `member`, a missing class, guesses out of
+    1..matches, delta outside [0, 1) and level outside (0, 1).
+
+    >>> score = np.r_[np.arange(100.0) + 1000, np.arange(100.0)]   # every member above every non-member
+    >>> round(epsilon_lower_bound(score, np.arange(200) < 100, guesses=40), 2)
+    2.55
+    """
+    score, member = np.asarray(score, np.float64), np.asarray(member)
+    if member.dtype != bool or member.ndim != 1 or score.shape != member.shape:
+        raise LeakgapError(
+            f"score {score.shape} and member {member.shape} ({member.dtype}) are not [images] and bool [images]"
+        )
+    if np.isnan(score).any():
+        raise LeakgapError(f"score: {np.isnan(score).sum()} of {len(score)} are NaN, leave those images out")
+    matches = int(min(member.sum(), (~member).sum()))
+    if not 1 <= guesses <= matches:
+        raise LeakgapError(f"guesses: {guesses} is not between 1 and the {matches} matches of a member")
+    if not (0 <= delta < 1 and 0 < level < 1):
+        raise LeakgapError(f"delta {delta:g} is not in [0, 1) or level {level:g} not in (0, 1)")
+
+    inside, outside = (score[images] for images in random_matches(member, seed))
+    coin = _streams(seed)[1].random(matches) < 0.5
+    distance = np.zeros(matches)
+    np.subtract(inside, outside, out=distance, where=inside != outside)  # two infinite scores are equal
+    right = np.where(inside == outside, coin, inside > outside)
+    made = np.argsort(-np.abs(distance), kind="stable")[:guesses]  # matches are in random order: so are ties
+    return _largest_rejected(int(right[made].sum()), guesses, matches, delta, 1 - level)
+
+
+def random_matches(member: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The members and non-members that `seed` matches, int [matches] each, in random order; member: bool [S]."""
+    rng, matches = _streams(seed)[0], min(member.sum(), (~member).sum())
+    inside, outside = rng.permutation(np.flatnonzero(member)), rng.permutation(np.flatnonzero(~member))
+    return inside[:matches], outside[:matches]
+
+
+def recipe_epsilon(
+    score: np.ndarray,
+    member: np.ndarray,
+    *,
+    guesses: int,
+    delta: float = 0.0,
+    level: float = 0.95,
+    seed: int = 0,
+) -> float:
+    """The epsilon below which the *recipe* that trained all T targets is not private, at confidence `level`.
+
+    score, member: [T,S]. One recipe has one epsilon, and every target bounds it: the largest of the T bounds, each
+    at level 1 - (1 - level) / T (Bonferroni: targets may depend on one another in any way). Bounds are never made
+    of guesses pooled over targets, whose coins are not independent of other targets' shadow models.
+    """
+    each = 1 - (1 - level) / len(score)
+    return max(
+        epsilon_lower_bound(s, m, guesses=guesses, delta=delta, level=each, seed=seed + k)
+        for k, (s, m) in enumerate(zip(score, member, strict=True))
+    )
+
+
+def _streams(seed: int) -> list[np.random.Generator]:
+    """For matching and coins; spawned, so that they differ from masks that somebody drew from the bare seed."""
+    return np.random.default_rng(seed).spawn(2)
+
+
+def p_value(epsilon: float, right: int, guesses: int, matches: int, delta: float) -> float:
+    """The theorem's bound of the probability of so many right guesses, if training is (epsilon, delta)-private."""
+    share = 1 / (1 + math.exp(-epsilon))
+    probability = stats.binom.sf(right - 1, guesses, share)
+    if delta and right:
+        below = np.cumsum(stats.binom.pmf(np.arange(right - 1, -1, -1), guesses, share))
+        probability += 2 * matches * delta * (below / np.arange(1, right + 1)).max()
+    return min(1.0, float(probability))
+
+
+def _largest_rejected(right: int, guesses: int, matches: int, delta: float, alpha: float) -> float:
+    """The largest epsilon with a p-value of at most alpha, to 1e-9 below; 0 where not even 0 has one."""
+    if p_value(0.0, right, guesses, matches, delta) > alpha:
+        return 0.0
+    low, high = 0.0, 1.0
+    while p_value(high, right, guesses, matches, delta) <= alpha:
+        low, high = high, 2 * high
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        if p_value(middle, right, guesses, matches, delta) <= alpha:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -1,0 +1,140 @@
+"""Replicates against literally resampled pairs, and the draws against what is said of them."""
+
+import numpy as np
+import pytest
+
+from leakgap.data.masks import balanced_masks
+from leakgap.measure import bootstrap, roc
+from leakgap.measure.bootstrap import KINDS, Resampling
+
+
+def study(seed, models=8, images=150, ties=False):
+    rng = np.random.default_rng(seed)
+    member = balanced_masks(models, images, seed)
+    score = rng.normal(size=(models, images)) + rng.normal(0, 0.5, images) + member
+    if ties:
+        score = score.round(1)
+    score[rng.random(score.shape) < 0.05] = np.nan
+    return score.astype(np.float32), member, rng.random((models, images)) < 0.8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("cells", [64, 512])
+def test_replicates_are_tprs_of_resampled_pairs(kind, ties, cells, monkeypatch):
+    """Each replicate equals tpr_at_fpr on a sample in which every pair is written as often as it was drawn."""
+    monkeypatch.setattr(bootstrap, "CELLS", cells)
+    score, member, evaluated = study(3, ties=ties)
+    fprs = (0.3, 0.05, 0.005)
+    draws = Resampling(member, evaluated, replicates=40, seed=7)
+    results = draws.pooled(score, fprs)
+    for r in range(40):
+        weight = (draws.multiplicity(kind, r) * evaluated).astype(int).ravel()
+        assert (weight >= 0).all()
+        s, m = np.repeat(score.ravel(), weight), np.repeat(member.ravel(), weight)
+        for fpr, result in zip(fprs, results, strict=True):
+            assert result.replicates[kind][r] == pytest.approx(roc.tpr_at_fpr(s, m, fpr), nan_ok=True)
+    for fpr, result in zip(fprs, results, strict=True):
+        assert result.tpr == roc.tpr_at_fpr(score[evaluated], member[evaluated], fpr)
+        assert result.units == 4
+        assert result.members == (member & evaluated).sum()
+
+
+def test_what_is_drawn_as_one():
+    _, member, evaluated = study(0)
+    draws = Resampling(member, evaluated, replicates=300)
+    for r in range(300):
+        models, images, pairs = (draws.multiplicity(kind, r) for kind in KINDS)
+        np.testing.assert_array_equal(models, models[:, :1].repeat(150, 1))
+        np.testing.assert_array_equal(images, images[:1].repeat(8, 0))
+        assert models[:, 0].sum() == 8
+        assert images[0].sum() == 150
+        assert set(np.unique(pairs)) <= {0, 2}
+        for weight in (models, pairs):
+            np.testing.assert_array_equal(weight[0::2], weight[1::2])
+    alone = Resampling(member, evaluated, unit=np.arange(8), replicates=300)
+    odd = [
+        (alone.multiplicity(kind, r)[0::2] != alone.multiplicity(kind, r)[1::2]).any()
+        for r in range(300)
+        for kind in ("models", "pairs")
+    ]
+    assert np.mean(odd) > 0.9
+    assert alone.units == 8
+
+
+def test_weights_of_pairs_are_uncorrelated_with_mean_and_variance_one():
+    _, member, evaluated = study(0, images=6)
+    draws = Resampling(member, evaluated, replicates=20_000)
+    weight = np.stack([draws.multiplicity("pairs", r)[::2].ravel() for r in range(20_000)])
+    np.testing.assert_allclose(weight.mean(0), 1, atol=0.04)
+    np.testing.assert_allclose(np.cov(weight.T), np.eye(24), atol=0.04)
+
+
+def test_variance_of_single_pairs_is_that_of_independent_draws():
+    """Against pairs drawn one by one with replacement, where models and images have effects of their own."""
+    rng = np.random.default_rng(5)
+    member = balanced_masks(16, 400, 5)
+    score = rng.normal(size=member.shape)
+    score += member * (rng.normal(1, 1, 400) + rng.normal(0, 0.7, (8, 1)).repeat(2, 0))
+    (found,) = Resampling(member, np.ones(400, bool), replicates=2000).pooled(score, [0.05])
+    cells = (
+        score.reshape(8, 2, 400).transpose(0, 2, 1).reshape(-1, 2),
+        member.reshape(8, 2, 400).transpose(0, 2, 1).reshape(-1, 2),
+    )
+    again = []
+    for _ in range(1000):
+        drawn = rng.integers(3200, size=3200)
+        again.append(roc.tpr_at_fpr(cells[0][drawn], cells[1][drawn], 0.05))
+    assert np.std(found.replicates["pairs"]) == pytest.approx(np.std(again), rel=0.1)
+    assert np.std(found.replicates["models"]) > 1.3 * np.std(again)
+    assert np.std(found.replicates["images"]) > 1.3 * np.std(again)
+
+
+def test_the_same_seed_pairs_the_replicates_whatever_the_blocks(monkeypatch):
+    score, member, evaluated = study(5)
+    draws = Resampling(member, evaluated, replicates=200)
+    (first,) = draws.pooled(score, [0.05])
+    (worse,) = draws.pooled(score - 0.2 * member, [0.05])
+    (other,) = Resampling(member, evaluated, replicates=200, seed=1).pooled(score, [0.05])
+    monkeypatch.setattr(bootstrap, "BLOCK", 17)
+    (again,) = Resampling(member, evaluated, replicates=200).pooled(score, [0.05])
+    for kind in KINDS:
+        np.testing.assert_array_equal(first.replicates[kind], again.replicates[kind])
+        assert (first.replicates[kind] != other.replicates[kind]).any()
+        assert np.corrcoef(first.replicates[kind], worse.replicates[kind])[0, 1] > 0.5
+
+
+def test_as_a_table():
+    score, member, evaluated = study(6)
+    (found,) = Resampling(member, evaluated, replicates=30).pooled(score, [0.05])
+    table = found.columns()
+    assert list(table) == ["kind", "replicate", "tpr"]
+    for kind in KINDS:
+        rows = table["kind"] == kind
+        np.testing.assert_array_equal(table["tpr"][rows], found.replicates[kind])
+        np.testing.assert_array_equal(table["replicate"][rows], np.arange(30))
+
+
+@pytest.mark.parametrize("of_class", [True, False])
+def test_a_missing_class_is_undefined(of_class):
+    member = np.full((2, 1000), of_class)
+    (found,) = Resampling(member, np.ones(1000, bool), replicates=3).pooled(np.zeros((2, 1000)), [0.01])
+    assert np.isnan([found.tpr, *found.columns()["tpr"]]).all()
+
+
+def test_too_few_non_members_are_undefined():
+    score, member, evaluated = study(4)
+    (found,) = Resampling(member, evaluated, replicates=5).pooled(score, [0.0001])
+    assert np.isnan([found.tpr, *found.columns()["tpr"]]).all()
+
+
+def test_constant_scores_catch_nobody():
+    _, member, evaluated = study(4)
+    (found,) = Resampling(member, evaluated, replicates=5).pooled(np.zeros(member.shape), [0.05])
+    assert not np.any([found.tpr, *found.columns()["tpr"]])
+
+
+def test_a_score_of_another_shape_is_refused():
+    _, member, evaluated = study(4)
+    with pytest.raises(ValueError, match=r"score has shape \(8, 3\), the draws are for \(8, 150\)"):
+        Resampling(member, evaluated, replicates=5).pooled(np.zeros((8, 3)), [0.05])
