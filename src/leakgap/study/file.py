@@ -21,6 +21,7 @@ from leakgap.training import ARCHITECTURES
 
 FACTORS = ("crop", "mirror", "cutout", "policy")  # of the bare word, whatever else is registered
 NONE = "none"
+PART = "part"  # the key that marks JSON as the part of a study that a job is given
 
 
 class Data(Section):
@@ -294,41 +295,33 @@ class Study(Section):
 
     @classmethod
     def load(cls, source: str | Path | dict[str, Any]) -> "Study":
-        """Read a study from a YAML file, from JSON text that starts with a brace, or from a dict.
+        """Read a study from a YAML file, from JSON text that starts with a brace (a `part` too), or from a dict.
 
         Raises LeakgapError, one sentence that names the key and what is allowed.
         """
         values, where = _read(source)
         try:
-            return cls.model().model_validate(values)
+            return (
+                cls.model().given(values[PART])
+                if set(values) == {PART}
+                else cls.model().model_validate(values)
+            )
         except ValidationError as error:
             raise LeakgapError(f"{where}{sentence(error, cls.model(), 'a study file')}") from None
 
-    def part(self, *fields: str, techniques: list[str] | None = None) -> str:
-        """Return the JSON of a study that holds the name and the given `section` or `section.key` alone.
+    def part(self, *keys: str) -> str:
+        """Return as JSON what one job is given: the name and the given `section` or `section.key` alone.
 
-        It is what one job depends on, so a job reruns when, and only when, one of its own values changed.
+        A job so reruns when, and only when, one of its own values changed. `Study.load` makes a study of it in
+        which reading any other value raises LeakgapError.
         """
-        whole = self.model_dump(mode="json")
-        chosen: dict[str, Any] = {"name": self.name}
-        for field in fields:
-            section, _, key = field.partition(".")
-            if key:
-                chosen.setdefault(section, {})[key] = whole[section][key]
-            else:
-                chosen[section] = whole[section]
-        if techniques is not None:
-            chosen.setdefault("grid", {})["techniques"] = techniques
-        return json.dumps(chosen)
+        return json.dumps({PART: self.only(["name", *keys])})
 
     def training_part(self, technique: str) -> str:
-        """Return the JSON that a training job of `technique` depends on."""
-        chosen = json.loads(self.part("data.dataset", "data.side", "train", "query", techniques=[technique]))
-        for member in set(MEMBERS) - set(canonical(technique)):
-            chosen["train"].pop(member, None)
-        del chosen["train"]["save_seconds"]
-        chosen["attack"] = {"attackers": ["informed"]}
-        return json.dumps(chosen)
+        """Return what a training job of a technique is given: its own members' options, nothing of the others."""
+        unused = {"save_seconds"} | set(MEMBERS) - set(canonical(technique))
+        keys = [key for key in type(self.train).model_fields if key not in unused]
+        return self.part("query", *(f"train.{key}" for key in keys))
 
     @property
     def attacker(self) -> str:
@@ -363,6 +356,21 @@ class Study(Section):
     def paths(self) -> Paths:
         """Where the study's files are."""
         return Paths(self.name)
+
+    @property
+    def attack_tables(self) -> list[str]:
+        """What `summary` joins: the tables of every attack job."""
+        return [
+            self.paths.attack(*job, table) for job in self.attack_jobs for table in self.paths.ATTACK_TABLES
+        ]
+
+    @property
+    def exposures(self) -> list[str]:
+        """How often each image is caught: a file per technique, by `attacker`."""
+        return [
+            self.paths.attack(technique, self.shadow(technique), "exposure")
+            for technique in self.grid.techniques
+        ]
 
 
 @cache
