@@ -178,12 +178,31 @@ def edited(where: Path, name: str, old: str, new: str) -> dict[str, int]:
         path.write_text(source)
 
 
-def test_editing_a_figure_reruns_figures(done: Path):
-    assert edited(done, "figures/scatter.py", "\nimport", "\nx = 1\nimport").keys() == {"figures", "report"}
+FIGURES = {"figures", "report"}
+FROM_ATTACK = {"attack", *TAIL}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "rerun"),
+    [
+        ("report/figures/forest.py", "interval", "span", FIGURES),  # a caption
+        ("report/tables.py", "Table I of the study", "Table 1 of the study", {"tables", "report"}),  # a title
+        ("report/page.html.j2", "<h2", "<h2 ", {"report"}),
+        ("claims/between.py", "level) / 2) * caught", "level) / 2) * 1 * caught", {"claims", *FIGURES}),
+        ("data/masks.py", 'if kind == "r"', 'if "r" == kind', {*FROM_ATTACK}),
+        ("study/file.py", '"informed" if "informed" in', '"informed" if "informed" not in', {"models", *FROM_ATTACK}),
+        ("attacks/lira.py", "\nimport", "\nx = 1\nimport", FROM_ATTACK),
+        ("augment/crop.py", "\nfrom dataclasses", "\nx = 1\nfrom dataclasses", set()),  # training's number says so
+    ],
+)
+def test_an_edit_reruns_what_uses_or_shows_it_and_nothing_else(
+    done: Path, name: str, old: str, new: str, rerun: set[str]
+):
+    assert edited(done, name, old, new).keys() == rerun
 
 
 def test_editing_comments_reruns_nothing(done: Path):
-    for name in ("audit.py", "roc.py", "tables.py", "training.py"):
+    for name in ("audit/grid.py", "measure/roc.py", "report/tables.py", "study/file.py", "training/loop.py"):
         assert edited(done, name, "\nimport", "\n# a comment\nimport") == {}
 
 
