@@ -25,8 +25,10 @@ STAGES = {
     "claims": "leakgap.claims.questions",
     "report": "leakgap.report.page",
 }
-# read for the names that a study may use: what they stand for is the matter of the stages that call it
-LEAVES = {"leakgap.study.file", "leakgap.augment", "leakgap.data", "leakgap.training"}
+# checks the values that a job is given: what it does to a job, it does by a changed parameter
+VALUES = "leakgap.study.file"
+# registries that most read for the names alone: what these stand for is the matter of the stages that call it
+REGISTRIES = {"leakgap.augment", "leakgap.data", "leakgap.training"}
 SHOWN = "leakgap.report"  # its docstrings are output
 FILE = re.compile(r"[\w.]+\.(?!py$)\w+")
 ENTRY = re.compile(r"(leakgap(?:\.\w+)+):\w+")  # of a registry
@@ -55,7 +57,7 @@ def closure(module: str) -> set[str]:
     while left:
         module = left.pop()
         found.add(module)
-        left |= _read(module)[0] - found
+        left |= _read(module)[0] - found - {VALUES}
     return found
 
 
@@ -79,7 +81,7 @@ def _read(module: str) -> tuple[set[str], str]:
         _drop_docstrings(tree)
     whole = [ast.dump(tree), *(path.read_text() for path in sorted(beside))]
     own = {name for name in named if name.startswith("leakgap.") and _path(name).is_file()}
-    return set() if module in LEAVES else own, hashlib.sha256("".join(whole).encode()).hexdigest()
+    return set() if module in REGISTRIES else own, hashlib.sha256("".join(whole).encode()).hexdigest()
 
 
 def _path(module: str) -> Path:

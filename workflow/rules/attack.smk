@@ -18,7 +18,15 @@ rule attack:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("grid.masks", "grid.replicates", "attack"),
+        study=STUDY.part(
+            "grid.masks",
+            "grid.replicates",
+            "attack.attacks",
+            "attack.keep",
+            "attack.fpr",
+            "attack.bootstrap",
+            "attack.seed",
+        ),
         code=version("attack"),
     shell:
         "python -m leakgap attack --study {params.study:q} "

@@ -15,7 +15,13 @@ rule tables:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("data.dataset", "grid", "attack"),
+        study=STUDY.part(
+            "data.dataset",
+            "grid.techniques",
+            "attack.attacks",
+            "attack.attackers",
+            "attack.fpr",
+        ),
         code=version("tables"),
     shell:
         "python -m leakgap tables --study {params.study:q} --joined {input.joined:q} "
@@ -42,7 +48,14 @@ rule figures:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("grid", "train.steps", "attack"),
+        study=STUDY.part(
+            "grid.techniques",
+            "grid.replicates",
+            "train.steps",
+            "attack.attacks",
+            "attack.attackers",
+            "attack.fpr",
+        ),
         code=version("figures"),
     shell:
         "python -m leakgap figures --study {params.study:q} --joined {input.joined:q} "
