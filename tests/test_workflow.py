@@ -307,7 +307,8 @@ def test_a_workflow_of_the_users_own_imports_this_one(done: Path, tmp_path: Path
     )
     (tmp_path / "mine.txt").unlink()
     assert (
-        "limit: (7, 2)" in imported(tmp_path, str(tmp_path / "lib"), "--max-jobs-per-timespan", "7/2s").stdout
+        "limit: (7, 2.0)"
+        in imported(tmp_path, str(tmp_path / "lib"), "--max-jobs-per-timespan", "7/2s").stdout
     )
 
 
@@ -323,7 +324,8 @@ def imported(where: Path, path: str, *arguments: str) -> subprocess.CompletedPro
 
 
 def test_a_workflow_without_sources_beside_it_runs_the_installed_code(done: Path, tmp_path: Path):
-    shutil.copytree(done / "workflow", tmp_path / "fetched/workflow")
+    for name in ("workflow", "envs"):
+        shutil.copytree(done / name, tmp_path / "fetched" / name)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(MINI))
     snakefile = str(tmp_path / "fetched/workflow/Snakefile")
     (tmp_path / "Snakefile").write_text(IMPORTING.format(snakefile=snakefile, renaming=""))

@@ -13,6 +13,7 @@ import hashlib
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 EXPENSIVE = {"pool": "1", "masks": "2", "train": "1"}
@@ -65,32 +66,41 @@ def closure(module: str) -> set[str]:
 def _read(module: str) -> tuple[set[str], str]:
     """Return the modules that a module names, in imports (its functions' too) and registries, and its digest."""
     source = _path(module)
-    tree = ast.parse(source.read_text())
     named, beside = {module.rpartition(".")[0]}, set[Path]()  # packages are imported with what is in them
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names):
-                named |= {name.name for name in names}
-            case ast.ImportFrom(package, names) if package:
-                named |= {package} | {f"{package}.{name.name}" for name in names}
-            case ast.Constant(str(text)) if entry := ENTRY.fullmatch(text):
+    meaning, left = list[str](), list[Any]([ast.parse(source.read_text())])
+    while left:  # every node and value of the tree once, in an order of its own
+        node = left.pop()
+        if isinstance(node, ast.AST):
+            meaning.append(type(node).__name__)
+            left += [getattr(node, field, None) for field in node._fields]
+            if isinstance(node, ast.Import):
+                named |= {name.name for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                named |= {node.module} | {f"{node.module}.{name.name}" for name in node.names}
+        elif isinstance(node, list):
+            bare = node[1:] if _documented(node) and not module.startswith(SHOWN) else node
+            meaning.append(str(len(bare)))
+            left += bare
+        else:
+            meaning.append(repr(node))
+            if isinstance(node, str) and (entry := ENTRY.fullmatch(node)):
                 named.add(entry[1])
-            case ast.Constant(str(text)) if FILE.fullmatch(text) and source.with_name(text).is_file():
-                beside.add(source.with_name(text))
-    if not module.startswith(SHOWN):
-        _drop_docstrings(tree)
-    whole = [ast.dump(tree), *(path.read_text() for path in sorted(beside))]
+            elif isinstance(node, str) and FILE.fullmatch(node) and source.with_name(node).is_file():
+                beside.add(source.with_name(node))
+    meaning += [path.read_text() for path in sorted(beside)]
     own = {name for name in named if name.startswith("leakgap.") and _path(name).is_file()}
-    return set() if module in REGISTRIES else own, hashlib.sha256("".join(whole).encode()).hexdigest()
+    return set() if module in REGISTRIES else own, hashlib.sha256(" ".join(meaning).encode()).hexdigest()
+
+
+def _documented(body: list[Any]) -> bool:
+    first = body[0] if body else None
+    return (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
 
 
 def _path(module: str) -> Path:
     base = HERE.parent.joinpath(*module.split("."))
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-
-
-def _drop_docstrings(tree: ast.Module) -> None:
-    for node in ast.walk(tree):
-        match getattr(node, "body", None):
-            case [ast.Expr(ast.Constant(str())), *_] as body:
-                body[0] = ast.Pass()
