@@ -4,7 +4,8 @@
 
 `snakemake -n --quiet rules --profile slurm` for the CIFAR-10 study with 64 and 640 masks (1,024 and 10,240 models),
 against a bare workflow that this script writes: the same jobs and files, and rules with nothing but input, output
-and shell. Once with nothing built, once with everything built and nothing to do. Prints the median of the repeats.
+and shell. Once with nothing built, once with everything built and nothing to do. Prints the median of the
+repeats; the ratio is that of CPU time, which other work on the machine disturbs least.
 """
 
 import argparse
@@ -49,25 +50,19 @@ class Cost(NamedTuple):
 
 def bare(study: Study) -> str:
     """Return a Snakefile with the jobs and files of `study` and nothing else."""
-    paths, pairs = study.paths, study.attack_jobs
-    root = paths.root
-    joined = [paths.joined(table) for table in paths.ATTACK_TABLES]
-    exposures = [paths.exposure(*pair) for pair in pairs]
-    logits = [paths.logits(technique, mask) for technique in study.grid.techniques for mask in study.models]
-    parts = [paths.attack(*pair, table) for pair in pairs for table in paths.ATTACK_TABLES]
-    summaries = [*joined, f"{root}/summary.csv", f"{root}/pooled.csv"]
-    claims = [f"{paths.claims}.json", f"{paths.claims}.md"]
+    paths = study.paths
+    joined, exposures = paths.all_joined, study.exposures
     single = {
-        "all": ([paths.models, paths.report, claims[1], paths.tables, paths.figures], None),
-        "download": ([], [f"{root}/download.done"]),
-        "pool": ([f"{root}/download.done"], [paths.pool]),
+        "all": ([paths.models, paths.report, paths.claims_page, paths.tables, paths.figures], None),
+        "download": ([], [paths.downloaded]),
+        "pool": ([paths.downloaded], [paths.pool]),
         "masks": ([paths.pool], [paths.masks]),
         "models": ([], [paths.models]),
-        "summary": (parts, summaries),
+        "summary": (study.attack_tables, [*joined, *paths.opened_first]),
         "tables": (joined + exposures, [paths.tables]),
         "figures": ([*joined, *exposures, paths.pool], [paths.figures]),
-        "claims": (joined, claims),
-        "report": ([paths.models, paths.tables, paths.figures, claims[0], *joined, *logits], [paths.report]),
+        "claims": (joined, [paths.claims, paths.claims_page]),
+        "report": ([*joined, paths.claims, paths.tables, paths.figures], [paths.report]),
     }
     text = ""
     for name, (inputs, outputs) in single.items():
@@ -79,23 +74,19 @@ def bare(study: Study) -> str:
         masks=paths.masks,
         logits=paths.logits("{technique}", "{mask}"),
         wildcards=study.models,
-        attack=[paths.scores(*wild), paths.exposure(*wild)]
-        + [paths.attack(*wild, table) for table in paths.ATTACK_TABLES],
+        attack=[*paths.attacked(*wild), paths.scores(*wild)],
     )
 
 
 def build(study: Study, folder: Path) -> None:
     """Create every file of the study with a byte in it."""
     paths = study.paths
-    names = [f"{paths.root}/download.done", paths.pool, paths.masks]
+    names = [paths.downloaded, paths.pool, paths.masks, paths.models]
     names += [paths.logits(technique, mask) for technique in study.grid.techniques for mask in study.models]
     for pair in study.attack_jobs:
-        names += [paths.scores(*pair), paths.exposure(*pair)]
-        names += [paths.attack(*pair, table) for table in paths.ATTACK_TABLES]
-    names += [paths.joined(table) for table in paths.ATTACK_TABLES]
-    names += [f"{paths.root}/summary.csv", f"{paths.root}/pooled.csv", paths.models]
+        names += [*paths.attacked(*pair), paths.scores(*pair)]
+    names += [*paths.all_joined, *paths.opened_first, paths.claims, paths.claims_page, paths.report]
     names += [f"{paths.tables}/a.csv", f"{paths.figures}/a.svg"]
-    names += [f"{paths.claims}.json", f"{paths.claims}.md", paths.report]
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +138,7 @@ def compare(masks: int, repeat: int) -> None:
             assert len({cost.jobs for each in costs.values() for cost in each}) == 1, costs
             middle = {name: Cost(*map(median, zip(*each, strict=True))) for name, each in costs.items()}
             for name, cost in middle.items():
-                ratio = cost.wall / middle["bare"].wall
+                ratio = cost.cpu / middle["bare"].cpu
                 print(
                     f"| {models:,} | {state} | {name} | {cost.jobs:,.0f} | {cost.wall:.1f} | {cost.cpu:.1f} "
                     f"| {ratio:.2f} | {cost.memory:.0f} |",

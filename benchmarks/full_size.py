@@ -113,8 +113,8 @@ def main() -> None:
         "study.yaml",
     ]
     command += ["--cores", chosen.cores, "--rerun-triggers", "mtime", "--quiet", "all"]
-    Path(study.paths.root, "download.done").touch()
-    os.utime(Path(study.paths.root, "download.done"), (0, 0))
+    Path(study.paths.downloaded).touch()
+    os.utime(Path(study.paths.downloaded), (0, 0))
     subprocess.run(command, check=True)
     ended = time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""A made-up study: the joined tables, exposure, pool, logits and claims of any grid, without training anything.
+"""A made-up study: the joined tables, exposure, pool and claims of any grid, without training anything.
 
 Numbers follow a simple world: the accuracy gap grows with the step and shrinks with every technique, and the TPR
 grows with the gap. Columns and dtypes are those that `audit` writes and `summary` joins.
@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from leakgap import logits
 from leakgap.data.datasets import load
 from leakgap.data.pool import write_pool
+from leakgap.report.figures.data import LEAVE_ONE_OUT, Source
+from leakgap.report.tables import Results
 from leakgap.study import NONE, Study, attacker
 
 WEIGHTS = {"crop": 0.45, "mirror": 0.2, "cutout": 0.25, "policy": 0.35}
@@ -30,51 +31,22 @@ def study(
 
 
 def write_study(study: Study, members: int = 810, nonmembers: int = 810, seed: int = 0) -> None:
-    """Write everything but models below the working directory; images are scikit-learn's digits."""
+    """Write everything but models and claims below the working directory; images are scikit-learn's digits."""
     rng = np.random.default_rng(seed)
     cells = _cells(study)
     write_pool(study.paths.pool, load("digits"))
     tables = {
-        "metrics": _targets(study, cells, members, nonmembers, rng),
+        "summary": _targets(study, cells, members, nonmembers, rng),
         "pooled": _pooled(study, cells, members, nonmembers),
         "replicates": _replicates(study, cells, rng),
         "curves": _curves(study, cells),
         "shadows": _shadows(study, cells),
+        "models": _models(study, rng),
     }
-    tables["halves"] = tables["metrics"]
+    tables["halves"] = tables["summary"]
     for name, table in tables.items():
         table.to_parquet(study.paths.joined(name), index=False)
     _exposure(study, cells, rng)
-
-
-def write_models(study: Study, images: int = 64) -> None:
-    """Write a tiny logits file for every model: what provenance and warnings are read from."""
-    rng = np.random.default_rng(0)
-    z, labels = rng.normal(size=(1, images, 10)).astype(np.float32), rng.integers(10, size=images)
-    about = {
-        "seed": 1,
-        "config_hash": "0123456789abcdef",
-        "code_version": "1",
-        "torch_version": "2.14.1",
-        "device": "cpu",
-        "threads": 1,
-        "history": [],
-        "settings": {},
-    }
-    for technique in study.grid.techniques:
-        for mask in study.models:
-            seconds = {"train": float(rng.uniform(5, 9)), "job": float(rng.uniform(9, 12))}
-            logits.write(
-                study.paths.logits(technique, mask),
-                [z] * len(study.train.steps),
-                labels,
-                rng.random(images) < 0.5,
-                study=study.name,
-                technique=technique,
-                mask=mask,
-                epochs=study.train.steps,
-                about=about | {"seconds": seconds},
-            )
 
 
 def write_claims(study: Study) -> None:
@@ -102,7 +74,25 @@ def write_claims(study: Study) -> None:
         }
         for number, verdict in enumerate(("supported", "contradicted", "undecided"), 1)
     ]
-    Path(study.paths.claims + ".json").write_text(json.dumps(claims))
+    Path(study.paths.claims).write_text(json.dumps(claims))
+
+
+def _models(study: Study, rng: np.random.Generator) -> pd.DataFrame:
+    """One row per model: what provenance and warnings are made of."""
+    rows = [(technique, mask) for technique in study.grid.techniques for mask in study.models]
+    about = {"device": "cpu", "threads": "1", "torch_version": "2.14.1", "code_version": "1"}
+    models = pd.DataFrame(rows, columns=["technique", "mask"])
+    return models.assign(seconds=rng.uniform(9, 12, len(models)), **about)
+
+
+def source(study: Study, design: str = LEAVE_ONE_OUT) -> Source:
+    """What the study's figures are drawn from."""
+    return Source(study, design, study.paths.all_joined, study.exposures, study.paths.pool)
+
+
+def results(study: Study) -> Results:
+    """What the study's tables are made of."""
+    return Results.of(study, study.paths.all_joined, study.exposures)
 
 
 def _cells(study: Study) -> pd.DataFrame:
@@ -239,6 +229,6 @@ def _exposure(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> No
             )
             for row in mine[HEAD].itertuples(index=False)
         ]
-        path = Path(study.paths.exposure(technique, shadow))
+        path = Path(study.paths.attack(technique, shadow, "exposure"))
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.concat(tables, ignore_index=True).to_parquet(path, index=False)

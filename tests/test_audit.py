@@ -68,7 +68,7 @@ def kept(study: Study, step: int, attack: str, shadow: str = "crop") -> tuple[np
 
 
 def test_every_target_is_measured_by_its_own_scores(made: Study):
-    metrics = table(made, "metrics").query("attack == 'loss' and step == 2").set_index("mask")
+    metrics = table(made, "summary").query("attack == 'loss' and step == 2").set_index("mask")
     score, member = kept(made, 2, "loss")
     assert list(metrics.index) == made.models
     for row, mask in enumerate(sorted(made.models)):
@@ -137,7 +137,7 @@ def test_pooled_tpr_is_that_of_all_pairs_under_one_threshold(made: Study, attack
 
 
 def test_halves_take_gap_and_tpr_from_different_images(made: Study):
-    whole, halves = table(made, "metrics"), table(made, "halves")
+    whole, halves = table(made, "summary"), table(made, "halves")
     assert set(halves["attack"]) == {"lira-online-fixed"}
     stored = pd.read_parquet(made.paths.logits("crop", "m003")).query("step == 2 and view == 0")
     reserved = np.load(made.paths.masks)["reserved"]
@@ -155,7 +155,9 @@ def test_halves_take_gap_and_tpr_from_different_images(made: Study):
 
 
 def test_exposure_counts_how_often_a_member_is_caught(made: Study):
-    exposure = pd.read_parquet(made.paths.exposure("crop", "crop")).query("attack == 'lira-online-fixed'")
+    exposure = pd.read_parquet(made.paths.attack("crop", "crop", "exposure")).query(
+        "attack == 'lira-online-fixed'"
+    )
     score, member = kept(made, 2, "lira-online-fixed")
     caught = np.zeros(member.shape[1], int)
     for s, m in zip(score[:8], member[:8], strict=True):

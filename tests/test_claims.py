@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
 from leakgap import LeakgapError
+from leakgap.__main__ import run
 from leakgap.claims import between as predict
 from leakgap.claims import questions as claims
 from leakgap.study import Study
@@ -351,10 +352,10 @@ def test_write_claims_of_both_designs(tmp_path: Path, monkeypatch: pytest.Monkey
             if "design" in table
             else table.assign(mask="r" + table["mask"].str[1:])
         )
-        path = Path(settings.paths.joined("metrics" if name == "summary" else name))
+        path = Path(settings.paths.joined(name))
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.concat([table, twin]).to_parquet(path)
-    claims.write_claims(settings)
+    run("claims", settings)
     found = claims.from_json(Path("results/simulated/claims.json").read_text())
     assert [(claim.design, claim.id) for claim in found] == [
         (design, number) for design in ("leave-one-out", "replicates") for number in range(1, 9)

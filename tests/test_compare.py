@@ -11,7 +11,7 @@ import synthetic
 from leakgap import LeakgapError
 from leakgap.__main__ import main
 from leakgap.claims.questions import from_json, judge, to_json
-from leakgap.report.compare import pooled, verdicts, write_comparison
+from leakgap.report.compare import compare, pooled, verdicts
 from leakgap.study import Study
 
 
@@ -21,9 +21,9 @@ def written(name: str, techniques: list[str], seed: int) -> Study:
     Path(study.paths.root).mkdir(parents=True)
     synthetic.write_study(study, seed=seed)
     tables = [
-        pd.read_parquet(study.paths.joined(name)) for name in ("metrics", "halves", "pooled", "replicates")
+        pd.read_parquet(study.paths.joined(name)) for name in ("summary", "halves", "pooled", "replicates")
     ]
-    Path(study.paths.claims + ".json").write_text(to_json(judge(*tables, attack=study.attack.headline)))
+    Path(study.paths.claims).write_text(to_json(judge(*tables, attack=study.attack.headline)))
     Path(f"{name}.json").write_text(study.model_dump_json())
     return study
 
@@ -52,11 +52,11 @@ def test_techniques_in_common_with_ratio_and_interval(studies: tuple[Study, Stud
 
 def test_verdicts_agree_differ_or_stay_open(studies: tuple[Study, Study]):
     one, two = studies
-    told = [dict(json.loads(Path(study.paths.claims + ".json").read_text())[0]) for study in studies]
+    told = [dict(json.loads(Path(study.paths.claims).read_text())[0]) for study in studies]
     words = [("supported", "supported"), ("supported", "contradicted"), ("undecided", "supported")]
     for study, side in zip(studies, (0, 1), strict=True):
         claims = [told[side] | {"id": n, "verdict": pair[side]} for n, pair in enumerate(words, 1)]
-        Path(study.paths.claims + ".json").write_text(to_json(from_json(json.dumps(claims))))
+        Path(study.paths.claims).write_text(to_json(from_json(json.dumps(claims))))
     assert list(verdicts(one, two)["together"]) == ["agree", "differ", "open"]
 
 
@@ -76,13 +76,13 @@ def test_the_verb_writes_markdown_csv_and_figures(
 def test_what_cannot_be_compared(studies: tuple[Study, Study]):
     one, two = studies
     with pytest.raises(LeakgapError, match=r"^name: both studies are 'one'"):
-        write_comparison(one, one)
+        compare(one, one)
     other = two.model_copy(update={"attack": two.attack.model_copy(update={"attacks": ("loss",)})})
     with pytest.raises(LeakgapError, match=r"attack\.attacks"):
-        write_comparison(one, other)
+        compare(one, other)
     other = two.model_copy(update={"grid": two.grid.model_copy(update={"techniques": ("cutout",)})})
     with pytest.raises(LeakgapError, match="no technique in common"):
-        write_comparison(one, other)
-    Path(two.paths.claims + ".json").unlink()
+        compare(one, other)
+    Path(two.paths.claims).unlink()
     with pytest.raises(LeakgapError, match=r"two/claims\.json is missing"):
-        write_comparison(one, two)
+        compare(one, two)

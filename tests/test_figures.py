@@ -12,11 +12,12 @@ from PIL import Image
 
 import synthetic
 from leakgap import LeakgapError
+from leakgap.__main__ import run
 from leakgap.augment import MEMBERS
 from leakgap.claims.between import censoring_floor
 from leakgap.data.pool import Pool
-from leakgap.report.figures import FIGURES, draw_figures, style
-from leakgap.report.figures.data import LeftOut, Setting, Source, target_fpr
+from leakgap.report.figures import FIGURES, style
+from leakgap.report.figures.data import LeftOut, Setting, target_fpr
 from leakgap.report.figures.forest import attacks, contrasts, factorial, pooled_tpr, shadow_models
 from leakgap.report.figures.images import most_exposed
 from leakgap.report.figures.roc import informed_vs_uninformed, roc_by_technique
@@ -34,7 +35,7 @@ def source(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("figures"))
         synthetic.write_study(study)
-        yield Source(study)
+        yield synthetic.source(study)
 
 
 def lines_of(axes) -> dict:
@@ -49,7 +50,7 @@ def test_every_figure_is_drawn_or_named_with_a_reason(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = synthetic.study(techniques=["none", "policy"], replicates=2, steps=[5, 30])
     synthetic.write_study(study)
-    draw_figures(study)
+    run("figures", study)
     index = json.loads(Path(study.paths.figures, "index.json").read_text())
     expected = [figure.name for figure in FIGURES]
     expected += [f"{figure.name}_replicates" for figure in FIGURES if figure.both_designs]
@@ -290,4 +291,4 @@ def test_most_exposed_images_come_first(source):
 def test_a_study_without_summary_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(LeakgapError, match=r"results/made-up/curves.parquet is missing: run the attacks"):
-        draw_figures(synthetic.study())
+        run("figures", synthetic.study())

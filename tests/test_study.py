@@ -3,12 +3,15 @@
 import json
 from dataclasses import dataclass
 from itertools import combinations
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 import pytest
 import yaml
-from pydantic import Field
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 
 from leakgap import LeakgapError
 from leakgap.augment import MEMBERS, canonical
@@ -168,8 +171,8 @@ def test_a_member_s_fields_are_keys_of_the_study_file(monkeypatch: pytest.Monkey
     grid = {"techniques": ["none", "fade"]}
     study = Study.load(SMALL | {"grid": grid, "train": {"fade": {"by": 3}}})
     assert study.train.options("crop+fade")["fade"] == {"by": 3, "start": 0.5}
-    assert json.loads(study.training_part("fade"))["train"]["fade"] == {"by": 3, "start": 0.5}
-    assert "fade" not in json.loads(study.training_part("none"))["train"]
+    assert Study.load(study.training_part("fade")).train.options("fade")["fade"] == {"by": 3, "start": 0.5}
+    assert "fade" not in study.training_part("none")
     assert "| `train.fade.by` | integer ≥ 1 | `2` | divisor |" in markdown()
     assert "fade" in json.dumps(Study.model().model_json_schema())
     assert sentence({"train": {"fade": {"by": 0}}}).startswith("train.fade.by: input should be greater than")
@@ -195,19 +198,62 @@ def test_models_are_masks_then_replicates():
     assert study.models == ["m000", "m001", "m002", "m003", "r000", "r001"]
 
 
-def test_every_part_is_a_study_that_says_the_same():
-    study = Study.load(ROOT / "workflow/studies/cifar10.yaml")
-    for technique in study.grid.techniques:
-        part = Study.load(study.training_part(technique))
-        assert part.name == study.name
-        assert part.train.model_dump(exclude={"crop", "cutout", "save_seconds"}) == study.train.model_dump(
-            exclude={"crop", "cutout", "save_seconds"}
-        )
-        assert part.grid.techniques == (technique,)
-        if "crop" in technique:
-            assert part.train.crop == study.train.crop
-    attack = Study.load(study.part("grid.masks", "grid.replicates", "attack"))
-    assert (attack.attack, attack.grid.masks) == (study.attack, study.grid.masks)
+CIFAR10 = Study.load(ROOT / "workflow/studies/cifar10.yaml")
+
+
+def leaves(section: BaseModel, prefix: str = "") -> dict[str, object]:
+    """Every value of a study by its dotted key."""
+    found: dict[str, object] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        nested = isinstance(value, BaseModel)
+        found |= leaves(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return found
+
+
+@given(st.sets(st.sampled_from(sorted(leaves(CIFAR10)))))
+def test_a_part_says_what_the_study_says_and_nothing_else(keys: set[str]):
+    part = Study.load(CIFAR10.part(*keys))
+    for key, value in leaves(CIFAR10).items():
+        if key in keys or key == "name":
+            assert attrgetter(key)(part) == value
+        else:
+            with pytest.raises(LeakgapError, match=f"{key.split('.')[-1]}|{key.split('.')[0]}") as caught:
+                attrgetter(key)(part)
+            assert "is read, but the job's part of the study does not have it" in str(caught.value)
+
+
+def test_a_section_is_a_part_too():
+    part = Study.load(CIFAR10.part("attack"))
+    assert part.attack == CIFAR10.attack
+    assert part.attack.headline == CIFAR10.attack.headline
+    with pytest.raises(LeakgapError, match=r"study\.grid is read"):
+        _ = part.masks
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = part.nonsense  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"grid": {"masks": "many"}}, "grid.masks: Input should be a valid integer"),
+        ({"grid": {"mask": 4}}, "grid.mask: no such key in a study"),
+        ({"train": {"cutout": {"size": 0}}}, "train.cutout.size: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_parts_values_are_checked(values: dict, told: str):
+    with pytest.raises(LeakgapError) as caught:
+        Study.load(json.dumps({"part": {"name": "small"} | values}))
+    assert str(caught.value).startswith(told)
+
+
+def test_a_training_job_is_given_its_own_members_options_alone():
+    for technique in CIFAR10.grid.techniques:
+        part = Study.load(CIFAR10.training_part(technique))
+        unused = {"save_seconds", "crop", "cutout"} - set(canonical(technique))
+        assert part.train.model_dump() == CIFAR10.train.model_dump(exclude=unused)
+        with pytest.raises(LeakgapError, match=r"train\.save_seconds is read"):
+            _ = part.train.save_seconds
 
 
 def changed_parts(change: dict) -> set[str]:

@@ -9,7 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ["src", "tests", "benchmarks"]
-SNAKEFILES = ["Snakefile", *(str(path.relative_to(ROOT)) for path in (ROOT / "workflow/rules").glob("*.smk"))]
+SNAKEFILES = [
+    "Snakefile",
+    "workflow/Snakefile",
+    *(str(path.relative_to(ROOT)) for path in (ROOT / "workflow/rules").glob("*.smk")),
+]
 CHECKS = {
     "ruff check": ["ruff", "check", *SOURCES],
     "ruff format": ["ruff", "format", "--check", *SOURCES],

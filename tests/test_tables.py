@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import synthetic
-from leakgap.report.tables import Results, knowledge, markdown, replicates, steps, techniques, write_tables
+from leakgap.__main__ import run
+from leakgap.report.tables import knowledge, markdown, replicates, steps, techniques
 from leakgap.study import Data, Study
 
 
@@ -20,7 +21,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 
 def test_techniques_hold_both_estimands(study: Study):
-    table = techniques(Results.of(study)).set_index("technique")
+    table = techniques(synthetic.results(study)).set_index("technique")
     summary = pd.read_parquet(study.paths.summary)
     rows = summary.query(
         "technique == 'policy' and step == 6 and attacker == 'informed' and attack == 'lira-online-fixed'"
@@ -34,18 +35,18 @@ def test_techniques_hold_both_estimands(study: Study):
     )
     for column, name in (("tpr", "tpr"), ("low", "low"), ("high", "high")):
         assert table.loc["policy", f"pooled_{name}_at_0.001"] == pooled[column].item()
-    assert replicates(Results.of(study))["targets"].tolist() == [3, 3, 3]
+    assert replicates(synthetic.results(study))["targets"].tolist() == [3, 3, 3]
 
 
 def test_steps_run_backwards_like_the_papers(study: Study):
-    table = steps(Results.of(study))
+    table = steps(synthetic.results(study))
     assert table["step"].tolist() == [6, 5, 4, 3, 2, 1] * 3
     assert list(dict.fromkeys(table["technique"])) == list(study.grid.techniques)
 
 
 def test_the_papers_numbers_stand_beside_its_dataset_alone(study: Study):
-    assert "paper_train_acc" not in techniques(Results.of(study))
-    cifar = Results.of(study.model_copy(update={"data": Data(dataset="cifar10")}))
+    assert "paper_train_acc" not in techniques(synthetic.results(study))
+    cifar = synthetic.results(study.model_copy(update={"data": Data(dataset="cifar10")}))
     ours = techniques(cifar).set_index("technique")["paper_tpr_at_0.001"]
     assert ours["none"] == pytest.approx(0.1956)
     assert ours["crop+mirror+cutout+policy"] == pytest.approx(0.0018)
@@ -55,7 +56,11 @@ def test_the_papers_numbers_stand_beside_its_dataset_alone(study: Study):
 
 
 def test_knowledge_is_paired(study: Study):
-    table = knowledge(Results.of(study)).query("technique == 'policy' and step == 6 and fpr == 0.01").iloc[0]
+    table = (
+        knowledge(synthetic.results(study))
+        .query("technique == 'policy' and step == 6 and fpr == 0.01")
+        .iloc[0]
+    )
     draws = pd.read_parquet(study.paths.joined("replicates")).query(
         "technique == 'policy' and step == 6 and fpr == 0.01 and attack == 'lira-online-fixed' "
         "and design == 'leave-one-out'"
@@ -68,7 +73,7 @@ def test_knowledge_is_paired(study: Study):
 
 
 def test_every_table_is_written_twice(study: Study):
-    write_tables(study)
+    run("tables", study)
     stems = {path.stem for path in Path(study.paths.tables).iterdir()}
     assert {path.suffix for path in Path(study.paths.tables).iterdir()} == {".csv", ".md"}
     assert stems == {"techniques", "steps", "replicates", "attacks", "knowledge", "shadows", "exposed"}
@@ -97,12 +102,12 @@ def test_a_study_of_the_uninformed_attacker_has_its_tables(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     made = synthetic.study(attackers=("uninformed",))
     synthetic.write_study(made)
-    write_tables(made)
+    run("tables", made)
     rows = pd.read_parquet(made.paths.joined("pooled")).query("step == 6 and attack == 'lira-online-fixed'")
     tpr = rows[rows["fpr"] == 0.01].set_index("technique")["tpr"]
     for name in ("techniques", "shadows", "exposed"):
         table = pd.read_csv(Path(made.paths.tables) / f"{name}.csv")
         assert set(tpr.index) <= set(table.get("technique", table.columns)), name
-    ours = techniques(Results.of(made)).set_index("technique")["pooled_tpr_at_0.01"]
+    ours = techniques(synthetic.results(made)).set_index("technique")["pooled_tpr_at_0.01"]
     pd.testing.assert_series_equal(ours.sort_index(), tpr.sort_index(), check_names=False)
     assert not (Path(made.paths.tables) / "knowledge.csv").exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from leakgap.__main__ import main
+from leakgap.section import Section
 from leakgap.study import Study
 
 ROOT = Path(__file__).parents[1]
@@ -178,13 +181,158 @@ def edited(where: Path, name: str, old: str, new: str) -> dict[str, int]:
         path.write_text(source)
 
 
-def test_editing_a_figure_reruns_figures(done: Path):
-    assert edited(done, "figures/scatter.py", "\nimport", "\nx = 1\nimport").keys() == {"figures", "report"}
+FIGURES = {"figures", "report"}
+FROM_ATTACK = {"attack", *TAIL}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "rerun"),
+    [
+        ("report/figures/forest.py", "interval", "span", FIGURES),  # a caption
+        ("report/tables.py", "Table I of the study", "Table 1 of the study", {"tables", "report"}),  # a title
+        ("report/page.html.j2", "<h2", "<h2 ", {"report"}),
+        ("claims/between.py", "level) / 2) * caught", "level) / 2) * 1 * caught", {"claims", *FIGURES}),
+        ("data/masks.py", 'if kind == "r"', 'if "r" == kind', {*FROM_ATTACK}),
+        (
+            "study/grid.py",
+            '"informed" if "informed" in',
+            '"uninformed" if "informed" in',
+            {"models", *FROM_ATTACK},
+        ),
+        (
+            "study/file.py",
+            "queries an image",
+            "queries of an image",
+            set(),
+        ),  # only checks values, which are parameters
+        ("attacks/lira.py", "\nimport", "\nx = 1\nimport", FROM_ATTACK),
+        (
+            "augment/crop.py",
+            "\nfrom dataclasses",
+            "\nx = 1\nfrom dataclasses",
+            set(),
+        ),  # training's number says so
+    ],
+)
+def test_an_edit_reruns_what_uses_or_shows_it_and_nothing_else(
+    done: Path, name: str, old: str, new: str, rerun: set[str]
+):
+    assert edited(done, name, old, new).keys() == rerun
 
 
 def test_editing_comments_reruns_nothing(done: Path):
-    for name in ("audit.py", "roc.py", "tables.py", "training.py"):
+    for name in ("audit/grid.py", "measure/roc.py", "report/tables.py", "study/file.py", "training/loop.py"):
         assert edited(done, name, "\nimport", "\n# a comment\nimport") == {}
+
+
+def commands(where: Path, study: dict, *arguments: str) -> list[list[str]]:
+    """The words after `python -m leakgap` of every job that a dry run would start."""
+    run = snakemake(where, "-n", "--printshellcmds", *arguments, study=study)
+    assert run.returncode == 0, run.stderr
+    lines = [line.partition(" > ")[0] for line in run.stdout.splitlines() if "python -m leakgap " in line]
+    return [shlex.split(line.partition("python -m leakgap ")[2]) for line in lines]
+
+
+def test_every_job_is_given_what_it_reads_and_nothing_else(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """That it is given all is shown by the run: reading any other value raises."""
+    jobs = {words[0]: words for words in commands(done, MINI, "--forceall")}
+    shutil.copytree(done / "results", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    read: set[str] = set()
+    get = Section.__getattribute__
+
+    def noted(section: Section, name: str) -> object:
+        read.add(f"{type(section).__name__.lower()}.{name}")
+        return get(section, name)
+
+    # the report prints all values, and training's are those that its logits file tells
+    for verb in jobs.keys() - {"report", "train"}:
+        part = json.loads(jobs[verb][jobs[verb].index("--study") + 1])["part"]
+        given = {f"{section}.{key}" for section in part.keys() - {"name"} for key in part[section]}
+        read.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(Section, "__getattribute__", noted)
+            assert main(jobs[verb]) == 0
+        assert given <= read, verb
+
+
+def test_commands_fit_into_one_argument(done: Path):
+    """Linux takes 128 KiB: a study of 640 masks, 16 techniques and two views has 10,240 models."""
+    everything = "crop+mirror+cutout+policy"
+    grid = {"techniques": ["none", everything], "masks": 640}
+    study = MINI | {"name": "fashion-mnist-10k", "data": {"dataset": "digits"}, "grid": grid}
+    goal = Study.load(study).paths.attack(everything, everything, "summary")
+    run = snakemake(done, goal, "-n", "--printshellcmds", study=study)
+    assert run.returncode == 0, run.stderr
+    assert 50 * 1024 < max(len(line) for line in run.stdout.splitlines() if "leakgap" in line) < 120 * 1024
+
+
+IMPORTING = """
+configfile: "study.yaml"
+
+module leakgap:
+    snakefile: {snakefile!r}
+    config: config
+
+use rule * from leakgap{renaming}
+
+rule mine:
+    default_target: True
+    input: "results/mini/logits/none/m000.parquet"
+    output: "mine.txt"
+    shell: "python -c 'import helper, leakgap; print(leakgap.__file__)' > {{output}}"
+
+onstart:
+    limiter = workflow.scheduler.job_rate_limiter
+    print("limit:", limiter and (limiter.max_jobs, limiter.timespan))
+"""
+
+
+@pytest.mark.parametrize("renaming", ["", " as leakgap_*"])
+def test_a_workflow_of_the_users_own_imports_this_one(done: Path, tmp_path: Path, renaming: str):
+    """From another folder; the user's own PYTHONPATH stays, and Snakemake's default rate limit goes there too."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/helper.py").touch()
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(MINI))
+    snakefile = str(done / "workflow/Snakefile")
+    (tmp_path / "Snakefile").write_text(IMPORTING.format(snakefile=snakefile, renaming=renaming))
+    run = imported(tmp_path, str(tmp_path / "lib"))
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "mine.txt").read_text() == f"{done / 'src/leakgap/__init__.py'}\n"
+    assert "limit: None" in run.stdout
+    assert pq.read_table(tmp_path / "results/mini/logits/none/m000.parquet").equals(
+        pq.read_table(done / "results/mini/logits/none/m000.parquet")
+    )
+    (tmp_path / "mine.txt").unlink()
+    assert (
+        "limit: (7, 2.0)"
+        in imported(tmp_path, str(tmp_path / "lib"), "--max-jobs-per-timespan", "7/2s").stdout
+    )
+
+
+def imported(where: Path, path: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", *arguments],
+        cwd=where,
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_workflow_without_sources_beside_it_runs_the_installed_code(done: Path, tmp_path: Path):
+    for name in ("workflow", "envs"):
+        shutil.copytree(done / name, tmp_path / "fetched" / name)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(MINI))
+    snakefile = str(tmp_path / "fetched/workflow/Snakefile")
+    (tmp_path / "Snakefile").write_text(IMPORTING.format(snakefile=snakefile, renaming=""))
+    (tmp_path / "helper.py").touch()
+    run = imported(tmp_path, os.pathsep.join([str(done / "src"), str(tmp_path)]))
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "mine.txt").read_text() == f"{done / 'src/leakgap/__init__.py'}\n"
 
 
 def test_a_wrong_study_stops_before_any_job(done: Path):

@@ -1,180 +1,241 @@
 """`python -m leakgap VERB`: one verb per rule of the workflow, each usable without Snakemake.
 
-Every verb reads and writes the paths of its study (results/<name>/...), below the working directory.
+The workflow's rules name every file. By hand, files that are not named are those of the study, in
+results/<name>/ below the working directory.
 """
 
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any
 
 from leakgap import LeakgapError
 from leakgap.study import Study
+from leakgap.training import importing
 
-Verb = Callable[[Study, argparse.Namespace], None]
-
-
-def download(study: Study, _: argparse.Namespace) -> None:
-    """fetch the dataset's files into data.root, once, with checksums"""
-    from leakgap.data.datasets import download
-
-    download(study.data.dataset, study.data.root)
+Arguments = dict[str, Any]
 
 
-def pool(study: Study, _: argparse.Namespace) -> None:
-    """gather the images and labels that masks are drawn from"""
-    from leakgap.data.datasets import load
-    from leakgap.data.pool import write_pool
+@dataclass(frozen=True)
+class Option:
+    """An option of a verb, and how the study tells it where the user does not; required without `default`.
 
-    data = study.data
-    write_pool(study.paths.pool, load(data.dataset, data.root, data.size, data.side, data.seed))
+    `nargs` and `type` are argparse's; a `bool` is a flag.
+    """
 
-
-def masks(study: Study, _: argparse.Namespace) -> None:
-    """draw the balanced training sets and the reserved population"""
-    from leakgap.data.masks import balanced_masks, write_masks
-    from leakgap.data.pool import read_pool
-
-    images = len(read_pool(study.paths.pool).labels)
-    member = balanced_masks(study.grid.masks, images, study.data.seed, study.data.reserved)
-    write_masks(study.paths.masks, member, member.sum(axis=0) == 0)
+    name: str
+    help: str
+    default: Callable[[Study, Arguments], Any] | None = None
+    nargs: str | None = None
+    type: Callable[[str], Any] = str
 
 
-def models(study: Study, _: argparse.Namespace) -> None:
-    """list the models of the grid, one row each, in models.csv"""
-    from leakgap.study.models import write_models
+@dataclass(frozen=True)
+class Verb:
+    """A verb: its function, called with the study and the options by name, what it does, and its options."""
 
-    write_models(study)
-
-
-def status(study: Study, arguments: argparse.Namespace) -> None:
-    """say which models are done, begun or missing; --all lists every one"""
-    from leakgap.study.models import show_status
-
-    show_status(study, arguments.all)
+    name: str
+    function: str
+    help: str
+    options: tuple[Option, ...] = ()
 
 
-def train(study: Study, arguments: argparse.Namespace) -> None:
-    """train one model and write its logits of every image at every step"""
-    from leakgap.training import importing
-
-    with importing():
-        from leakgap.training.job import train_model
-    train_model(study, arguments.technique, arguments.mask, arguments.save_seconds)
+def out(path: Callable[[Study, Arguments], Any], nargs: str | None = None) -> Option:
+    """Return the option that names what a verb writes."""
+    return Option("out", "what is written", path, nargs)
 
 
-def attack(study: Study, arguments: argparse.Namespace) -> None:
-    """attack all models of one technique with the shadow models of one technique"""
-    from leakgap.audit.grid import attack_technique
-
-    attack_technique(study, arguments.technique, arguments.shadow)
-
-
-def summary(study: Study, _: argparse.Namespace) -> None:
-    """join what the attack jobs found"""
-    from leakgap.results import join
-
-    join(study)
-
-
-def tables(study: Study, _: argparse.Namespace) -> None:
-    """write the tables of techniques, steps and attacks as CSV and Markdown"""
-    from leakgap.report.tables import write_tables
-
-    write_tables(study)
-
-
-def figures(study: Study, _: argparse.Namespace) -> None:
-    """draw the figures as SVG and PNG"""
-    from leakgap.report.figures import draw_figures
-
-    draw_figures(study)
-
-
-def claims(study: Study, _: argparse.Namespace) -> None:
-    """put the paper's claims on trial"""
-    from leakgap.claims.questions import write_claims
-
-    write_claims(study)
-
-
-def report(study: Study, _: argparse.Namespace) -> None:
-    """bind everything into one self-contained report.html"""
-    from leakgap.report.page import write_report
-
-    write_report(study)
-
-
-def compare(study: Study, arguments: argparse.Namespace) -> None:
-    """put a second study's results beside the first's"""
-    from leakgap.report.compare import write_comparison
-
-    print(write_comparison(study, Study.load(arguments.other)))
-
-
-def schema(_: Study, __: argparse.Namespace) -> None:
-    """print the JSON schema of study files"""
-    import json
-
-    print(json.dumps(Study.model().model_json_schema(), indent=2))
-
-
-def keys(_: Study, __: argparse.Namespace) -> None:
-    """print the Markdown list of all keys of a study file"""
-    from leakgap.study.keys import markdown
-
-    print(markdown())
-
-
-VERBS: tuple[Verb, ...] = (
-    download,
-    pool,
-    masks,
-    models,
-    train,
-    status,
-    attack,
-    summary,
-    tables,
-    figures,
-    claims,
-    report,
-    compare,
-    schema,
-    keys,
+TECHNIQUE = Option("technique", "such as none or crop+mirror")
+MASK = Option("mask", "m000.., or a replicate r000..")
+SHADOW = Option("shadow", "technique of the shadow models")
+POOL = Option("pool", "file with images and labels", lambda study, _: study.paths.pool)
+MASKS = Option("masks", "file with the training sets", lambda study, _: study.paths.masks)
+JOINED = Option("joined", "the joined tables", lambda study, _: study.paths.all_joined, "+")
+EXPOSURES = Option(
+    "exposures", "how often images are caught, a file per technique", lambda study, _: study.exposures, "+"
 )
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb(
+            "download",
+            "leakgap.data.datasets:fetch",
+            "fetch the dataset's files into data.root, with checksums",
+        ),
+        Verb(
+            "pool",
+            "leakgap.data.datasets:gather",
+            "gather the images and labels that masks are drawn from",
+            (out(lambda study, _: study.paths.pool),),
+        ),
+        Verb(
+            "masks",
+            "leakgap.data.masks:draw_masks",
+            "draw the training sets, in complementary pairs, and the reserved population",
+            (POOL, out(lambda study, _: study.paths.masks)),
+        ),
+        Verb(
+            "models",
+            "leakgap.study.models:write_models",
+            "list the models of the grid, one row each",
+            (out(lambda study, _: study.paths.models),),
+        ),
+        Verb(
+            "train",
+            "leakgap.training.job:train_model",
+            "train one model and write its logits of every image at every step",
+            (
+                TECHNIQUE,
+                MASK,
+                POOL,
+                MASKS,
+                Option(
+                    "save-seconds",
+                    "in place of train.save_seconds",
+                    lambda study, _: study.train.save_seconds,
+                    type=int,
+                ),
+                out(lambda study, told: study.paths.logits(told["technique"], told["mask"])),
+            ),
+        ),
+        Verb(
+            "status",
+            "leakgap.study.models:show_status",
+            "say which models are done, begun or missing; --all lists every one",
+            (Option("all", "one line for every model", lambda *_: False, type=bool),),
+        ),
+        Verb(
+            "attack",
+            "leakgap.audit.grid:attack_technique",
+            "attack all models of one technique with the shadow models of one technique",
+            (
+                TECHNIQUE,
+                SHADOW,
+                POOL,
+                MASKS,
+                Option(
+                    "targets",
+                    "logits of all models of the technique",
+                    lambda study, told: [
+                        study.paths.logits(told["technique"], mask) for mask in study.models
+                    ],
+                    "+",
+                ),
+                Option(
+                    "shadows",
+                    "logits of the models of the shadow technique, one per mask",
+                    lambda study, told: [study.paths.logits(told["shadow"], mask) for mask in study.masks],
+                    "+",
+                ),
+                Option(
+                    "scores",
+                    "scores of every image to be written",
+                    lambda study, told: study.paths.scores(told["technique"], told["shadow"]),
+                ),
+                out(lambda study, told: study.paths.attacked(told["technique"], told["shadow"]), "+"),
+            ),
+        ),
+        Verb(
+            "summary",
+            "leakgap.results:join",
+            "join what the attack jobs found",
+            (
+                Option("parts", "tables of all attack jobs", lambda study, _: study.attack_tables, "+"),
+                out(lambda study, _: study.paths.all_joined + study.paths.opened_first, "+"),
+            ),
+        ),
+        Verb(
+            "tables",
+            "leakgap.report.tables:write_tables",
+            "write the tables of techniques, steps and attacks as CSV and Markdown",
+            (JOINED, EXPOSURES, out(lambda study, _: study.paths.tables)),
+        ),
+        Verb(
+            "figures",
+            "leakgap.report.figures:draw_figures",
+            "draw the figures as SVG and PNG",
+            (JOINED, EXPOSURES, POOL, out(lambda study, _: study.paths.figures)),
+        ),
+        Verb(
+            "claims",
+            "leakgap.claims.questions:write_claims",
+            "put the paper's claims on trial",
+            (
+                JOINED,
+                Option(
+                    "page",
+                    "the verdicts for reading, to be written",
+                    lambda study, _: study.paths.claims_page,
+                ),
+                out(lambda study, _: study.paths.claims),
+            ),
+        ),
+        Verb(
+            "report",
+            "leakgap.report.page:write_report",
+            "bind everything into one self-contained report.html",
+            (
+                JOINED,
+                Option("claims", "file with the verdicts", lambda study, _: study.paths.claims),
+                Option("tables", "folder of the tables", lambda study, _: study.paths.tables),
+                Option("figures", "folder of the figures", lambda study, _: study.paths.figures),
+                out(lambda study, _: study.paths.report),
+            ),
+        ),
+        Verb(
+            "compare",
+            "leakgap.report.compare:write_comparison",
+            "put a second study's results beside the first's",
+            (Option("other", "study file of the second study"),),
+        ),
+        Verb("schema", "leakgap.study.keys:print_schema", "print the JSON schema of study files"),
+        Verb("keys", "leakgap.study.keys:print_keys", "print the Markdown list of all keys of a study file"),
+    )
+}
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="python -m leakgap", description=__doc__.split("\n")[0])
     verbs = top.add_subparsers(metavar="VERB", required=True)
-    for run in VERBS:
-        verb = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
-        verb.set_defaults(run=run)
-        verb.add_argument(
+    for verb in VERBS.values():
+        own = verbs.add_parser(verb.name, help=verb.help, description=verb.help)
+        own.set_defaults(verb=verb.name)
+        own.add_argument(
             "--study", default="config.yaml", help="study file, or its JSON text (default: config.yaml)"
         )
-        if run in (train, attack):
-            verb.add_argument("--technique", required=True, help="such as none or crop+mirror")
-        if run is train:
-            verb.add_argument("--mask", required=True, help="m000.., or a replicate r000..")
-            verb.add_argument("--save-seconds", type=int, help="in place of train.save_seconds")
-        if run is attack:
-            verb.add_argument("--shadow", required=True, help="technique of the shadow models")
-        if run is compare:
-            verb.add_argument("--other", required=True, help="study file of the second study")
-        if run is status:
-            verb.add_argument("--all", action="store_true", help="one line for every model")
+        for option in verb.options:
+            how: Arguments = (
+                {"action": "store_true"}
+                if option.type is bool
+                else {"type": option.type, "nargs": option.nargs, "required": option.default is None}
+            )
+            own.add_argument(f"--{option.name}", help=option.help, **how)
     return top
+
+
+def run(verb: str, study: Study, **told: Any) -> None:
+    """Run a verb on a study; options that are not told are the study's."""
+    for option in VERBS[verb].options:
+        name = option.name.replace("-", "_")
+        if told.get(name) is None and option.default is not None:
+            told[name] = option.default(study, told)
+    with importing():
+        function = resolve_name(VERBS[verb].function)
+    function(study, **told)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; return 0, or 1 after printing one sentence about bad input."""
-    chosen = parser().parse_args(arguments)
+    told = vars(parser().parse_args(arguments))
+    verb, study = told.pop("verb"), told.pop("study")
     try:
-        chosen.run(Study.load(chosen.study), chosen)
+        run(verb, Study.load(study), **told)
     except LeakgapError as error:
-        print(f"leakgap {chosen.run.__name__}: {error}", file=sys.stderr)
+        print(f"leakgap {verb}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -200,6 +200,7 @@ class Reader:
         if missing:
             raise LeakgapError(f"logits of {len(missing)} models are missing: {', '.join(missing)}")
         self.paths = list(paths)
+        self.models: list[Model] = []
         for path, mask, inside in zip(paths, masks, member, strict=True):
             with _open(path) as (file, model):
                 stored = file.read_row_group(0, columns=["label", "member"], use_threads=False)
@@ -211,11 +212,11 @@ class Reader:
             for name, expected in (("member", inside), ("label", labels)):
                 if not np.array_equal(stored[name].to_numpy(), expected):
                     raise LeakgapError(f"{path}: its column {name} disagrees with the study's masks or pool")
-            if path == paths[0]:
-                self.model = model
-            differing = _differences(model, self.model)
+            self.models.append(model)
+            differing = _differences(model, self.models[0])
             if differing:
                 raise LeakgapError(f"{path}: differs from {paths[0]} in {', '.join(differing)}")
+        self.model = self.models[0]
 
     def read(self, step: int, *, with_logits: bool = False, views: int | None = None) -> Column:
         """Read step 1.. of all models: phi of the first `views` views (default: all), logits of view 0.

@@ -1,4 +1,7 @@
-"""The attack jobs' tables, joined over the study: summary, halves, pooled, replicates, curves, shadows."""
+"""The attack jobs' tables, joined over the study: summary, halves, pooled, replicates, curves, shadows, models."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -6,31 +9,32 @@ from leakgap import LeakgapError
 from leakgap.files import atomic
 from leakgap.study import NONE, Study
 
-CSV = ("metrics", "pooled")  # also written as CSV: what people open first
 
+def join(_: Study, parts: Sequence[str], out: Sequence[str]) -> None:
+    """Write each file of `out`, Parquet or CSV, from the files in `parts` of its stem, in their order.
 
-def join(study: Study) -> None:
-    """Join every table of every attack job; LeakgapError lists the jobs whose tables are missing."""
-    for table in study.paths.ATTACK_TABLES:
-        parts, missing = [], []
-        for job in study.attack_jobs:
-            try:
-                parts.append(pd.read_parquet(study.paths.attack(*job, table)))
-            except FileNotFoundError:
-                missing.append(study.paths.attack(*job, table))
-        if missing:
-            raise LeakgapError(f"tables of {len(missing)} attack jobs are missing: {', '.join(missing)}")
-        joined, path = pd.concat(parts, ignore_index=True), study.paths.joined(table)
+    The row of a model that several attack jobs name is kept once. LeakgapError lists the files that are missing.
+    """
+    missing = [path for path in parts if not Path(path).is_file()]
+    if missing:
+        raise LeakgapError(f"{len(missing)} tables of attack jobs are missing: {', '.join(missing)}")
+    whole = {}
+    for name in {Path(path).stem for path in out}:
+        tables = [pd.read_parquet(path) for path in parts if Path(path).stem == name]
+        whole[name] = pd.concat(tables, ignore_index=True)
+    if "models" in whole:
+        whole["models"] = whole["models"].drop_duplicates(["technique", "mask"], ignore_index=True)
+    for path in map(Path, out):
         with atomic(path) as temporary:
-            joined.to_parquet(temporary, index=False)
-        if table in CSV:
-            with atomic(path.replace(".parquet", ".csv")) as temporary:
-                joined.to_csv(temporary, index=False)
+            if path.suffix == ".csv":
+                whole[path.stem].to_csv(temporary, index=False)
+            else:
+                whole[path.stem].to_parquet(temporary, index=False)
 
 
-def read(study: Study, table: str) -> pd.DataFrame:
-    """Read one joined table; LeakgapError when `summary` has not run."""
-    path = study.paths.joined(table)
+def read(joined: Sequence[str], table: str) -> pd.DataFrame:
+    """Read the joined table of this name among the files `joined`; LeakgapError when `summary` has not run."""
+    path = next(path for path in joined if Path(path).name == f"{table}.parquet")
     try:
         return pd.read_parquet(path)
     except FileNotFoundError:

@@ -1,14 +1,63 @@
-"""A section of the study file, checked by pydantic, whose faults are told in one sentence."""
+"""What the sections of a study file share: unknown keys are errors, and so is a value that a job was not given.
 
-from typing import Any
+Faults are told in one sentence.
+"""
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from leakgap import LeakgapError
 
 
 class Section(BaseModel):
     """A part of the study file: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def only(self, keys: list[str]) -> dict[str, Any]:
+        """Return the JSON values of the given keys alone, `key` or `section.key`, nested like the study file."""
+        whole, chosen = self.model_dump(mode="json"), dict[str, Any]()
+        for key in keys:
+            *sections, last = key.split(".")
+            values, place = whole, chosen
+            for section in sections:
+                values, place = values[section], place.setdefault(section, {})
+            place[last] = values[last]
+        return chosen
+
+    @classmethod
+    def given(cls, values: dict[str, Any], place: str = "") -> Self:
+        """Return a section that holds `values` alone: no default stands in, reading any other key raises.
+
+        Each value is validated by itself; whether they go together was checked when the whole study was read.
+        Raises LeakgapError that names the key, below `place`, for one that is unknown or has a bad value.
+        """
+        held = dict[str, Any]()
+        for name, value in values.items():
+            field = cls.model_fields.get(name)
+            if field is None:
+                raise LeakgapError(f"{place}{name}: no such key in a study")
+            kind: Any = field.annotation
+            if isinstance(kind, type) and issubclass(kind, Section):
+                held[name] = kind.given(value, f"{place}{name}.")
+                continue
+            try:
+                held[name] = TypeAdapter(Annotated[kind, *field.metadata, None]).validate_python(value)
+            except ValidationError as error:
+                raise LeakgapError(f"{place}{name}: {error.errors()[0]['msg']}") from None
+        section: Any = cls.model_construct(**held)
+        for name in cls.model_fields.keys() - held.keys():
+            section.__dict__.pop(name, None)  # a default
+        return section
+
+    def __getattr__(self, name: str) -> Any:
+        """Explain a value that is not here; anything else is pydantic's matter."""
+        if name in type(self).model_fields:
+            raise LeakgapError(
+                f"{type(self).__name__.lower()}.{name} is read, but the job's part of the study does not have it"
+            )
+        return super().__getattr__(name)  # type: ignore[misc]
 
 
 def sentence(error: ValidationError, section: type[BaseModel], name: str) -> str:

@@ -119,6 +119,8 @@ class Run:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
+                # a runner that ignores Ctrl-C, as a background shell does, has its children ignore it too
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def output(self) -> str:

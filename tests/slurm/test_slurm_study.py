@@ -28,7 +28,9 @@ class History:
         cluster.wait(lambda: not cluster.run("squeue", "-h"), 30)
         self.stopped = clone.stamps()
 
-        self.faulty = next(f"none/m{mask:03}" for mask in range(4) if f"none/m{mask:03}" not in self.stopped)
+        left = sorted({f"none/m{mask:03}" for mask in range(4)} - set(self.stopped))
+        assert left, f"Ctrl-C came when no model was left to be stopped:\n{first.output()}"
+        self.faulty = left[0]
         torn = clone.resume(self.faulty)
         torn.parent.mkdir(parents=True, exist_ok=True)
         torn.write_text("torn")

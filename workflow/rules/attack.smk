@@ -1,54 +1,54 @@
-from leakgap.versions import version
-
-
 rule attack:
     input:
         pool=PATHS.pool,
         masks=PATHS.masks,
-        target=lambda wildcards: [
+        targets=lambda wildcards: [
             PATHS.logits(wildcards.technique, mask) for mask in STUDY.models
         ],
-        shadow=lambda wildcards: [
+        shadows=lambda wildcards: [
             PATHS.logits(wildcards.shadow, mask) for mask in STUDY.masks
         ],
     output:
-        PATHS.scores("{technique}", "{shadow}"),
-        PATHS.exposure("{technique}", "{shadow}"),
-        [
-            PATHS.attack("{technique}", "{shadow}", table)
-            for table in PATHS.ATTACK_TABLES
-        ],
+        tables=PATHS.attacked("{technique}", "{shadow}"),
+        scores=PATHS.scores("{technique}", "{shadow}"),
     log:
-        f"{PATHS.root}/logs/attack/{{technique}}.by-{{shadow}}.log",
+        PATHS.log("attack/{technique}.by-{shadow}"),
     benchmark:
-        f"{PATHS.root}/benchmarks/attack/{{technique}}.by-{{shadow}}.tsv"
+        PATHS.benchmark("attack/{technique}.by-{shadow}")
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("grid.masks", "grid.replicates", "attack"),
+        study=STUDY.part(
+            "grid.masks",
+            "grid.replicates",
+            "attack.attacks",
+            "attack.keep",
+            "attack.fpr",
+            "attack.bootstrap",
+            "attack.seed",
+        ),
         code=version("attack"),
     shell:
         "python -m leakgap attack --study {params.study:q} "
-        "--technique {wildcards.technique:q} --shadow {wildcards.shadow:q} > {log:q} 2>&1"
+        "--technique {wildcards.technique:q} --shadow {wildcards.shadow:q} "
+        "--pool {input.pool:q} --masks {input.masks:q} "
+        "--targets {input.targets:q} --shadows {input.shadows:q} "
+        "--scores {output.scores:q} --out {output.tables:q} > {log:q} 2>&1"
 
 
 rule summary:
     input:
-        [
-            PATHS.attack(*job, table)
-            for job in STUDY.attack_jobs
-            for table in PATHS.ATTACK_TABLES
-        ],
+        STUDY.attack_tables,
     output:
-        [PATHS.joined(table) for table in PATHS.ATTACK_TABLES],
-        PATHS.summary.replace(".parquet", ".csv"),
-        PATHS.joined("pooled").replace(".parquet", ".csv"),
+        PATHS.all_joined,
+        PATHS.opened_first,
     log:
-        f"{PATHS.root}/logs/summary.log",
+        PATHS.log("summary"),
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("grid", "attack.attackers"),
+        study=STUDY.part(),
         code=version("summary"),
     shell:
-        "python -m leakgap summary --study {params.study:q} > {log:q} 2>&1"
+        "python -m leakgap summary --study {params.study:q} "
+        "--parts {input:q} --out {output:q} > {log:q} 2>&1"

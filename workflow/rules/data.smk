@@ -1,6 +1,3 @@
-from leakgap.versions import version
-
-
 localrules:
     download,
     pool,
@@ -10,9 +7,9 @@ localrules:
 
 rule download:
     output:
-        touch(f"{PATHS.root}/download.done"),
+        touch(PATHS.downloaded),
     log:
-        f"{PATHS.root}/logs/download.log",
+        PATHS.log("download"),
     conda:
         "../../envs/train.yaml"
     params:
@@ -23,11 +20,11 @@ rule download:
 
 rule pool:
     input:
-        f"{PATHS.root}/download.done",
+        PATHS.downloaded,
     output:
         ensure(PATHS.pool, non_empty=True),
     log:
-        f"{PATHS.root}/logs/pool.log",
+        PATHS.log("pool"),
     conda:
         "../../envs/train.yaml"
     params:
@@ -36,7 +33,7 @@ rule pool:
         ),
         code=version("pool"),
     shell:
-        "python -m leakgap pool --study {params.study:q} > {log:q} 2>&1"
+        "python -m leakgap pool --study {params.study:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule masks:
@@ -45,26 +42,25 @@ rule masks:
     output:
         ensure(PATHS.masks, non_empty=True),
     log:
-        f"{PATHS.root}/logs/masks.log",
+        PATHS.log("masks"),
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part(
-            "data.dataset", "data.size", "data.reserved", "data.seed", "grid.masks"
-        ),
+        study=STUDY.part("data.reserved", "data.seed", "grid.masks"),
         code=version("masks"),
     shell:
-        "python -m leakgap masks --study {params.study:q} > {log:q} 2>&1"
+        "python -m leakgap masks --study {params.study:q} --pool {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule models:
     output:
         PATHS.models,
     log:
-        f"{PATHS.root}/logs/models.log",
+        PATHS.log("models"),
     conda:
         "../../envs/analysis.yaml"
     params:
         study=STUDY.part("grid"),
+        code=version("models"),
     shell:
-        "python -m leakgap models --study {params.study:q} > {log:q} 2>&1"
+        "python -m leakgap models --study {params.study:q} --out {output:q} > {log:q} 2>&1"

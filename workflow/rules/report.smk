@@ -1,10 +1,7 @@
-from leakgap.versions import version
-
-
 rule tables:
     input:
-        [PATHS.joined(table) for table in PATHS.ATTACK_TABLES],
-        [PATHS.exposure(*job) for job in STUDY.attack_jobs],
+        joined=PATHS.all_joined,
+        exposures=STUDY.exposures,
     output:
         report(
             directory(PATHS.tables),
@@ -14,23 +11,28 @@ rule tables:
             labels={"table": "{name}"},
         ),
     log:
-        f"{PATHS.root}/logs/tables.log",
+        PATHS.log("tables"),
     conda:
         "../../envs/analysis.yaml"
     params:
         study=STUDY.part(
-            "data.dataset", "grid", "train.epochs", "train.steps", "attack"
+            "data.dataset",
+            "grid.techniques",
+            "attack.attacks",
+            "attack.attackers",
+            "attack.fpr",
         ),
         code=version("tables"),
     shell:
-        "python -m leakgap tables --study {params.study:q} > {log:q} 2>&1"
+        "python -m leakgap tables --study {params.study:q} --joined {input.joined:q} "
+        "--exposures {input.exposures:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule figures:
     input:
-        [PATHS.joined(table) for table in PATHS.ATTACK_TABLES],
-        [PATHS.exposure(*job) for job in STUDY.attack_jobs],
-        PATHS.pool,
+        joined=PATHS.all_joined,
+        exposures=STUDY.exposures,
+        pool=PATHS.pool,
     output:
         report(
             directory(PATHS.figures),
@@ -40,57 +42,64 @@ rule figures:
             labels={"figure": "{name}"},
         ),
     log:
-        f"{PATHS.root}/logs/figures.log",
+        PATHS.log("figures"),
     benchmark:
-        f"{PATHS.root}/benchmarks/figures.tsv"
+        PATHS.benchmark("figures")
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("grid", "train.epochs", "train.steps", "attack"),
+        study=STUDY.part(
+            "grid.techniques",
+            "grid.replicates",
+            "train.steps",
+            "attack.attacks",
+            "attack.attackers",
+            "attack.fpr",
+        ),
         code=version("figures"),
     shell:
-        "python -m leakgap figures --study {params.study:q} > {log:q} 2>&1"
+        "python -m leakgap figures --study {params.study:q} --joined {input.joined:q} "
+        "--exposures {input.exposures:q} --pool {input.pool:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule claims:
     input:
-        [PATHS.joined(table) for table in PATHS.ATTACK_TABLES],
+        PATHS.all_joined,
     output:
-        f"{PATHS.claims}.json",
-        report(f"{PATHS.claims}.md", caption="../report/claims.rst", category="Claims"),
+        claims=PATHS.claims,
+        page=report(
+            PATHS.claims_page, caption="../report/claims.rst", category="Claims"
+        ),
     log:
-        f"{PATHS.root}/logs/claims.log",
+        PATHS.log("claims"),
     benchmark:
-        f"{PATHS.root}/benchmarks/claims.tsv"
+        PATHS.benchmark("claims")
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("grid", "attack"),
+        study=STUDY.part("attack.attacks", "attack.seed"),
         code=version("claims"),
     shell:
-        "python -m leakgap claims --study {params.study:q} > {log:q} 2>&1"
+        "python -m leakgap claims --study {params.study:q} --joined {input:q} "
+        "--out {output.claims:q} --page {output.page:q} > {log:q} 2>&1"
 
 
 rule report:
     input:
-        PATHS.models,
-        PATHS.tables,
-        PATHS.figures,
-        f"{PATHS.claims}.json",
-        [PATHS.joined(table) for table in PATHS.ATTACK_TABLES],
-        [
-            PATHS.logits(technique, mask)
-            for technique in STUDY.grid.techniques
-            for mask in STUDY.models
-        ],
+        joined=PATHS.all_joined,
+        claims=PATHS.claims,
+        tables=PATHS.tables,
+        figures=PATHS.figures,
     output:
         report(PATHS.report, caption="../report/report.rst", category="Report"),
     log:
-        f"{PATHS.root}/logs/report.log",
+        PATHS.log("report"),
     conda:
         "../../envs/analysis.yaml"
     params:
         study=STUDY.part("data", "grid", "train", "query", "attack"),
         code=version("report"),
     shell:
-        "python -m leakgap report --study {params.study:q} > {log:q} 2>&1"
+        "python -m leakgap report --study {params.study:q} --joined {input.joined:q} "
+        "--claims {input.claims:q} --tables {input.tables:q} --figures {input.figures:q} "
+        "--out {output:q} > {log:q} 2>&1"

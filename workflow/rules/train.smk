@@ -1,14 +1,6 @@
-from leakgap.versions import version
-
 TRAINING = {
     technique: STUDY.training_part(technique) for technique in STUDY.grid.techniques
 }
-
-
-wildcard_constraints:
-    technique="[a-z+]+",
-    shadow="[a-z+]+",
-    mask="[mr][0-9]+",
 
 
 rule train:
@@ -18,9 +10,9 @@ rule train:
     output:
         ensure(PATHS.logits("{technique}", "{mask}"), non_empty=True),
     log:
-        f"{PATHS.root}/logs/train/{{technique}}/{{mask}}.log",
+        PATHS.log("train/{technique}/{mask}"),
     benchmark:
-        f"{PATHS.root}/benchmarks/train/{{technique}}/{{mask}}.tsv"
+        PATHS.benchmark("train/{technique}/{mask}")
     conda:
         "../../envs/train.yaml"
     threads: STUDY.train.threads
@@ -33,4 +25,5 @@ rule train:
         # exec: a scheduler's SIGTERM must not end a shell around the training before it has saved its state
         "exec python -m leakgap train --study {params.study:q} "
         "--technique {wildcards.technique:q} --mask {wildcards.mask:q} "
+        "--pool {input.pool:q} --masks {input.masks:q} --out {output:q} "
         "--save-seconds {resources.save_seconds} > {log:q} 2>&1"

@@ -6,6 +6,7 @@ fills it.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leakgap import attacks
+from leakgap import LeakgapError, attacks
 from leakgap.data.masks import mask_row, read_inputs
 from leakgap.files import atomic
-from leakgap.logits import Column, Reader
+from leakgap.logits import Column, Model, Reader
 from leakgap.measure import roc
 from leakgap.study import Study, attacker
 
+ABOUT = ("device", "threads", "torch_version", "code_version")
+UNKNOWN = "unknown"  # what models written by others may leave out
 Tables = dict[str, list[pd.DataFrame]]
 
 
@@ -36,37 +39,54 @@ class Targets:
     loss: np.ndarray  # float32 [T, S], cross-entropy of the clean view
 
 
-def attack_technique(study: Study, technique: str, shadow: str) -> None:
+def attack_technique(
+    study: Study,
+    technique: str,
+    shadow: str,
+    *,
+    pool: str,
+    masks: str,
+    targets: Sequence[str],
+    shadows: Sequence[str],
+    out: Sequence[str],
+    scores: str,
+) -> None:
     """Attack every model of `technique` at every step with the shadow models of `shadow`; write the tables.
 
-    Raises LeakgapError when a model's logits are missing or are not what their place says.
+    `targets` and `shadows` are the files with the logits of `study.models` and `study.masks`. Each file of `out` is
+    filled with the table that its stem names. Raises LeakgapError when logits are missing or are of another model.
     """
-    pool, member, reserved = read_inputs(study.paths.pool, study.paths.masks)
+    images, member, reserved = read_inputs(pool, masks)
+    labels = images.labels
     rows = np.array([mask_row(mask, member) for mask in study.models])
     left_out = attacks.gives_away(member[rows], member)
-    shadows = _reader(study, shadow, study.masks, member, pool.labels)
-    same = technique == shadow and study.models == study.masks
-    targets = shadows if same else _reader(study, technique, study.models, member[rows], pool.labels)
+    shadow_files = _reader(study, shadow, study.masks, shadows, member, labels)
+    same = list(targets) == list(shadows)
+    target_files = (
+        shadow_files if same else _reader(study, technique, study.models, targets, member[rows], labels)
+    )
     needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
     resampled = _resampled(study, member[rows], reserved)
+    epochs = target_files.model.epochs
 
     tables: Tables = defaultdict(list)
-    with _Scores(study, technique, shadow) as scores:
-        for step, epoch in enumerate(targets.model.epochs, 1):
-            target = targets.read(step, with_logits=True)
-            known = target if same else shadows.read(step, with_logits=needs_logits)
+    tables["models"].append(_models(target_files.models))
+    with _Scores(scores, study.attack.kept) as kept_scores:
+        for step, epoch in enumerate(epochs, 1):
+            target = target_files.read(step, with_logits=True)
+            known = target if same else shadow_files.read(step, with_logits=needs_logits)
             evidence = attacks.Evidence(
                 target=target.phi,
                 shadow=known.phi,
                 member=member,
                 left_out=left_out,
-                labels=pool.labels,
+                labels=labels,
                 reserved=reserved,
                 target_logits=target.logits if needs_logits else None,
                 shadow_logits=known.logits if needs_logits else None,
                 seed=study.attack.seed,
             )
-            attacked = _targets(study, target, member[rows], reserved, pool.labels)
+            attacked = _targets(study, target, member[rows], reserved, labels)
             kept = {}
             for name in study.attack.attacks:
                 score = attacks.run(name, evidence)
@@ -81,12 +101,28 @@ def attack_technique(study: Study, technique: str, shadow: str) -> None:
                     "attack": name,
                 }
                 _measure(tables, head, study, attacked, score, resampled)
-                if step == len(targets.model.epochs):
-                    tables["exposure"].append(_exposure(head, attacked, score, pool.labels))
+                if step == len(epochs):
+                    tables["exposure"].append(_exposure(head, attacked, score, labels))
                     if name == study.attack.headline:
                         tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence, resampled))
-            scores.write(step, attacked, kept)
-    _write(study, technique, shadow, tables)
+            kept_scores.write(step, attacked, kept)
+    for path in out:
+        with atomic(path) as temporary:
+            pd.concat(tables[Path(path).stem], ignore_index=True).to_parquet(temporary, index=False)
+
+
+def _models(models: Iterable[Model]) -> pd.DataFrame:
+    """Return one row per attacked model: what trained it, where, and for how long."""
+    rows = [
+        {
+            "technique": model.technique,
+            "mask": model.mask,
+            "seconds": model.about.get("seconds", {}).get("job", 0.0),
+            **{name: str(model.about.get(name, UNKNOWN)) for name in ABOUT},
+        }
+        for model in models
+    ]
+    return pd.DataFrame(rows)
 
 
 def _resampled(study: Study, member: np.ndarray, reserved: np.ndarray) -> dict[str, roc.Resampling]:
@@ -107,8 +143,16 @@ def designs(names: list[str]) -> dict[str, np.ndarray]:
     return {design: chosen for design, chosen in rows.items() if len(chosen)}
 
 
-def _reader(study: Study, technique: str, masks: list[str], member: np.ndarray, labels: np.ndarray) -> Reader:
-    paths = [study.paths.logits(technique, mask) for mask in masks]
+def _reader(
+    study: Study,
+    technique: str,
+    masks: list[str],
+    paths: Sequence[str],
+    member: np.ndarray,
+    labels: np.ndarray,
+) -> Reader:
+    if len(paths) != len(masks):
+        raise LeakgapError(f"{technique}: {len(paths)} files with logits are given for {len(masks)} models")
     return Reader(paths, study=study.name, technique=technique, masks=masks, member=member, labels=labels)
 
 
@@ -140,7 +184,7 @@ def _measure(
     drawn of it, and kept of the attacks whose scores are.
     """
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
-    tables["metrics"].append(_per_target(head, study, targets, score, seen, seen))
+    tables["summary"].append(_per_target(head, study, targets, score, seen, seen))
     if headline:
         even = np.arange(len(seen)) % 2 == 0
         tables["halves"].append(_per_target(head, study, targets, score, seen & even, seen & ~even))
@@ -260,9 +304,9 @@ def _within(known: attacks.Evidence, group: np.ndarray, attack: str) -> np.ndarr
 class _Scores:
     """Writer of the per-image scores: one row for every step, target and image that is not reserved."""
 
-    def __init__(self, study: Study, technique: str, shadow: str):
-        self._file = atomic(study.paths.scores(technique, shadow))
-        self._kept = study.attack.kept
+    def __init__(self, path: str, kept: Sequence[str]):
+        self._file = atomic(path)
+        self._kept = kept
         self._schema = pa.schema(
             [
                 ("step", pa.int16()),
@@ -292,12 +336,3 @@ class _Scores:
                 "member": targets.member[row, images],
             } | {attack: scores[attack][row, images] for attack in self._kept}
             self._writer.write_table(pa.table(columns, schema=self._schema))
-
-
-def _write(study: Study, technique: str, shadow: str, tables: Tables) -> None:
-    paths = {name: study.paths.attack(technique, shadow, name) for name in study.paths.ATTACK_TABLES}
-    paths["exposure"] = study.paths.exposure(technique, shadow)
-    for name, path in paths.items():
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as temporary:
-            pd.concat(tables[name], ignore_index=True).to_parquet(temporary, index=False)

@@ -322,10 +322,10 @@ def _answer(number: int, question: Question, record: Record) -> Claim:
     return Claim(id=number, **fields)
 
 
-def write_claims(study: Study) -> None:
-    """Judge a study's headline attack, in each design that has targets, into claims.json and claims.md."""
-    joined = ("metrics", "halves", "pooled", "replicates")
-    summary, halves, pooled, replicates = (read(study, name) for name in joined)
+def write_claims(study: Study, joined: Sequence[str], out: str, page: str) -> None:
+    """Judge a study's headline attack, in each design that has targets, into JSON and a Markdown page."""
+    needed = ("summary", "halves", "pooled", "replicates")
+    summary, halves, pooled, replicates = (read(joined, name) for name in needed)
     starts = set(summary["mask"].str[0])
     designs = [design for design, first in MASK_PREFIX.items() if first in starts]
     attack, seed = study.attack.headline, study.attack.seed
@@ -333,9 +333,9 @@ def write_claims(study: Study) -> None:
         judge(summary, halves, pooled, replicates, attack=attack, design=design, seed=seed)
         for design in designs
     ]
-    for suffix, text in ((".json", to_json([*chain(*found)])), (".md", "\n".join(map(to_markdown, found)))):
-        with atomic(study.paths.claims + suffix) as path:
-            path.write_text(text)
+    for path, text in ((out, to_json([*chain(*found)])), (page, "\n".join(map(to_markdown, found)))):
+        with atomic(path) as temporary:
+            temporary.write_text(text)
 
 
 def to_json(claims: Sequence[Claim]) -> str:

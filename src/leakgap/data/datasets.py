@@ -7,7 +7,19 @@ import numpy as np
 
 from leakgap import LeakgapError
 from leakgap.data import DATASETS, folder, npz
-from leakgap.data.pool import Pool, average_down, subset
+from leakgap.data.pool import Pool, average_down, subset, write_pool
+from leakgap.study import Study
+
+
+def fetch(study: Study) -> None:
+    """Fetch a study's dataset."""
+    download(study.data.dataset, study.data.root)
+
+
+def gather(study: Study, out: str) -> None:
+    """Gather a study's images and labels and write them."""
+    data = study.data
+    write_pool(out, load(data.dataset, data.root, data.size, data.side, data.seed))
 
 
 def load(

@@ -7,6 +7,7 @@ import numpy as np
 from leakgap import LeakgapError
 from leakgap.data.pool import Pool, read_pool
 from leakgap.files import read_npz, write_npz
+from leakgap.study import Study
 
 
 def balanced_masks(n_masks: int, n_images: int, seed: int, reserved: float = 0) -> np.ndarray:
@@ -54,6 +55,13 @@ def _count(reserved: float, n_images: int) -> int:
             f"data.reserved: {reserved} is neither a share below 1 nor a number of the {n_images} images"
         )
     return int(count)
+
+
+def draw_masks(study: Study, pool: str, out: str) -> None:
+    """Draw a study's masks over the images of a pool file and write them."""
+    images = len(read_pool(pool).labels)
+    member = balanced_masks(study.grid.masks, images, study.data.seed, study.data.reserved)
+    write_masks(out, member, member.sum(axis=0) == 0)
 
 
 def mask_row(mask: str, member: np.ndarray) -> int:

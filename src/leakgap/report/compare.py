@@ -21,7 +21,12 @@ from leakgap.results import known
 from leakgap.study import Study
 
 
-def write_comparison(one: Study, other: Study) -> Path:
+def write_comparison(study: Study, other: str) -> None:
+    """Compare a study with that of the file `other`, and print where: compare/<other>.md, .csv, .svg and .png."""
+    print(compare(study, Study.load(other)))
+
+
+def compare(one: Study, other: Study) -> Path:
     """Write results/<one>/compare/<other>.md, .csv and .svg, .png; return the path of the Markdown.
 
     Raises LeakgapError when the two have the same name, another headline attack or no technique in common, or
@@ -37,7 +42,7 @@ def write_comparison(one: Study, other: Study) -> Path:
     shared = [name for name in one.grid.techniques if name in other.grid.techniques]
     if not shared:
         raise LeakgapError(f"grid.techniques: {one.name} and {other.name} have no technique in common")
-    path = Path(one.paths.root) / "compare" / f"{other.name}.md"
+    path = Path(one.paths.comparison(other.name))
     rates = pooled(one, other, shared)
     with atomic(path.with_suffix(".csv")) as temporary:
         rates.to_csv(temporary, index=False)
@@ -58,6 +63,10 @@ def write_comparison(one: Study, other: Study) -> Path:
     return path
 
 
+def _source(study: Study) -> Source:
+    return Source(study, joined=[study.paths.joined(table) for table in study.paths.ATTACK_TABLES])
+
+
 def verdicts(one: Study, other: Study) -> pd.DataFrame:
     """Return one row per claim: both verdicts, and whether they agree, differ, or one is open."""
     pairs = zip(_claims(one), _claims(other), strict=True)
@@ -74,7 +83,7 @@ def verdicts(one: Study, other: Study) -> pd.DataFrame:
 
 
 def _claims(study: Study) -> list[Claim]:
-    path = Path(f"{study.paths.claims}.json")
+    path = Path(study.paths.claims)
     if not path.is_file():
         raise LeakgapError(f"{path} is missing: run the claims of {study.name} first")
     return [claim for claim in from_json(path.read_text()) if claim.design == LEAVE_ONE_OUT]
@@ -93,7 +102,7 @@ def pooled(one: Study, other: Study, techniques: list[str]) -> pd.DataFrame:
     for fpr in sorted(set(one.attack.fpr) & set(other.attack.fpr), reverse=True):
         draws = [
             wide_replicates(known(source.study, source.replicates), fpr, "technique")
-            for source in map(Source, (one, other))
+            for source in map(_source, (one, other))
         ]
         for technique in techniques:
             tprs = {name: side[technique, fpr] for name, side in sides.items()}
@@ -117,7 +126,7 @@ def _ratios(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 def _last(study: Study, techniques: list[str]) -> dict[tuple[str, float], float]:
     """Pooled TPR at the last step by technique and FPR."""
-    source = Source(study)
+    source = _source(study)
     rows = known(source.study, source.pooled)
     last = (rows["step"] == len(study.train.steps)) & (rows["attack"] == study.attack.headline)
     chosen = rows[last & rows["technique"].isin(techniques)]
@@ -127,7 +136,7 @@ def _last(study: Study, techniques: list[str]) -> dict[tuple[str, float], float]
 def curves(one: Study, other: Study, techniques: list[str]) -> Figure:
     """Pooled ROC of both studies at their last step, one panel for each technique in common."""
     figure, grid = panels(techniques, f"Pooled ROC, last step, {one.attack.headline}", size=(2.4, 2.55))
-    sources = {study.name: Source(study) for study in (one, other)}
+    sources = {study.name: _source(study) for study in (one, other)}
     low = min(source.curves["fpr"].min() for source in sources.values())
     for axes in grid:
         log_frame(axes, low, one.attack.fpr)

@@ -8,8 +8,7 @@ import json
 import platform
 import re
 from base64 import b64encode
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -23,14 +22,19 @@ from markupsafe import Markup, escape
 
 from leakgap import LeakgapError, __version__
 from leakgap.files import atomic
-from leakgap.logits import Model, read_model
 from leakgap.report.figures import INDEX
 from leakgap.report.figures.data import REPLICATES, Source
 from leakgap.report.tables import TABLES
+from leakgap.results import read
 from leakgap.study import Study
-from leakgap.study import models as grid
 
-UNKNOWN = "unknown"  # what models written by others may leave out
+PROVENANCE = {
+    "technique": "Technique",
+    "device": "Device",
+    "threads": "Threads",
+    "torch_version": "torch",
+    "code_version": "Code",
+}
 VERSIONS = ("numpy", "pandas", "scipy", "matplotlib", "pyarrow")
 PLACE = {  # column: heading, factor, decimals; None: text or a whole number
     "technique": ("Technique", None, None),
@@ -61,18 +65,19 @@ class Table:
     csv: str  # data URI
 
 
-def write_report(study: Study) -> None:
-    """Write report.html; LeakgapError when a stage before it has not run."""
-    with atomic(study.paths.report) as temporary:
-        temporary.write_text(render(study), encoding="utf-8")
+def write_report(
+    study: Study, joined: Sequence[str], claims: str, tables: str, figures: str, out: str
+) -> None:
+    """Write the report to `out`; LeakgapError when a stage before it has not run."""
+    with atomic(out) as temporary:
+        temporary.write_text(render(study, joined, claims, Path(tables), Path(figures)), encoding="utf-8")
 
 
-def render(study: Study) -> str:
-    """Return the page."""
-    source = Source(study)
-    designs = [source] + [Source(study, REPLICATES)] * bool(study.grid.replicates)
-    models, broken = _models(study)
-    figures = _figures(study)
+def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figures: Path) -> str:
+    """Return the page, made of the joined tables, the claims' JSON and the folders of tables and figures."""
+    source = Source(study, joined=joined)
+    designs = [source] + [Source(study, REPLICATES, joined)] * bool(study.grid.replicates)
+    models, drawn = read(joined, "models"), _figures(figures)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -80,13 +85,13 @@ def render(study: Study) -> str:
     return environment.from_string(_resource("leakgap.report", "page.html.j2")).render(
         study=study,
         setting=source,
-        claims=_json(f"{study.paths.claims}.json", "claims"),
-        figures=[figure for figure in figures if "left_out" not in figure],
-        tables=list(_tables(study)),
+        claims=_json(claims, "claims"),
+        figures=[figure for figure in drawn if "left_out" not in figure],
+        tables=list(_tables(tables)),
         model_table=_model_table(study, pd.concat([design.targets for design in designs])),
-        warnings=[*_warnings(study, source, figures), *broken, *_differences(models)],
+        warnings=[*_warnings(study, source, drawn), *_differences(models)],
         provenance=_provenance(models),
-        seconds=sum(_seconds(model) for model in models),
+        seconds=models["seconds"].sum(),
         snapshots=sum(len(design.targets) for design in designs),
         settings=yaml.safe_dump(
             study.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100
@@ -118,9 +123,8 @@ def _data_uri(path: Path, kind: str) -> str:
     return f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
 
 
-def _figures(study: Study) -> list[dict[str, Any]]:
+def _figures(folder: Path) -> list[dict[str, Any]]:
     """Return the index of the figures, each that was drawn with its SVG as a data URI."""
-    folder = Path(study.paths.figures)
     figures = _json(str(folder / INDEX), "figures")
     for figure in figures:
         if "left_out" not in figure:
@@ -128,12 +132,12 @@ def _figures(study: Study) -> list[dict[str, Any]]:
     return figures
 
 
-def _tables(study: Study) -> Iterator[Table]:
+def _tables(folder: Path) -> Iterator[Table]:
     """Read every Markdown table: a title, a blank line, then the table; its CSV is offered beside it."""
     order = [function.__name__ for function in TABLES]
-    paths = sorted(Path(study.paths.tables).glob("*.md"), key=lambda path: order.index(path.stem))
+    paths = sorted(folder.glob("*.md"), key=lambda path: order.index(path.stem))
     if not paths:
-        raise LeakgapError(f"{study.paths.tables} holds no tables: run tables first")
+        raise LeakgapError(f"{folder} holds no tables: run tables first")
     for path in paths:
         title, _, body = path.read_text().partition("\n|")
         lines = [line.strip().strip("|").split("|") for line in f"|{body}".strip().splitlines()]
@@ -159,45 +163,16 @@ def _safe_json(value: object) -> str:
     return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def _models(study: Study) -> tuple[list[Model], list[str]]:
-    """Return what every logits file says of its model, and a warning for those that are missing or damaged."""
-    models, broken = [], []
-    for row in grid.rows(study):
-        try:
-            models.append(read_model(row["logits"]))
-        except LeakgapError as error:
-            broken.append(str(error))
-    return models, broken
-
-
-def _provenance(models: Iterable[Model]) -> list[dict[str, Any]]:
+def _provenance(models: pd.DataFrame) -> list[dict[str, Any]]:
     """Return one row per technique: models, seconds of a job, where and with what it ran."""
-    rows = [
-        {
-            "Technique": model.technique,
-            "seconds": _seconds(model),
-            "Device": model.about.get("device", UNKNOWN),
-            "Threads": model.about.get("threads", UNKNOWN),
-            "torch": model.about.get("torch_version", UNKNOWN),
-            "Code": model.about.get("code_version", UNKNOWN),
-        }
-        for model in models
-    ]
-    if not rows:
-        return []
-    table = pd.DataFrame(rows)
-    keys = [name for name in table if name != "seconds"]
-    groups = table.groupby(keys, sort=False)["seconds"]
+    table = models.rename(columns=PROVENANCE)
+    groups = table.groupby(list(PROVENANCE.values()), sort=False)["seconds"]
     told = groups.agg(Models="size", Median="median", Longest="max", Total="sum").round(1).reset_index()
     told.columns = [f"{name} (s)" if name in ("Median", "Longest", "Total") else name for name in told]
     return [dict(zip(told.columns, row, strict=True)) for row in told.itertuples(index=False)]
 
 
-def _seconds(model: Model) -> float:
-    return model.about.get("seconds", {}).get("job", 0.0)
-
-
-def _differences(models: Iterable[Model]) -> Iterator[str]:
+def _differences(models: pd.DataFrame) -> Iterator[str]:
     """Warn where models that are compared were not trained alike."""
     for key, what in (
         ("device", "devices"),
@@ -205,9 +180,9 @@ def _differences(models: Iterable[Model]) -> Iterator[str]:
         ("code_version", "versions of the training code"),
         ("threads", "numbers of threads"),
     ):
-        counts = Counter(str(model.about.get(key, UNKNOWN)) for model in models)
+        counts = models[key].value_counts()
         if len(counts) > 1:
-            told = ", ".join(f"{value} ({count} models)" for value, count in counts.most_common())
+            told = ", ".join(f"{value} ({count} models)" for value, count in counts.items())
             yield f"The models were trained on different {what}: {told}."
 
 

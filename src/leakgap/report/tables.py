@@ -6,7 +6,7 @@ image) pairs under one threshold, with its two-way bootstrap interval. Undefined
 Markdown.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,13 @@ class Results:
     pooled: pd.DataFrame
     replicates: pd.DataFrame
     shadows: pd.DataFrame
+    exposures: Sequence[str]  # files, one per technique of the grid
 
     @classmethod
-    def of(cls, study: Study) -> "Results":
+    def of(cls, study: Study, joined: Sequence[str], exposures: Sequence[str]) -> "Results":
         """Read them; LeakgapError when the summary has not run."""
-        return cls(study, *(read(study, table) for table in ("metrics", "pooled", "replicates", "shadows")))
+        tables = {name: read(joined, name) for name in ("summary", "pooled", "replicates", "shadows")}
+        return cls(study, exposures=exposures, **tables)
 
     def targets(self, design: str = "leave-one-out") -> pd.DataFrame:
         """Rows of the summary: headline attack, one attacker, targets of one design."""
@@ -182,8 +184,8 @@ def shadows(results: Results) -> pd.DataFrame:
 def exposed(results: Results, top: int = 50) -> pd.DataFrame:
     """The images caught most often at 1% FPR by the headline attack, summed over techniques, and by technique."""
     study, caught = results.study, []
-    for technique in study.grid.techniques:
-        rows = pd.read_parquet(study.paths.exposure(technique, study.shadow(technique)))
+    for technique, path in zip(study.grid.techniques, results.exposures, strict=True):
+        rows = pd.read_parquet(path)
         rows = rows[rows["attack"] == study.attack.headline].set_index(["image", "label"])
         caught.append((rows["caught"] / rows["targets"]).rename(technique))
     table = pd.concat(caught, axis=1)
@@ -202,14 +204,17 @@ TABLES: tuple[Callable[[Results], pd.DataFrame], ...] = (
 )
 
 
-def write_tables(study: Study) -> None:
-    """Write every table that the study has rows for as tables/<name>.csv and .md."""
-    results = Results.of(study)
+def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], out: str) -> None:
+    """Write every table that the study has rows for as <name>.csv and .md into the folder `out`.
+
+    `joined` are the joined tables; `exposures` one file per technique, by the attacker that is shown.
+    """
+    found = Results.of(study, joined, exposures)
     for function in TABLES:
-        table = function(results)
+        table = function(found)
         if table.empty:
             continue
-        path = Path(study.paths.tables) / function.__name__
+        path = Path(out) / function.__name__
         with atomic(path.with_suffix(".csv")) as temporary:
             table.to_csv(temporary, index=False)
         with atomic(path.with_suffix(".md")) as temporary:

@@ -16,11 +16,11 @@ from leakgap.attacks import ATTACKS
 from leakgap.augment import MEMBERS, Technique, canonical, options
 from leakgap.data import DATASETS
 from leakgap.section import Section, sentence
-from leakgap.study.paths import Paths
+from leakgap.study.grid import NONE, Headline, Span
 from leakgap.training import ARCHITECTURES
 
 FACTORS = ("crop", "mirror", "cutout", "policy")  # of the bare word, whatever else is registered
-NONE = "none"
+PART = "part"  # the key that marks JSON as the part of a study that a job is given
 
 
 class Data(Section):
@@ -206,7 +206,7 @@ class Query(Section):
     )
 
 
-class Attack(Section):
+class Attack(Section, Headline):
     """How the models are attacked."""
 
     attacks: tuple[str, ...] = Field(
@@ -228,16 +228,6 @@ class Attack(Section):
     )
     seed: int = Field(0, ge=0, description="bootstrap and learned attacks")
 
-    @property
-    def headline(self) -> str:
-        """The attack that figures and claims are about."""
-        return self.attacks[0]
-
-    @property
-    def kept(self) -> tuple[str, ...]:
-        """Attacks whose per-image scores are stored."""
-        return self.attacks[:1] if self.keep is None else self.keep
-
     @model_validator(mode="after")
     def _possible(self) -> "Attack":
         for name in self.attacks:
@@ -253,7 +243,7 @@ class Attack(Section):
         return self
 
 
-class Study(Section):
+class Study(Section, Span):
     """A study file. `Study.load` reads one; `part` cuts out what a single job depends on."""
 
     name: str = Field(
@@ -294,75 +284,33 @@ class Study(Section):
 
     @classmethod
     def load(cls, source: str | Path | dict[str, Any]) -> "Study":
-        """Read a study from a YAML file, from JSON text that starts with a brace, or from a dict.
+        """Read a study from a YAML file, from JSON text that starts with a brace (a `part` too), or from a dict.
 
         Raises LeakgapError, one sentence that names the key and what is allowed.
         """
         values, where = _read(source)
         try:
-            return cls.model().model_validate(values)
+            return (
+                cls.model().given(values[PART])
+                if set(values) == {PART}
+                else cls.model().model_validate(values)
+            )
         except ValidationError as error:
             raise LeakgapError(f"{where}{sentence(error, cls.model(), 'a study file')}") from None
 
-    def part(self, *fields: str, techniques: list[str] | None = None) -> str:
-        """Return the JSON of a study that holds the name and the given `section` or `section.key` alone.
+    def part(self, *keys: str) -> str:
+        """Return as JSON what one job is given: the name and the given `section` or `section.key` alone.
 
-        It is what one job depends on, so a job reruns when, and only when, one of its own values changed.
+        A job so reruns when, and only when, one of its own values changed. `Study.load` makes a study of it in
+        which reading any other value raises LeakgapError.
         """
-        whole = self.model_dump(mode="json")
-        chosen: dict[str, Any] = {"name": self.name}
-        for field in fields:
-            section, _, key = field.partition(".")
-            if key:
-                chosen.setdefault(section, {})[key] = whole[section][key]
-            else:
-                chosen[section] = whole[section]
-        if techniques is not None:
-            chosen.setdefault("grid", {})["techniques"] = techniques
-        return json.dumps(chosen)
+        return json.dumps({PART: self.only(["name", *keys])})
 
     def training_part(self, technique: str) -> str:
-        """Return the JSON that a training job of `technique` depends on."""
-        chosen = json.loads(self.part("data.dataset", "data.side", "train", "query", techniques=[technique]))
-        for member in set(MEMBERS) - set(canonical(technique)):
-            chosen["train"].pop(member, None)
-        del chosen["train"]["save_seconds"]
-        chosen["attack"] = {"attackers": ["informed"]}
-        return json.dumps(chosen)
-
-    @property
-    def attacker(self) -> str:
-        """The attacker that tables and figures are about: informed wherever the study has it."""
-        return "informed" if "informed" in self.attack.attackers else "uninformed"
-
-    def shadow(self, technique: str) -> str:
-        """Return the technique of the shadow models with which `attacker` attacks a technique."""
-        return technique if self.attacker == "informed" else NONE
-
-    @property
-    def masks(self) -> list[str]:
-        """Wildcards of the masks: m000, m001, ..."""
-        return [f"m{index:03}" for index in range(self.grid.masks)]
-
-    @property
-    def models(self) -> list[str]:
-        """Wildcards of all models of a technique: its masks, then replicates of mask 0: r000, ..."""
-        return self.masks + [f"r{index:03}" for index in range(self.grid.replicates)]
-
-    @property
-    def attack_jobs(self) -> list[tuple[str, str]]:
-        """(technique, shadow technique) of every attack job. Against none both attackers are the same."""
-        attackers = sorted(self.attack.attackers)  # informed first
-        return [
-            (technique, shadow)
-            for technique in self.grid.techniques
-            for shadow in dict.fromkeys(technique if each == "informed" else NONE for each in attackers)
-        ]
-
-    @property
-    def paths(self) -> Paths:
-        """Where the study's files are."""
-        return Paths(self.name)
+        """Return what a training job of a technique is given: its own members' options, nothing of the others."""
+        unused = {"save_seconds"} | set(MEMBERS) - set(canonical(technique))
+        keys = [key for key in type(self.train).model_fields if key not in unused]
+        return self.part("query", *(f"train.{key}" for key in keys))
 
 
 @cache
@@ -377,11 +325,6 @@ def _with_options(members: tuple[tuple[str, str], ...]) -> type[Study]:
     return create_model(
         "Study", __base__=Study, __doc__=Study.__doc__, train=(train, Field(default_factory=train))
     )
-
-
-def attacker(technique: str, shadow: str) -> str:
-    """Name the attacker of a job: informed when the shadow models share the target's technique."""
-    return "informed" if technique == shadow else "uninformed"
 
 
 def _read(source: str | Path | dict[str, Any]) -> tuple[Any, str]:

@@ -9,6 +9,16 @@ from pydantic_core import PydanticUndefined
 from leakgap.study import Study
 
 
+def print_schema(_: Study) -> None:
+    """Print the JSON schema of study files."""
+    print(json.dumps(Study.model_json_schema(), indent=2))
+
+
+def print_keys(_: Study) -> None:
+    """Print `markdown`."""
+    print(markdown())
+
+
 def markdown() -> str:
     """Return the Markdown reference: every key with type, default, bounds and meaning."""
     lines = [

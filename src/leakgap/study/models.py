@@ -30,21 +30,21 @@ def rows(study: Study) -> list[dict[str, str]]:
     ]
 
 
-def write_models(study: Study) -> None:
+def write_models(study: Study, out: str) -> None:
     """Write models.csv."""
     models = rows(study)
-    with atomic(study.paths.models) as temporary, temporary.open("w", newline="") as file:
+    with atomic(out) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, models[0])
         writer.writeheader()
         writer.writerows(models)
 
 
-def show_status(study: Study, every: bool) -> None:
+def show_status(study: Study, all: bool) -> None:
     """Print how many models of each technique are done, begun and missing, or the state of every model."""
     states = {
         (row["technique"], row["mask"]): state_of(study, row["technique"], row["mask"]) for row in rows(study)
     }
-    if every:
+    if all:
         for (technique, mask), state in states.items():
             print(f"{state:8}{study.paths.logits(technique, mask)}")
         return

@@ -1,22 +1,38 @@
-"""Every path under results/<study>/, named here once."""
+"""Every path under results/<study>/, named here and nowhere else."""
 
 
 class Paths:
     """Every path of a study, relative to the working directory. Arguments may be Snakemake wildcards."""
 
-    # what one attack job writes, and what `summary` joins
-    ATTACK_TABLES = ("metrics", "halves", "pooled", "replicates", "curves", "shadows")
+    # what one attack job writes and `summary` joins
+    ATTACK_TABLES = ("summary", "halves", "pooled", "replicates", "curves", "shadows", "models")
 
     def __init__(self, name: str):
         self.root = f"results/{name}"
+        self.downloaded = f"{self.root}/download.done"
         self.pool = f"{self.root}/pool.npz"
         self.masks = f"{self.root}/masks.npz"
         self.models = f"{self.root}/models.csv"
-        self.summary = f"{self.root}/summary.parquet"
+        self.summary = self.joined("summary")
         self.tables = f"{self.root}/tables"
         self.figures = f"{self.root}/figures"
-        self.claims = f"{self.root}/claims"
+        self.claims = f"{self.root}/claims.json"
+        self.claims_page = f"{self.root}/claims.md"
         self.report = f"{self.root}/report.html"
+
+    def joined(self, table: str) -> str:
+        """One of ATTACK_TABLES of the whole study."""
+        return f"{self.root}/{table}.parquet"
+
+    @property
+    def all_joined(self) -> list[str]:
+        """ATTACK_TABLES of the whole study."""
+        return [self.joined(table) for table in self.ATTACK_TABLES]
+
+    @property
+    def opened_first(self) -> list[str]:
+        """Joined tables that are there as CSV too."""
+        return [f"{self.root}/summary.csv", f"{self.root}/pooled.csv"]
 
     def logits(self, technique: str, mask: str) -> str:
         """Logits of one model, all steps."""
@@ -26,18 +42,26 @@ class Paths:
         """State of a training job that has not ended yet."""
         return f"{self.root}/resume/{technique}/{mask}.pt"
 
+    def attack(self, technique: str, shadow: str, table: str) -> str:
+        """One of ATTACK_TABLES of one attack job, or its `exposure`."""
+        return f"{self.root}/attacks/{technique}.by-{shadow}/{table}.parquet"
+
+    def attacked(self, technique: str, shadow: str) -> list[str]:
+        """All tables of one attack job. How often each image is caught isn't joined: it has a row for each."""
+        return [self.attack(technique, shadow, table) for table in (*self.ATTACK_TABLES, "exposure")]
+
     def scores(self, technique: str, shadow: str) -> str:
         """Per-image scores of the attacks that are kept."""
         return f"{self.root}/scores/{technique}.by-{shadow}.parquet"
 
-    def exposure(self, technique: str, shadow: str) -> str:
-        """How often each image is caught."""
-        return f"{self.root}/exposure/{technique}.by-{shadow}.parquet"
+    def comparison(self, other: str) -> str:
+        """The page that puts another study beside this one; its numbers and drawings lie beside it."""
+        return f"{self.root}/compare/{other}.md"
 
-    def attack(self, technique: str, shadow: str, table: str) -> str:
-        """One of ATTACK_TABLES of one attack job."""
-        return f"{self.root}/attacks/{technique}.by-{shadow}.{table}.parquet"
+    def log(self, job: str) -> str:
+        """What a job printed."""
+        return f"{self.root}/logs/{job}.log"
 
-    def joined(self, table: str) -> str:
-        """One of ATTACK_TABLES of the whole study: `metrics` is the summary."""
-        return self.summary if table == "metrics" else f"{self.root}/{table}.parquet"
+    def benchmark(self, job: str) -> str:
+        """What a job took."""
+        return f"{self.root}/benchmarks/{job}.tsv"

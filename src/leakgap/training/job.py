@@ -23,18 +23,20 @@ from leakgap.training.loop import Job, Progress, Trainer, derive_seed, pick_devi
 from leakgap.versions import version
 
 
-def train_model(study: Study, technique: str, mask: str, save_seconds: int | None = None) -> None:
-    """Train one model, with a progress bar, and write its logits; the resume file goes when they are safe.
+def train_model(
+    study: Study, technique: str, mask: str, *, pool: str, masks: str, save_seconds: int, out: str
+) -> None:
+    """Train one model, with a progress bar, and write its logits to `out`; then the resume file goes.
 
     `save_seconds` stands in for train.save_seconds, which changes nothing in the results.
     """
     canonical(technique)
-    pool, member, _ = read_inputs(study.paths.pool, study.paths.masks)
+    images, member, _ = read_inputs(pool, masks)
     row = mask_row(mask, member)
     seed = derive_seed(study.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
-    saves = {} if save_seconds is None else {"save_seconds": save_seconds}
-    job = Job(pool, member[row], technique, seed, study.train.model_copy(update=saves), study.query.views)
-    resume, output = (Path(path(technique, mask)) for path in (study.paths.resume, study.paths.logits))
+    recipe = study.train.model_copy(update={"save_seconds": save_seconds})
+    job = Job(images, member[row], technique, seed, recipe, study.query.views)
+    resume = Path(study.paths.resume(technique, mask))
     began = time.perf_counter()
     with tqdm(total=study.train.steps[-1], unit="epoch", desc=f"{technique}/{mask}", mininterval=1) as bar:
 
@@ -59,9 +61,9 @@ def train_model(study: Study, technique: str, mask: str, save_seconds: int | Non
         "settings": shared,
     }
     logits.write(
-        output,
+        out,
         [step.numpy() for step in progress.logits],
-        pool.labels,
+        images.labels,
         member[row],
         study=study.name,
         technique=technique,

@@ -6,7 +6,7 @@ Its name is the file's, its docstring the caption. It gets the setting and the t
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +62,15 @@ FIGURES = (
 )
 
 
-def draw_figures(study: Study) -> None:
-    """Draw every figure that the study can have, and an index of captions and of what is left out and why."""
-    folder, index = Path(study.paths.figures), list[dict[str, str | float]]()
+def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], pool: str, out: str) -> None:
+    """Draw every figure that the study can have, and an index of captions and of what is left out and why.
+
+    `exposures` has one file per technique, by the attacker that is shown; `out` is a folder.
+    """
+    folder, index = Path(out), list[dict[str, str | float]]()
     designs = [LEAVE_ONE_OUT] + [REPLICATES] * bool(study.grid.replicates)
     for design in designs:
-        source = Source(study, design)
+        source = Source(study, design, joined, exposures, pool)
         for figure in FIGURES:
             if design == REPLICATES and not figure.both_designs:
                 continue

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,14 +54,25 @@ class Setting:
         return f"{self.study.attack.headline}, {self.study.attacker} attacker{targets}"
 
 
+@dataclass(frozen=True)
 class Source(Setting):
-    """Reads the tables of a setting when first asked for, each filtered as it is read."""
+    """Reads the tables of a setting when first asked for, each filtered as it is read.
+
+    From the joined tables, the exposure of each technique by the attacker that is shown, and the images.
+    """
+
+    joined: Sequence[str] = ()
+    exposures: Sequence[str] = ()
+    pool_file: str = ""
 
     def _read(self, path: str, filters: Sequence[tuple[str, str, Any]]) -> pd.DataFrame:
         try:
             return pd.read_parquet(path, filters=list(filters) or None)
         except FileNotFoundError:
             raise LeakgapError(f"{path} is missing: run the attacks and the summary first") from None
+
+    def _file(self, table: str) -> str:
+        return next(path for path in self.joined if Path(path).name == f"{table}.parquet")
 
     @cached_property
     def _headline(self) -> tuple[str, str, str]:
@@ -69,48 +81,45 @@ class Source(Setting):
     @cached_property
     def curves(self) -> pd.DataFrame:
         """Pooled ROC of the headline attack, both attackers, all steps."""
-        rows = self._read(self.study.paths.joined("curves"), [self._headline, ("design", "==", self.design)])
+        rows = self._read(self._file("curves"), [self._headline, ("design", "==", self.design)])
         return rows[rows["fpr"] > 0]
 
     @cached_property
     def pooled(self) -> pd.DataFrame:
         """Pooled TPR with interval of all attacks, attackers and steps."""
-        return self._read(self.study.paths.joined("pooled"), [("design", "==", self.design)])
+        return self._read(self._file("pooled"), [("design", "==", self.design)])
 
     @cached_property
     def replicates(self) -> pd.DataFrame:
         """Bootstrap replicates of the headline attack at the last step, both attackers."""
         last = ("step", "==", len(self.study.train.steps))
-        return self._read(
-            self.study.paths.joined("replicates"), [self._headline, ("design", "==", self.design), last]
-        )
+        return self._read(self._file("replicates"), [self._headline, ("design", "==", self.design), last])
 
     @cached_property
     def targets(self) -> pd.DataFrame:
         """One row per target and step: headline attack, one attacker."""
-        rows = known(self.study, self._read(self.study.paths.summary, [self._headline]))
+        rows = known(self.study, self._read(self._file("summary"), [self._headline]))
         return rows[rows["mask"].str.startswith("m" if self.design == LEAVE_ONE_OUT else "r")]
 
     @cached_property
     def shadows(self) -> pd.DataFrame:
         """Pooled TPR by the number of shadow models, one attacker."""
-        return known(self.study, self._read(self.study.paths.joined("shadows"), [self._headline]))
+        return known(self.study, self._read(self._file("shadows"), [self._headline]))
 
     @cached_property
     def exposure(self) -> pd.DataFrame:
         """How often each image is caught by the headline attack: none and the most augmented technique."""
-        tables = []
-        for technique in sorted(
-            {NONE, self.most_augmented} & set(self.techniques), key=self.techniques.index
-        ):
-            path = self.study.paths.exposure(technique, self.study.shadow(technique))
-            tables.append(self._read(path, [self._headline]))
+        tables = [
+            self._read(path, [self._headline])
+            for technique, path in zip(self.techniques, self.exposures, strict=True)
+            if technique in (NONE, self.most_augmented)
+        ]
         return pd.concat(tables, ignore_index=True)
 
     @cached_property
     def pool(self) -> Pool:
         """The images."""
-        return read_pool(self.study.paths.pool)
+        return read_pool(self.pool_file)
 
 
 def target_fpr(setting: Setting, targets: pd.DataFrame) -> float:

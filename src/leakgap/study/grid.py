@@ -1,0 +1,92 @@
+"""What the values of a study mean to its stages: models, attack jobs, whose results are shown, files.
+
+Apart from the study file, whose own code only checks values: those are what a job is given, so an edit there can
+change a job by its values alone, and an edit here by what is made of them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from leakgap.study.paths import Paths
+
+NONE = "none"
+
+
+def attacker(technique: str, shadow: str) -> str:
+    """Name the attacker of a job: informed when the shadow models share the target's technique."""
+    return "informed" if technique == shadow else "uninformed"
+
+
+class Headline:
+    """Which attacks are shown and stored."""
+
+    if TYPE_CHECKING:
+        attacks: Any
+        keep: Any
+
+    @property
+    def headline(self) -> str:
+        """The attack that figures and claims are about."""
+        return self.attacks[0]
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Attacks whose per-image scores are stored."""
+        return self.attacks[:1] if self.keep is None else self.keep
+
+
+class Span:
+    """The models and jobs of a study, by the names that are their wildcards and files."""
+
+    if TYPE_CHECKING:
+        name: Any
+        grid: Any
+        attack: Any
+
+    @property
+    def attacker(self) -> str:
+        """The attacker that tables and figures are about: informed wherever the study has it."""
+        return "informed" if "informed" in self.attack.attackers else "uninformed"
+
+    def shadow(self, technique: str) -> str:
+        """Return the technique of the shadow models with which `attacker` attacks a technique."""
+        return technique if self.attacker == "informed" else NONE
+
+    @property
+    def masks(self) -> list[str]:
+        """Wildcards of the masks: m000, m001, ..."""
+        return [f"m{index:03}" for index in range(self.grid.masks)]
+
+    @property
+    def models(self) -> list[str]:
+        """Wildcards of all models of a technique: its masks, then replicates of mask 0: r000, ..."""
+        return self.masks + [f"r{index:03}" for index in range(self.grid.replicates)]
+
+    @property
+    def attack_jobs(self) -> list[tuple[str, str]]:
+        """(technique, shadow technique) of every attack job. Against none both attackers are the same."""
+        attackers = sorted(self.attack.attackers)  # informed first
+        return [
+            (technique, shadow)
+            for technique in self.grid.techniques
+            for shadow in dict.fromkeys(technique if each == "informed" else NONE for each in attackers)
+        ]
+
+    @property
+    def paths(self) -> Paths:
+        """Where the study's files are."""
+        return Paths(self.name)
+
+    @property
+    def attack_tables(self) -> list[str]:
+        """What `summary` joins: the tables of every attack job."""
+        return [
+            self.paths.attack(*job, table) for job in self.attack_jobs for table in self.paths.ATTACK_TABLES
+        ]
+
+    @property
+    def exposures(self) -> list[str]:
+        """How often each image is caught: a file per technique, by `attacker`."""
+        return [
+            self.paths.attack(technique, self.shadow(technique), "exposure")
+            for technique in self.grid.techniques
+        ]
