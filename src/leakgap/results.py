@@ -1,16 +1,173 @@
-"""The attack jobs' tables, joined over the study: summary, halves, pooled, replicates, curves, shadows, models."""
+"""The results of a study: the schema of every joined table, declared once, and the one reader of them.
 
-from collections.abc import Sequence
+Attack jobs write tables, `join` joins them, and whatever is shown (tables, figures, claims, report, comparisons)
+comes from `Results`, which knows the headline attack, the attacker, the designs and the FPRs, and gives every pooled
+TPR and every contrast of them its one interval.
+
+Designs: `leave-one-out`, every model of the grid in turn the target; `replicates`, further models on mask 0.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
+from pandas.api import types
 
 from leakgap import LeakgapError
 from leakgap.files import atomic
+from leakgap.measure import contrast as measured
+from leakgap.measure.bootstrap import KINDS, Pooled
+from leakgap.measure.contrast import Interval
 from leakgap.study import NONE, Study
 
+LEAVE_ONE_OUT, REPLICATES = "leave-one-out", "replicates"
+MASK_PREFIX = {LEAVE_ONE_OUT: "m", REPLICATES: "r"}  # of a design's targets
+FPR_TOLERANCE = 1e-9  # relative; FPRs of a study differ by more
 
-def join(_: Study, parts: Sequence[str], out: Sequence[str]) -> None:
+Kind = Literal["text", "integer", "number", "numbers"]  # numbers: an array in every cell
+CHECKS = {
+    "text": lambda column: types.is_string_dtype(column) or types.is_object_dtype(column),
+    "integer": types.is_integer_dtype,
+    "number": types.is_float_dtype,
+    "numbers": types.is_object_dtype,
+}
+HEAD: dict[str, Kind] = {
+    "study": "text",
+    "technique": "text",
+    "step": "integer",
+    "epoch": "integer",
+    "attacker": "text",
+    "attack": "text",
+}
+MEANS = ("train_acc", "test_acc", "train_loss", "test_loss", "acc_gap", "loss_gap")
+OF_TARGETS: dict[str, Kind] = {
+    **{"study": "text", "technique": "text", "mask": "text", "step": "integer", "epoch": "integer"},
+    **{"attacker": "text", "attack": "text", "n_members": "integer", "n_nonmembers": "integer"},
+    **dict.fromkeys((*MEANS, "auc", "balanced_acc"), "number"),
+}
+TPR_INTERVAL: dict[str, Kind] = {"fpr": "number", "tpr": "number", "low": "number", "high": "number"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a joined table holds: columns in order, and those that tell its rows apart.
+
+    With `per_fpr`, one further column `tpr_at_<fpr>` for each FPR of the study.
+    """
+
+    holds: str
+    columns: Mapping[str, Kind]
+    key: tuple[str, ...]
+    per_fpr: bool = False
+
+    def check(self, frame: pd.DataFrame, where: str | Path) -> pd.DataFrame:
+        """Return the frame; LeakgapError naming file and column where it is not such a table."""
+        own = [name for name in frame if not (self.per_fpr and str(name).startswith("tpr_at_"))]
+        for name in self.columns:
+            if name not in own:
+                raise LeakgapError(f"{where}: has no column {name}")
+        strange = [name for name in own if name not in self.columns]
+        if strange:
+            raise LeakgapError(f"{where}: has an unknown column {strange[0]}")
+        kinds = dict(self.columns) | {name: "number" for name in frame if name not in own}
+        for name, kind in kinds.items():
+            if len(frame) and not CHECKS[kind](frame[name]):
+                raise LeakgapError(f"{where}: column {name} holds {frame[name].dtype}, not {kind}")
+        twice = frame.duplicated(list(self.key))
+        if twice.any():
+            row = ", ".join(frame.loc[twice, list(self.key)].iloc[0].astype(str))
+            raise LeakgapError(f"{where}: two rows for {row}")
+        return frame
+
+
+TABLES: dict[str, Table] = {
+    "summary": Table(
+        "one row per target, step, attacker and attack: its generalization, and how it is attacked",
+        OF_TARGETS,
+        ("technique", "mask", "step", "attacker", "attack"),
+        per_fpr=True,
+    ),
+    "halves": Table(
+        "as summary, of the headline attack: generalization on one half of the images, attack on the other",
+        OF_TARGETS,
+        ("technique", "mask", "step", "attacker", "attack"),
+        per_fpr=True,
+    ),
+    "pooled": Table(
+        "TPR of all pairs (model, image) of a technique and step under one threshold, with its 95% interval",
+        HEAD
+        | {"design": "text"}
+        | TPR_INTERVAL
+        | dict.fromkeys(("n_targets", "n_members", "n_nonmembers"), "integer"),
+        ("technique", "step", "attacker", "attack", "design", "fpr"),
+    ),
+    "draws": Table(
+        "bootstrap draws of pooled TPRs, by what was resampled: the headline attack, and all at the last step",
+        HEAD | {"design": "text", "fpr": "number", "resampled": "text", "tprs": "numbers"},
+        ("technique", "step", "attacker", "attack", "design", "fpr", "resampled"),
+    ),
+    "curves": Table(
+        "points of pooled ROC curves",
+        HEAD | {"design": "text", "fpr": "number", "tpr": "number"},
+        ("technique", "step", "attacker", "attack", "design", "fpr"),
+    ),
+    "shadows": Table(
+        "pooled TPR of the headline attack at the last step by the number of shadow models",
+        HEAD | {"n_shadows": "integer"} | TPR_INTERVAL,
+        ("technique", "step", "attacker", "attack", "n_shadows", "fpr"),
+    ),
+    "models": Table(
+        "what trained every model, where, and for how long",
+        {"technique": "text", "mask": "text", "seconds": "number"}
+        | dict.fromkeys(("device", "threads", "torch_version", "code_version"), "text"),
+        ("technique", "mask"),
+    ),
+    "exposure": Table(
+        "one row per image: of the targets trained on it, how many are caught at 1% FPR each",
+        HEAD | dict.fromkeys(("image", "label", "caught", "targets"), "integer"),
+        ("technique", "step", "attacker", "attack", "image"),
+    ),
+}
+
+
+def tpr_column(fpr: float) -> str:
+    """Name the column of the TPR at an FPR: 0.001 -> tpr_at_0.001."""
+    return f"tpr_at_{fpr:g}"
+
+
+def at_fpr(frame: pd.DataFrame, fpr: float) -> pd.DataFrame:
+    """Return the rows at one FPR."""
+    return frame[np.isclose(frame["fpr"], fpr, rtol=FPR_TOLERANCE, atol=0)]
+
+
+def write(path: str | Path, frame: pd.DataFrame) -> None:
+    """Write the table that the path's stem names, Parquet or CSV, whole or not at all."""
+    path = Path(path)
+    TABLES[path.stem].check(frame, path)
+    with atomic(path) as temporary:
+        if path.suffix == ".csv":
+            frame.to_csv(temporary, index=False)
+        else:
+            frame.to_parquet(temporary, index=False)
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """Read the table that the path's stem names; LeakgapError when it is missing, damaged or another table."""
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise LeakgapError(f"{path} is missing: run the attacks and the summary first") from None
+    except Exception as error:  # a damaged file makes pyarrow raise nearly anything
+        reason = str(error).partition("\n")[0]
+        raise LeakgapError(f"{path}: not a readable Parquet file ({reason})") from None
+    return TABLES[Path(path).stem].check(frame, path)
+
+
+def join(study: Study, parts: Sequence[str], out: Sequence[str]) -> None:
     """Write each file of `out`, Parquet or CSV, from the files in `parts` of its stem, in their order.
 
     The row of a model that several attack jobs name is kept once. LeakgapError lists the files that are missing.
@@ -20,27 +177,131 @@ def join(_: Study, parts: Sequence[str], out: Sequence[str]) -> None:
         raise LeakgapError(f"{len(missing)} tables of attack jobs are missing: {', '.join(missing)}")
     whole = {}
     for name in {Path(path).stem for path in out}:
-        tables = [pd.read_parquet(path) for path in parts if Path(path).stem == name]
+        tables = [_of_study(study, path) for path in parts if Path(path).stem == name]
         whole[name] = pd.concat(tables, ignore_index=True)
     if "models" in whole:
         whole["models"] = whole["models"].drop_duplicates(["technique", "mask"], ignore_index=True)
-    for path in map(Path, out):
-        with atomic(path) as temporary:
-            if path.suffix == ".csv":
-                whole[path.stem].to_csv(temporary, index=False)
-            else:
-                whole[path.stem].to_parquet(temporary, index=False)
+    for path in out:
+        write(path, whole[Path(path).stem])
 
 
-def read(joined: Sequence[str], table: str) -> pd.DataFrame:
-    """Read the joined table of this name among the files `joined`; LeakgapError when `summary` has not run."""
-    path = next(path for path in joined if Path(path).name == f"{table}.parquet")
-    try:
-        return pd.read_parquet(path)
-    except FileNotFoundError:
-        raise LeakgapError(f"{path} is missing: run the summary first") from None
+def _of_study(study: Study, path: str | Path) -> pd.DataFrame:
+    """Read a table; LeakgapError where it is of another study."""
+    frame = read(path)
+    if "study" in frame and len(frame) and set(frame["study"]) != {study.name}:
+        raise LeakgapError(f"{path}: holds the study {frame['study'].iloc[0]}, not {study.name}")
+    return frame
 
 
-def known(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `study.attacker`; against none both attackers are the same, filed as informed."""
-    return table[(table["attacker"] == study.attacker) | (table["technique"] == NONE)]
+class Cell(NamedTuple):
+    """What a pooled TPR is of."""
+
+    technique: str
+    step: int
+    attacker: str
+    attack: str
+    design: str = LEAVE_ONE_OUT
+
+
+class Results:
+    """The joined tables of a study, each read and checked when it is first asked for."""
+
+    def __init__(self, study: Study, joined: Iterable[str] | None = None):
+        """joined: the files, by default those of the study."""
+        self.study = study
+        self._paths = {Path(path).stem: path for path in (joined or study.paths.all_joined)}
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a whole table, all attacks, attackers and designs."""
+        return _of_study(self.study, self._paths[name])
+
+    summary = cached_property(lambda self: self.table("summary"))
+    halves = cached_property(lambda self: self.table("halves"))
+    pooled = cached_property(lambda self: self.table("pooled"))
+    curves = cached_property(lambda self: self.table("curves"))
+    shadows = cached_property(lambda self: self.table("shadows"))
+    models = cached_property(lambda self: self.table("models"))
+
+    @cached_property
+    def _by_cell(self) -> pd.DataFrame:
+        return self.pooled.set_index([*Cell._fields, "fpr"]).sort_index()
+
+    @cached_property
+    def _draws(self) -> dict[tuple, np.ndarray]:
+        frame = self.table("draws")
+        key = zip(*(frame[name] for name in (*Cell._fields, "fpr", "resampled")), strict=True)
+        return dict(zip(key, frame["tprs"], strict=True))
+
+    # --- what is shown
+
+    @property
+    def last(self) -> int:
+        """The last step."""
+        return int(self.pooled["step"].max())
+
+    @cached_property
+    def designs(self) -> list[str]:
+        """Designs that have targets."""
+        present = set(self.pooled["design"])
+        return [design for design in MASK_PREFIX if design in present]
+
+    def shown(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of `study.attacker`; against none both attackers are the same, filed as informed."""
+        return frame[(frame["attacker"] == self.study.attacker) | (frame["technique"] == NONE)]
+
+    def targets(
+        self, design: str = LEAVE_ONE_OUT, attack: str | None = None, *, halves: bool = False
+    ) -> pd.DataFrame:
+        """Return one row per target and step: one attack (the headline by default), the attacker that is shown.
+
+        halves: generalization from one half of the images, TPR from the other.
+        """
+        rows = self.shown(self.halves if halves else self.summary)
+        rows = rows[rows["attack"] == (attack or self.study.attack.headline)]
+        return rows[rows["mask"].str.startswith(MASK_PREFIX[design])]
+
+    def cell(
+        self,
+        technique: str,
+        step: int | None = None,
+        attacker: str | None = None,
+        attack: str | None = None,
+        design: str = LEAVE_ONE_OUT,
+    ) -> Cell:
+        """Name a cell: by default the last step, the attacker that is shown, the headline attack."""
+        attacker = "informed" if technique == NONE else (attacker or self.study.attacker)
+        return Cell(technique, step or self.last, attacker, attack or self.study.attack.headline, design)
+
+    # --- one estimand, one interval
+
+    def row(self, cell: Cell, fpr: float) -> pd.Series:
+        """Return the row of `pooled`; KeyError where there is none."""
+        return at_fpr(self._by_cell.loc[tuple(cell)].reset_index(), fpr).iloc[0]
+
+    def replicated(self, cell: Cell, fpr: float) -> Pooled:
+        """Return a pooled TPR with its bootstrap draws; KeyError where these are not kept."""
+        row = self.row(cell, fpr)
+        draws = {kind: self._draws[*cell, row["fpr"], kind] for kind in KINDS}
+        per_unit = 2 if cell.design == LEAVE_ONE_OUT else 1  # mask pairs are resampled, or single models
+        return Pooled(row["tpr"], draws, int(row["n_targets"]) // per_unit, int(row["n_members"]))
+
+    def contrast(
+        self,
+        first: Cell | Sequence[Cell],
+        second: Cell | Sequence[Cell],
+        fpr: float,
+        function: Literal["ratio", "difference"] = "ratio",
+        *,
+        comparisons: int = 1,
+        level: float = 0.95,
+    ) -> Interval:
+        """Return first / second or first - second of pooled TPRs, paired, with the interval of `measure.contrast`.
+
+        Several cells stand for their mean, geometric in a ratio. comparisons: how many such intervals are to hold
+        together (Bonferroni). KeyError where a cell has no draws.
+        """
+        firsts, seconds = (
+            [self.replicated(cell, fpr) for cell in ([side] if isinstance(side, Cell) else side)]
+            for side in (first, second)
+        )
+        return measured.contrast(firsts, seconds, function, 1 - (1 - level) / comparisons)

@@ -16,11 +16,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leakgap import LeakgapError, attacks
+from leakgap import LeakgapError, attacks, results
 from leakgap.data.masks import mask_row, read_inputs
 from leakgap.files import atomic
 from leakgap.logits import Column, Model, Reader
 from leakgap.measure import roc
+from leakgap.measure.bootstrap import Pooled, Resampling
+from leakgap.measure.contrast import interval
+from leakgap.results import LEAVE_ONE_OUT, REPLICATES
 from leakgap.study import Study, attacker
 
 ABOUT = ("device", "threads", "torch_version", "code_version")
@@ -100,15 +103,14 @@ def attack_technique(
                     "attacker": attacker(technique, shadow),
                     "attack": name,
                 }
-                _measure(tables, head, study, attacked, score, resampled)
+                _measure(tables, head, study, attacked, score, resampled, last=step == len(epochs))
                 if step == len(epochs):
                     tables["exposure"].append(_exposure(head, attacked, score, labels))
                     if name == study.attack.headline:
                         tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence, resampled))
             kept_scores.write(step, attacked, kept)
     for path in out:
-        with atomic(path) as temporary:
-            pd.concat(tables[Path(path).stem], ignore_index=True).to_parquet(temporary, index=False)
+        results.write(path, pd.concat(tables[Path(path).stem], ignore_index=True))
 
 
 def _models(models: Iterable[Model]) -> pd.DataFrame:
@@ -125,21 +127,24 @@ def _models(models: Iterable[Model]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _resampled(study: Study, member: np.ndarray, reserved: np.ndarray) -> dict[str, roc.Resampling]:
-    """Draw the bootstrap of each design once, for all steps and attacks."""
+def _resampled(study: Study, member: np.ndarray, reserved: np.ndarray) -> dict[str, Resampling]:
+    """Draw the bootstrap of each design once, for all steps and attacks: mask pairs, or single replicates."""
     return {
-        design: _resampling(study, member[rows], ~reserved) for design, rows in designs(study.models).items()
+        design: _resampling(study, member[rows], ~reserved, None if design == LEAVE_ONE_OUT else rows)
+        for design, rows in designs(study.models).items()
     }
 
 
-def _resampling(study: Study, member: np.ndarray, evaluated: np.ndarray) -> roc.Resampling:
-    return roc.Resampling(member, evaluated, study.attack.bootstrap, study.attack.seed)
+def _resampling(
+    study: Study, member: np.ndarray, evaluated: np.ndarray, unit: np.ndarray | None = None
+) -> Resampling:
+    return Resampling(member, evaluated, unit, study.attack.bootstrap, study.attack.seed)
 
 
 def designs(names: list[str]) -> dict[str, np.ndarray]:
     """Return the rows of each design that has any among m000.., r000..: every mask in turn, replicates of one."""
     replicate = np.array([name[0] == "r" for name in names])
-    rows = {"leave-one-out": np.flatnonzero(~replicate), "replicates": np.flatnonzero(replicate)}
+    rows = {LEAVE_ONE_OUT: np.flatnonzero(~replicate), REPLICATES: np.flatnonzero(replicate)}
     return {design: chosen for design, chosen in rows.items() if len(chosen)}
 
 
@@ -176,12 +181,13 @@ def _measure(
     study: Study,
     targets: Targets,
     score: np.ndarray,
-    resampled: dict[str, roc.Resampling],
+    resampled: dict[str, Resampling],
+    last: bool,
 ) -> None:
     """Append what one attack at one step achieves on single targets and pooled.
 
-    Halves of the images and replicates are what claims are made of: the headline attack's alone. Curves are
-    drawn of it, and kept of the attacks whose scores are.
+    Halves of the images are what claims are made of: the headline attack's alone. Bootstrap draws are kept of it, and
+    of all attacks at the last step. Curves are drawn of it, and kept of the attacks whose scores are.
     """
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
     tables["summary"].append(_per_target(head, study, targets, score, seen, seen))
@@ -194,14 +200,18 @@ def _measure(
         counts = {"n_targets": len(rows), "n_members": int(inside.sum()), "n_nonmembers": int(outside.sum())}
         pooled = resampled[design].pooled(score[rows], study.attack.fpr)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
-            interval = {"fpr": fpr, "tpr": result.tpr, "low": result.low, "high": result.high}
-            tables["pooled"].append(pd.DataFrame([place | interval | counts]))
-            if headline:
-                draws = {"replicate": np.arange(len(result.replicates)), "tpr": result.replicates}
-                tables["replicates"].append(pd.DataFrame(place | {"fpr": fpr} | draws))
+            tables["pooled"].append(pd.DataFrame([place | _with_interval(fpr, result) | counts]))
+            if headline or last:
+                draws = [{"resampled": kind, "tprs": tprs} for kind, tprs in result.replicates.items()]
+                tables["draws"].append(pd.DataFrame([place | {"fpr": fpr} | draw for draw in draws]))
         if headline or head["attack"] in study.attack.kept:
             curve = roc.curve(score[rows][:, seen], targets.member[rows][:, seen])
             tables["curves"].append(pd.DataFrame(place | {"fpr": curve.fpr, "tpr": curve.tpr}))
+
+
+def _with_interval(fpr: float, pooled: Pooled) -> dict[str, float]:
+    value, low, high, *_ = interval(pooled)
+    return {"fpr": fpr, "tpr": value, "low": low, "high": high}
 
 
 def _per_target(
@@ -236,7 +246,7 @@ def _exposure(
     head: dict[str, Any], targets: Targets, score: np.ndarray, labels: np.ndarray, fpr: float = 0.01
 ) -> pd.DataFrame:
     """Return one row per image: of the targets that trained on it, how many are caught at 1% FPR each."""
-    rows = designs(targets.names)["leave-one-out"]
+    rows = designs(targets.names)[LEAVE_ONE_OUT]
     caught = np.zeros(len(labels), np.int32)
     for row in rows:
         images = np.flatnonzero(targets.evaluated)
@@ -260,7 +270,7 @@ def _fewer_shadows(
     study: Study,
     targets: Targets,
     known: attacks.Evidence,
-    resampled: dict[str, roc.Resampling],
+    resampled: dict[str, Resampling],
 ) -> pd.DataFrame:
     """Return the headline attack's pooled TPR when fewer shadow models are known: 2, 6, 14, ... up to all.
 
@@ -275,13 +285,12 @@ def _fewer_shadows(
     for size in [*sizes, total]:
         groups = np.sort(order[: total - total % size].reshape(-1, size))
         score = np.concatenate([_within(known, group, head["attack"]) for group in groups])
-        rows, draws = np.sort(groups, axis=None), resampled["leave-one-out"]
+        rows, draws = np.sort(groups, axis=None), resampled[LEAVE_ONE_OUT]
         if len(rows) < total:
             draws = _resampling(study, targets.member[rows], targets.evaluated)
         pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
-            interval = {"fpr": fpr, "tpr": result.tpr, "low": result.low, "high": result.high}
-            tables.append(head | {"n_shadows": size - 2} | interval)
+            tables.append(head | {"n_shadows": size - 2} | _with_interval(fpr, result))
     return pd.DataFrame(tables)
 
 

@@ -35,15 +35,6 @@ class Pooled:
     units: int
     members: int
 
-    def columns(self) -> dict[str, np.ndarray]:
-        """The replicates as a table's columns: kind, replicate, tpr."""
-        sizes = [len(self.replicates[kind]) for kind in KINDS]
-        return {
-            "kind": np.repeat(KINDS, sizes),
-            "replicate": np.concatenate([np.arange(size) for size in sizes]),
-            "tpr": np.concatenate([self.replicates[kind] for kind in KINDS]),
-        }
-
 
 class Resampling:
     """The draws for one set of models and images, made once for many scores of them.
