@@ -107,6 +107,20 @@ def contrast(
     return _student(difference, scale, min(one.units for one in (*firsts, *seconds)), level)
 
 
+def unpaired_ratio(first: Pooled, second: Pooled, level: float = 0.95) -> Interval:
+    """first / second of pooled TPRs of studies that share neither models nor images; Welch's degrees of freedom."""
+    if why := _undefined([first, second]):
+        return _nothing("log", why)
+    if not first.tpr and not second.tpr:
+        return _nothing("log", "no member is caught on either side")
+    above, below = (_student(_term(one, "log"), "log", one.units, level) for one in (first, second))
+    se = float(np.hypot(above.se, below.se))
+    df = se**4 / (above.se**4 / above.df + below.se**4 / below.df)
+    value, half = above.estimate - below.estimate, stats.t.isf((1 - level) / 2, df) * se
+    low, middle, high = (float(np.exp(end)) for end in (value - half, value, value + half))
+    return Interval(middle, low, high, value, se, float(df), "log")
+
+
 def _undefined(pooled: Sequence[Pooled]) -> str:
     """Why nothing can be said, or nothing."""
     if any(np.isnan(one.tpr) for one in pooled):

@@ -1,23 +1,22 @@
 """Two studies beside each other: which claims agree, how the pooled TPRs and the ROC curves differ.
 
-The studies are taken as independent (other seeds, datasets or recipes): the interval of a ratio comes from pairs of
-bootstrap replicates that share nothing.
+The studies are taken as independent (other seeds, datasets or recipes): the variances of both sides of a ratio add.
 """
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from leakgap import LeakgapError
 from leakgap.claims.questions import Claim, from_json
 from leakgap.files import atomic
-from leakgap.report.figures.data import LEAVE_ONE_OUT, Source, in_order, wide_replicates
-from leakgap.report.figures.roc import label, log_frame
-from leakgap.report.figures.style import INFORMED, UNINFORMED, panels, styled
+from leakgap.measure.contrast import unpaired_ratio
+from leakgap.report.figures.roc import log_frame
+from leakgap.report.figures.style import INFORMED, UNINFORMED, styled
 from leakgap.report.tables import markdown
-from leakgap.results import known
+from leakgap.results import LEAVE_ONE_OUT, Results
 from leakgap.study import Study
 
 
@@ -50,7 +49,9 @@ def compare(one: Study, other: Study) -> Path:
         drawing = curves(one, other, shared)
         for suffix in (".svg", ".png"):
             with atomic(path.with_suffix(suffix)) as temporary:
-                drawing.savefig(temporary, metadata={"Date": None} if suffix == ".svg" else None)
+                drawing.savefig(
+                    temporary, bbox_inches="tight", metadata={"Date": None} if suffix == ".svg" else None
+                )
     text = [
         f"# {one.name} beside {other.name}: {one.attack.headline}",
         markdown(verdicts(one, other)),
@@ -61,10 +62,6 @@ def compare(one: Study, other: Study) -> Path:
     with atomic(path) as temporary:
         temporary.write_text("\n\n".join(text) + "\n")
     return path
-
-
-def _source(study: Study) -> Source:
-    return Source(study, joined=[study.paths.joined(table) for table in study.paths.ATTACK_TABLES])
 
 
 def verdicts(one: Study, other: Study) -> pd.DataFrame:
@@ -97,57 +94,45 @@ def _together(mine: str, theirs: str) -> str:
 
 def pooled(one: Study, other: Study, techniques: list[str]) -> pd.DataFrame:
     """Return one row per technique and FPR: pooled TPR of both studies at their last step, ratio with interval."""
-    sides = {study.name: _last(study, techniques) for study in (one, other)}
+    sides = {study.name: Results(study) for study in (one, other)}
+    fprs = sorted(set(one.attack.fpr) & set(other.attack.fpr), reverse=True)
+    if not fprs:
+        raise LeakgapError(f"attack.fpr: {one.name} and {other.name} have no false positive rate in common")
     rows = []
-    for fpr in sorted(set(one.attack.fpr) & set(other.attack.fpr), reverse=True):
-        draws = [
-            wide_replicates(known(source.study, source.replicates), fpr, "technique")
-            for source in map(_source, (one, other))
-        ]
+    for fpr in fprs:
         for technique in techniques:
-            tprs = {name: side[technique, fpr] for name, side in sides.items()}
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.divide(tprs[one.name], tprs[other.name])
-                resampled = _ratios(*(draw[technique].to_numpy() for draw in draws))
-            low, high = np.quantile(resampled, [0.025, 0.975], method="nearest")
-            interval = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
-            named = {f"tpr_{name}": tpr for name, tpr in tprs.items()}
+            tprs = [side.replicated(side.cell(technique), fpr) for side in sides.values()]
+            named = {f"tpr_{name}": found.tpr for name, found in zip(sides, tprs, strict=True)}
+            ratio = unpaired_ratio(*tprs)
+            interval = {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
             rows.append({"technique": technique, "fpr": fpr} | named | interval)
     return pd.DataFrame(rows)
 
 
-def _ratios(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Ratios of unrelated replicates; 0 / 0 says nothing and is left out."""
-    count = min(len(mine), len(theirs))
-    ratios = mine[:count] / np.roll(theirs[:count], 1)  # equal seeds would pair equal weights
-    known = ratios[~np.isnan(ratios)]
-    return known if len(known) else np.array([np.nan])
-
-
-def _last(study: Study, techniques: list[str]) -> dict[tuple[str, float], float]:
-    """Pooled TPR at the last step by technique and FPR."""
-    source = _source(study)
-    rows = known(source.study, source.pooled)
-    last = (rows["step"] == len(study.train.steps)) & (rows["attack"] == study.attack.headline)
-    chosen = rows[last & rows["technique"].isin(techniques)]
-    return dict(zip(zip(chosen["technique"], chosen["fpr"], strict=True), chosen["tpr"], strict=True))
-
-
 def curves(one: Study, other: Study, techniques: list[str]) -> Figure:
     """Pooled ROC of both studies at their last step, one panel for each technique in common."""
-    figure, grid = panels(techniques, f"Pooled ROC, last step, {one.attack.headline}", size=(2.4, 2.55))
-    sources = {study.name: _source(study) for study in (one, other)}
-    low = min(source.curves["fpr"].min() for source in sources.values())
-    for axes in grid:
-        log_frame(axes, low, one.attack.fpr)
-    for (name, source), colour, dash in zip(
-        sources.items(), (INFORMED, UNINFORMED), ("-", (0, (4, 1.5))), strict=True
-    ):
-        last = known(source.study, source.curves[source.curves["step"] == len(source.steps)])
-        for technique, curve in in_order(source, last):
-            if technique in techniques:
-                axes = grid[techniques.index(technique)]
-                axes.plot(curve["fpr"], curve["tpr"], color=colour, linestyle=dash, label=name)
-    label(figure)
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right center")
-    return figure
+    tables = []
+    for results in (Results(one), Results(other)):
+        table = results.shown(results.curves)
+        headline = (table["attack"] == results.study.attack.headline) & (table["design"] == LEAVE_ONE_OUT)
+        tables.append(table[headline & (table["step"] == results.last) & (table["fpr"] > 0)])
+    both = pd.concat(tables)
+    grid = sns.relplot(
+        both[both["technique"].isin(techniques)],
+        kind="line",
+        x="fpr",
+        y="tpr",
+        hue="study",
+        style="study",
+        col="technique",
+        col_order=techniques,
+        col_wrap=min(3, len(techniques)),
+        palette=[INFORMED, UNINFORMED],
+        height=2.6,
+        errorbar=None,
+    )
+    for axes in grid.axes.flat:
+        log_frame(axes, both["fpr"].min(), one.attack.fpr)
+    grid.set_titles("{col_name}").set_axis_labels("False positive rate (%)", "True positive rate (%)")
+    grid.figure.suptitle(f"Pooled ROC, last step, {one.attack.headline}", x=0.01, y=1.02, ha="left")
+    return grid.figure

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,9 @@ from markupsafe import Markup, escape
 
 from leakgap import LeakgapError, __version__
 from leakgap.files import atomic
-from leakgap.report.figures import INDEX
-from leakgap.report.figures.data import REPLICATES, Source
-from leakgap.report.tables import TABLES
-from leakgap.results import read
+from leakgap.report import figures as drawings
+from leakgap.report import tables as written
+from leakgap.results import REPLICATES, Results, at_fpr, tpr_column
 from leakgap.study import Study
 
 PROVENANCE = {
@@ -75,24 +75,24 @@ def write_report(
 
 def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figures: Path) -> str:
     """Return the page, made of the joined tables, the claims' JSON and the folders of tables and figures."""
-    source = Source(study, joined=joined)
-    designs = [source] + [Source(study, REPLICATES, joined)] * bool(study.grid.replicates)
-    models, drawn = read(joined, "models"), _figures(figures)
+    results = Results(study, joined)
+    targets = results.targets()
+    shown = pd.concat([targets, *([results.targets(REPLICATES)] if study.grid.replicates else [])])
+    models, drawn = results.models, _figures(figures)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"marked": _marked, "short": _short, "heading": _heading}
     return environment.from_string(_resource("leakgap.report", "page.html.j2")).render(
         study=study,
-        setting=source,
         claims=_json(claims, "claims"),
         figures=[figure for figure in drawn if "left_out" not in figure],
         tables=list(_tables(tables)),
-        model_table=_model_table(study, pd.concat([design.targets for design in designs])),
-        warnings=[*_warnings(study, source, drawn), *_differences(models)],
+        model_table=_model_table(study, shown),
+        warnings=[*_warnings(results, targets, drawn), *_differences(models)],
         provenance=_provenance(models),
         seconds=models["seconds"].sum(),
-        snapshots=sum(len(design.targets) for design in designs),
+        snapshots=len(shown),
         settings=yaml.safe_dump(
             study.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100
         ),
@@ -125,7 +125,7 @@ def _data_uri(path: Path, kind: str) -> str:
 
 def _figures(folder: Path) -> list[dict[str, Any]]:
     """Return the index of the figures, each that was drawn with its SVG as a data URI."""
-    figures = _json(str(folder / INDEX), "figures")
+    figures = _json(str(folder / drawings.INDEX), "figures")
     for figure in figures:
         if "left_out" not in figure:
             figure["uri"] = _data_uri(folder / f"{figure['name']}.svg", "image/svg+xml")
@@ -133,21 +133,14 @@ def _figures(folder: Path) -> list[dict[str, Any]]:
 
 
 def _tables(folder: Path) -> Iterator[Table]:
-    """Read every Markdown table: a title, a blank line, then the table; its CSV is offered beside it."""
-    order = [function.__name__ for function in TABLES]
-    paths = sorted(folder.glob("*.md"), key=lambda path: order.index(path.stem))
-    if not paths:
-        raise LeakgapError(f"{folder} holds no tables: run tables first")
-    for path in paths:
-        title, _, body = path.read_text().partition("\n|")
-        lines = [line.strip().strip("|").split("|") for line in f"|{body}".strip().splitlines()]
-        columns, _, *rows = [[cell.strip() for cell in line] for line in lines]
-        yield Table(path.stem, title.strip(), columns, rows, _data_uri(path.with_suffix(".csv"), "text/csv"))
+    """Read the index of the tables; a table's CSV is offered beside it."""
+    for table in _json(str(folder / written.INDEX), "tables"):
+        yield Table(**table, csv=_data_uri(folder / f"{table['name']}.csv", "text/csv"))
 
 
 def _model_table(study: Study, targets: pd.DataFrame) -> str:
     """Return columns and rows of the table of all targets and steps as JSON for DataTables; NaN is null."""
-    tprs = {f"tpr_at_{fpr:g}": (f"TPR at {100 * fpr:g}% FPR (%)", 100, 2) for fpr in study.attack.fpr}
+    tprs = {tpr_column(fpr): (f"TPR at {100 * fpr:g}% FPR (%)", 100, 2) for fpr in study.attack.fpr}
     shown = PLACE | tprs | MEASURES
     table = targets[list(shown)].copy()
     for name, (_, factor, decimals) in shown.items():
@@ -186,19 +179,22 @@ def _differences(models: pd.DataFrame) -> Iterator[str]:
             yield f"The models were trained on different {what}: {told}."
 
 
-def _warnings(study: Study, source: Source, figures: list[dict[str, Any]]) -> Iterator[str]:
+def _warnings(results: Results, targets: pd.DataFrame, figures: list[dict[str, Any]]) -> Iterator[str]:
     """Say what is undefined, missing or left out."""
+    study = results.study
     expected = len(study.grid.techniques) * len(study.masks) * len(study.train.steps)
-    if len(source.targets) < expected:
-        yield f"Only {len(source.targets)} of {expected} targets (models and steps) are in the summary."
+    if len(targets) < expected:
+        yield f"Only {len(targets)} of {expected} targets (models and steps) are in the summary."
     for fpr in study.attack.fpr:
-        single = int(source.targets[f"tpr_at_{fpr:g}"].isna().sum())
+        single = int(targets[tpr_column(fpr)].isna().sum())
         if single:
             yield (
-                f"The TPR at {100 * fpr:g}% FPR of {single} of {len(source.targets)} single targets is undefined: "
-                "a target has too few non-members for it. The pooled TPR stands in its place."
+                f"The TPR at {100 * fpr:g}% FPR of {single} of {len(targets)} single targets is undefined: a target "
+                f"has {targets['n_nonmembers'].min()} non-members, and {ceil(1 / fpr - 1)} are needed. The pooled TPR "
+                "stands in its place."
             )
-        pooled = source.pooled[(source.pooled["fpr"] == fpr) & source.pooled["tpr"].isna()]
+        rows = at_fpr(results.pooled, fpr)
+        pooled = rows[rows["tpr"].isna()]
         if len(pooled):
             yield f"The pooled TPR at {100 * fpr:g}% FPR is undefined in {len(pooled)} rows: too few non-members."
     for figure in figures:

@@ -1,11 +1,11 @@
 """The study's tables, each as CSV (numbers) and Markdown (for reading): fractions in CSV, percent in Markdown.
 
-Every function takes joined tables and returns one DataFrame; TABLES lists them. Two estimands of the TPR stand
-side by side and are named: the mean over targets of each target's own TPR, and the pooled TPR of all (model,
-image) pairs under one threshold, with its two-way bootstrap interval. Undefined is NaN in CSV, `undefined` in
-Markdown.
+Two estimands of the TPR stand side by side and are named: the mean over targets of each target's own TPR (undefined
+if one of them is), and the pooled TPR of all (model, image) pairs under one threshold. Undefined is NaN in CSV,
+`undefined` in Markdown. index.json holds titles, headings and cells as the report shows them.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leakgap.augment import MEMBERS
 from leakgap.files import atomic
-from leakgap.results import known, read
+from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results, at_fpr, read, tpr_column
 from leakgap.study import NONE, Study
 
+INDEX = "index.json"
 # Tables I and II of the study, CIFAR-10, percent: train accuracy, test accuracy, TPR at 0.1% FPR of one target
 PAPER_TECHNIQUES = {
     "none": (100, 76.55, 19.56),
@@ -41,59 +41,32 @@ PAPER_STEPS = {
     1: (75.9, 67.4, 0.1),
 }
 
-
-SHARES = {"fpr", "informed", "uninformed", "difference", "mean"}
+# quantities shown in percent, by the column's name without FPR and bound
+SHARES = {
+    *("fpr", "tpr", "mean_tpr", "pooled_tpr", "paper_tpr", "informed", "uninformed", "difference", "caught"),
+    *("train_acc", "test_acc", "acc_gap", "paper_train_acc", "paper_test_acc"),
+}
+CAUGHT, TPR_OF = "caught_", "tpr_"  # begin the columns of single techniques, and of single studies
 UNDEFINED = "undefined"
-
-
-@dataclass(frozen=True)
-class Results:
-    """The joined tables of a study, leave-one-out targets of the headline attack unless said otherwise."""
-
-    study: Study
-    summary: pd.DataFrame
-    pooled: pd.DataFrame
-    replicates: pd.DataFrame
-    shadows: pd.DataFrame
-    exposures: Sequence[str]  # files, one per technique of the grid
-
-    @classmethod
-    def of(cls, study: Study, joined: Sequence[str], exposures: Sequence[str]) -> "Results":
-        """Read them; LeakgapError when the summary has not run."""
-        tables = {name: read(joined, name) for name in ("summary", "pooled", "replicates", "shadows")}
-        return cls(study, exposures=exposures, **tables)
-
-    def targets(self, design: str = "leave-one-out") -> pd.DataFrame:
-        """Rows of the summary: headline attack, one attacker, targets of one design."""
-        kind = "m" if design == "leave-one-out" else "r"
-        rows = known(self.study, self.summary[self.summary["mask"].str.startswith(kind)])
-        return rows[rows["attack"] == self.study.attack.headline]
-
-    def pools(self, design: str = "leave-one-out") -> pd.DataFrame:
-        """Rows of the pooled table of one design: all attacks and attackers."""
-        return self.pooled[self.pooled["design"] == design]
 
 
 def _by_cell(results: Results, design: str) -> pd.DataFrame:
     """One row per technique and step: accuracies, mean TPR over targets, pooled TPR with interval."""
-    fprs = [f"tpr_at_{fpr:g}" for fpr in results.study.attack.fpr]
     targets = results.targets(design)
     if targets.empty:
         return pd.DataFrame()
-    means = targets.groupby(["technique", "step", "epoch"], sort=False)[
-        ["train_acc", "test_acc", "acc_gap", "loss_gap", "auc", *fprs]
-    ].mean()
-    cells = means.rename(columns={fpr: f"mean_{fpr}" for fpr in fprs}).reset_index()
-    cells.insert(3, "targets", targets.groupby(["technique", "step"], sort=False).size().to_numpy())
-    pools = known(results.study, results.pools(design))
-    pools = pools[pools["attack"] == results.study.attack.headline]
-    for fpr in results.study.attack.fpr:
-        values = pools.loc[pools["fpr"] == fpr, ["technique", "step", "tpr", "low", "high"]]
-        names = {
-            "tpr": f"pooled_tpr_at_{fpr:g}",
-            "low": f"pooled_low_at_{fpr:g}",
-            "high": f"pooled_high_at_{fpr:g}",
-        }
+    fprs = results.study.attack.fpr
+    columns = ["train_acc", "test_acc", "acc_gap", "loss_gap", "auc", *map(tpr_column, fprs)]
+    groups = targets.groupby(["technique", "step", "epoch"], sort=False)[columns]
+    cells = groups.agg(lambda column: column.mean(skipna=False))
+    cells = cells.rename(columns={tpr_column(fpr): f"mean_{tpr_column(fpr)}" for fpr in fprs})
+    cells.insert(0, "targets", groups.size())
+    cells = cells.reset_index()
+    pools = results.shown(results.pooled)
+    pools = pools[(pools["attack"] == results.study.attack.headline) & (pools["design"] == design)]
+    for fpr in fprs:
+        values = at_fpr(pools, fpr)[["technique", "step", "tpr", "low", "high"]]
+        names = {name: f"pooled_{name}_at_{fpr:g}" for name in ("tpr", "low", "high")}
         cells = cells.merge(values.rename(columns=names), on=["technique", "step"], how="left")
     return cells
 
@@ -110,8 +83,8 @@ def _beside_paper(
     return cells
 
 
-def techniques(results: Results, design: str = "leave-one-out") -> pd.DataFrame:
-    """Table I of the study: one row per technique, at the last step."""
+def techniques(results: Results, design: str = LEAVE_ONE_OUT) -> pd.DataFrame:
+    """One row per technique, at the last step."""
     cells = _by_cell(results, design)
     if cells.empty:
         return cells
@@ -120,8 +93,8 @@ def techniques(results: Results, design: str = "leave-one-out") -> pd.DataFrame:
 
 
 def steps(results: Results) -> pd.DataFrame:
-    """Table II of the study for every technique: one row per step, the last first."""
-    cells = _by_cell(results, "leave-one-out")
+    """One row per technique and step, the last first."""
+    cells = _by_cell(results, LEAVE_ONE_OUT)
     order = {technique: place for place, technique in enumerate(results.study.grid.techniques)}
     cells = cells.sort_values(
         ["technique", "step"],
@@ -135,111 +108,159 @@ def steps(results: Results) -> pd.DataFrame:
 
 
 def replicates(results: Results) -> pd.DataFrame:
-    """Table I from the replicates of mask 0 alone: the study's section IV-C taken literally."""
-    return techniques(results, "replicates")
+    """As `techniques`, of the replicates of mask 0."""
+    return techniques(results, REPLICATES)
 
 
 def attacks(results: Results) -> pd.DataFrame:
-    """All attacks side by side: pooled TPR of every technique at the last step."""
-    pools = results.pools()
-    last = pools[pools["step"] == pools["step"].max()]
-    return last[["attack", "attacker", "technique", "fpr", "tpr", "low", "high"]].reset_index(drop=True)
+    """One row per attack, attacker, technique and FPR at the last step, each beside the headline attack."""
+    pools = results.pooled
+    last = pools[(pools["step"] == results.last) & (pools["design"] == LEAVE_ONE_OUT)]
+    rows = last[["attack", "attacker", "technique", "fpr", "tpr", "low", "high"]].reset_index(drop=True)
+    for place, row in rows.iterrows():
+        if row["attack"] == results.study.attack.headline:
+            continue
+        mine, headline = (
+            results.cell(row["technique"], attacker=row["attacker"], attack=attack)
+            for attack in (row["attack"], None)
+        )
+        ratio = results.contrast(mine, headline, row["fpr"])
+        rows.loc[place, ["ratio", "ratio_low", "ratio_high"]] = ratio.value, ratio.low, ratio.high
+    return rows
 
 
 def knowledge(results: Results) -> pd.DataFrame:
-    """Informed against uninformed attacker: pooled TPR of both, ratio and difference with paired intervals."""
-    draws = results.replicates
-    draws = draws[(draws["design"] == "leave-one-out") & (draws["attack"] == results.study.attack.headline)]
-    pools = results.pools()
-    pools = pools[pools["attack"] == results.study.attack.headline]
-    place = ["technique", "step", "epoch", "fpr"]
-    wide = pools.pivot(index=place, columns="attacker", values="tpr")
-    wide = wide.reindex(results.study.grid.techniques, level="technique")
-    wide = wide.reindex(columns=["informed", "uninformed"]).dropna().reset_index().rename_axis(columns=None)
-    if wide.empty:
-        return wide
-    pairs = draws.pivot(index=[*place, "replicate"], columns="attacker", values="tpr")
-    for name, contrast in (("difference", np.subtract), ("ratio", np.divide)):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            wide[name] = contrast(wide["informed"], wide["uninformed"])
-            values = pd.Series(contrast(pairs["informed"], pairs["uninformed"]), pairs.index)
-        resampled = values.dropna().groupby(place)
-        # a ratio's replicates may be infinite: quantiles without interpolation
-        for bound, level in (("low", 0.025), ("high", 0.975)):
-            wide = wide.merge(
-                resampled.quantile(level, interpolation="nearest").rename(f"{name}_{bound}"),
-                how="left",
-                left_on=place,
-                right_index=True,
-            )
-    return wide
+    """One row per technique, step and FPR: both attackers, difference and ratio with paired intervals."""
+    if set(results.study.attack.attackers) != {"informed", "uninformed"}:
+        return pd.DataFrame()
+    rows = []
+    for technique in results.study.grid.techniques:
+        if technique == NONE:  # both attackers are the same
+            continue
+        for step in range(1, results.last + 1):
+            for fpr in results.study.attack.fpr:
+                pair = [results.cell(technique, step, attacker) for attacker in ("informed", "uninformed")]
+                informed, uninformed = (results.row(cell, fpr) for cell in pair)
+                row = {"technique": technique, "step": step, "epoch": informed["epoch"], "fpr": fpr}
+                row |= {"informed": informed["tpr"], "uninformed": uninformed["tpr"]}
+                for function in ("difference", "ratio"):
+                    found = results.contrast(*pair, fpr, function)
+                    row |= {
+                        function: found.value,
+                        f"{function}_low": found.low,
+                        f"{function}_high": found.high,
+                    }
+                rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def shadows(results: Results) -> pd.DataFrame:
-    """Pooled TPR of the headline attack by the number of shadow models that the attacker has."""
-    rows = known(results.study, results.shadows)
+    """One row per technique, number of shadow models and FPR."""
+    rows = results.shown(results.shadows)
     return rows[["technique", "n_shadows", "fpr", "tpr", "low", "high"]].reset_index(drop=True)
 
 
-def exposed(results: Results, top: int = 50) -> pd.DataFrame:
-    """The images caught most often at 1% FPR by the headline attack, summed over techniques, and by technique."""
-    study, caught = results.study, []
-    for technique, path in zip(study.grid.techniques, results.exposures, strict=True):
-        rows = pd.read_parquet(path)
-        rows = rows[rows["attack"] == study.attack.headline].set_index(["image", "label"])
-        caught.append((rows["caught"] / rows["targets"]).rename(technique))
+def exposed(results: Results, exposures: Sequence[str], top: int = 50) -> pd.DataFrame:
+    """One row per image, those caught most often first; exposures: a file per technique."""
+    caught = []
+    for technique, path in zip(results.study.grid.techniques, exposures, strict=True):
+        rows = read(path)
+        rows = rows[rows["attack"] == results.study.attack.headline].set_index(["image", "label"])
+        caught.append((rows["caught"] / rows["targets"]).rename(CAUGHT + technique))
     table = pd.concat(caught, axis=1)
-    table.insert(0, "mean", table.mean(axis=1))
-    return table.sort_values(["mean", NONE] if NONE in table else "mean", ascending=False)[:top].reset_index()
+    table.insert(0, "caught", table.mean(axis=1))
+    order = ["caught", CAUGHT + NONE] if CAUGHT + NONE in table else "caught"
+    return table.sort_values(order, ascending=False)[:top].reset_index()
 
 
-TABLES: tuple[Callable[[Results], pd.DataFrame], ...] = (
-    techniques,
-    steps,
-    replicates,
-    attacks,
-    knowledge,
-    shadows,
-    exposed,
+@dataclass(frozen=True)
+class Table:
+    """How a table is made, and what it shows."""
+
+    make: Callable[[Results], pd.DataFrame]
+    title: str
+
+    @property
+    def name(self) -> str:
+        """Stem of its files."""
+        return self.make.__name__
+
+
+TABLES = (
+    Table(techniques, "Table I of the study: one row per technique, at the last step."),
+    Table(steps, "Table II of the study for every technique: one row per step, the last first."),
+    Table(
+        replicates,
+        "Table I from the replicates of mask 0 alone: the study's section IV-C taken literally.",
+    ),
+    Table(
+        attacks,
+        "All attacks side by side: pooled TPR of every technique at the last step, and its ratio to that of the "
+        "headline attack, with paired intervals. Intervals hold one at a time.",
+    ),
+    Table(
+        knowledge,
+        "Informed against uninformed attacker: pooled TPR of both, difference and ratio with paired intervals.",
+    ),
+    Table(
+        shadows,
+        "Pooled TPR of the headline attack by the number of shadow models that the attacker has.",
+    ),
+)
+EXPOSED = (
+    "The images caught most often at 1% FPR by the headline attack, of the targets trained on them: mean over "
+    "techniques, and by technique."
 )
 
 
 def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], out: str) -> None:
-    """Write every table that the study has rows for as <name>.csv and .md into the folder `out`.
-
-    `joined` are the joined tables; `exposures` one file per technique, by the attacker that is shown.
-    """
-    found = Results.of(study, joined, exposures)
-    for function in TABLES:
-        table = function(found)
+    """Write every table that the study has rows for as <name>.csv and .md in the folder `out`, and the index."""
+    results = Results(study, joined)
+    made = [(table.name, table.title, table.make(results)) for table in TABLES]
+    made.append((exposed.__name__, EXPOSED, exposed(results, exposures)))
+    index = []
+    for name, title, table in made:
         if table.empty:
             continue
-        path = Path(out) / function.__name__
-        with atomic(path.with_suffix(".csv")) as temporary:
+        shown = cells(table)
+        index.append(
+            {
+                "name": name,
+                "title": title,
+                "columns": list(shown),
+                "rows": list(zip(*shown.values(), strict=True)),
+            }
+        )
+        with atomic(Path(out) / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
-        with atomic(path.with_suffix(".md")) as temporary:
-            temporary.write_text(_title(function) + markdown(table) + "\n")
-
-
-def _title(function: Callable[[Results], pd.DataFrame]) -> str:
-    return f"{(function.__doc__ or '').strip()}\n\n"
+        with atomic(Path(out) / f"{name}.md") as temporary:
+            temporary.write_text(f"{title}\n\n{markdown(table)}\n", encoding="utf-8")
+    with atomic(Path(out) / INDEX) as temporary:
+        temporary.write_text(json.dumps(index), encoding="utf-8")
 
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a Markdown table: fractions in percent, an interval beside its number as `tpr [low, high]`."""
-    shown, bounds = {}, {column: _bounds(column, table) for column in map(str, table)}
+    shown = cells(table)
+    lines = [list(shown), ["---"] * len(shown), *zip(*shown.values(), strict=True)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def cells(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return heading -> texts of every column, intervals beside their numbers."""
+    bounds = {column: _bounds(column, table) for column in map(str, table)}
     hidden = {bound for pair in bounds.values() if pair for bound in pair}
+    shown = {}
     for column in [name for name in bounds if name not in hidden]:
         texts = [_text(column, value) for value in table[column]]
         if pair := bounds[column]:
             intervals = [[_text(column, value) for value in table[bound]] for bound in pair]
             texts = [
-                text if text == UNDEFINED else f"{text} [{low}, {high}]"
+                text if text in (UNDEFINED, "") else f"{text} [{low}, {high}]"
                 for text, low, high in zip(texts, *intervals, strict=True)
             ]
         shown[_heading(column)] = texts
-    lines = [list(shown), ["---"] * len(shown), *zip(*shown.values(), strict=True)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return shown
 
 
 def _bounds(column: str, table: pd.DataFrame) -> tuple[str, str] | None:
@@ -254,7 +275,10 @@ def _bounds(column: str, table: pd.DataFrame) -> tuple[str, str] | None:
 
 
 def _is_share(column: str) -> bool:
-    return "acc" in column or "tpr" in column or column in SHARES or column.split("+")[0] in (NONE, *MEMBERS)
+    quantity = column.partition("_at_")[0].removesuffix("_low").removesuffix("_high")
+    return quantity.replace("low", "tpr").replace("high", "tpr") in SHARES or column.startswith(
+        (CAUGHT, TPR_OF)
+    )
 
 
 def _text(column: str, value: object) -> str:
@@ -268,6 +292,8 @@ def _text(column: str, value: object) -> str:
 
 
 def _heading(column: str) -> str:
+    if column.startswith(CAUGHT):
+        return f"{column.removeprefix(CAUGHT)} (%)"
     name, at, fpr = column.partition("_at_")
     words = name.replace("_", " ").replace("tpr", "TPR").replace("fpr", "FPR").replace("acc", "accuracy")
     return words + (f" at {100 * float(fpr):g}% FPR" if at else "") + (" (%)" if _is_share(column) else "")
