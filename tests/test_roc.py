@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from leakgap.measure import roc
@@ -98,8 +97,6 @@ def test_a_missing_class_is_undefined(of_class):
     assert np.isnan(roc.auc(score, member))
     assert np.isnan(roc.balanced_accuracy(score, member))
     assert len(roc.curve(score, member).fpr) == 0
-    (result,) = roc.pooled_bootstrap(score[None], member[None], np.ones(2000, bool), [0.01], 3)
-    assert np.isnan([result.tpr, result.low, result.high, *result.replicates]).all()
     assert np.isnan(
         list(roc.per_target(score[None], member[None], np.ones(2000, bool), [0.01]).values())
     ).all()
@@ -143,77 +140,6 @@ def test_per_target_measures_each_target():
         assert found["balanced_acc"][t] == roc.balanced_accuracy(s, m)
         assert found["tpr_at_0.01"][t] == roc.tpr_at_fpr(s, m, 0.01)
         assert np.isnan(found["tpr_at_0.0001"][t])
-
-
-def study(seed, models=6, images=150, ties=False):
-    rng = np.random.default_rng(seed)
-    member = rng.random((models, images)) < 0.5
-    score = rng.normal(size=(models, images)) + rng.normal(0, 0.5, images) + member
-    if ties:
-        score = score.round(1)
-    score[rng.random(score.shape) < 0.05] = np.nan
-    return score.astype(np.float32), member, rng.random((models, images)) < 0.8
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_replicates_are_tprs_of_resampled_pairs(ties, monkeypatch):
-    """Each replicate equals tpr_at_fpr on a sample in which every pair is written as often as it was drawn."""
-    monkeypatch.setattr(roc, "PAIRS", 64)
-    score, member, evaluated = study(3, ties=ties)
-    fprs = (0.3, 0.05, 0.005)
-    results = roc.pooled_bootstrap(score, member, evaluated, fprs, replicates=40, seed=7)
-    ((by_model, by_image),) = roc._multiplicities(6, 150, 40, 7)
-    assert (by_model.sum(0) == 6).all()
-    assert (by_image.sum(0) == 150).all()
-    for r in range(40):
-        weight = (np.outer(by_model[:, r], by_image[:, r]) * evaluated).astype(int).ravel()
-        s, m = np.repeat(score.ravel(), weight), np.repeat(member.ravel(), weight)
-        for fpr, result in zip(fprs, results, strict=True):
-            assert result.replicates[r] == pytest.approx(roc.tpr_at_fpr(s, m, fpr), nan_ok=True)
-    for fpr, result in zip(fprs, results, strict=True):
-        assert result.tpr == roc.tpr_at_fpr(score[evaluated], member[evaluated], fpr)
-        assert result.low <= result.tpr <= result.high
-        assert result[1:3] == pytest.approx(np.quantile(result.replicates, (0.025, 0.975)), rel=1e-12)
-
-
-def test_bootstrap_is_undefined_where_nonmembers_are_too_few():
-    score, member, evaluated = study(4)
-    (result,) = roc.pooled_bootstrap(score, member, evaluated, [0.0001], 5)
-    assert np.isnan([*result[:3], *result.replicates]).all()
-
-
-def test_the_same_seed_pairs_the_replicates(monkeypatch):
-    score, member, evaluated = study(5)
-    (first,) = roc.pooled_bootstrap(score, member, evaluated, [0.05], 200)
-    (worse,) = roc.pooled_bootstrap(score - 0.2 * member, member, evaluated, [0.05], 200)
-    monkeypatch.setattr(roc, "REPLICATES", 17)
-    (again,) = roc.pooled_bootstrap(score, member, evaluated, [0.05], 200)
-    (other,) = roc.pooled_bootstrap(score, member, evaluated, [0.05], 200, seed=1)
-    np.testing.assert_array_equal(first.replicates, again.replicates)
-    assert (first.replicates != other.replicates).any()
-    difference = roc.contrast(first, worse)
-    assert difference.tpr == first.tpr - worse.tpr > 0
-    np.testing.assert_array_equal(difference.replicates, first.replicates - worse.replicates)
-    assert difference.high - difference.low < 0.8 * (first.high - first.low)
-    ratio = roc.contrast(first, worse, np.divide)
-    assert ratio.low < ratio.tpr == first.tpr / worse.tpr < ratio.high
-
-
-def test_interval_covers_the_truth_where_a_naive_one_would_not():
-    """TPR known in closed form; models and images have effects of their own, and share them among many pairs."""
-    effect, fpr = 0.5, 0.05
-    spread = np.hypot(1, np.hypot(effect, effect))
-    truth = norm.sf(norm.isf(fpr) - 1 / spread)
-    covered = naive = 0
-    for seed in range(60):
-        rng = np.random.default_rng(seed)
-        member = rng.random((24, 300)) < 0.5
-        score = rng.normal(size=(24, 300)) + effect * (rng.normal(size=(24, 1)) + rng.normal(size=(1, 300)))
-        (result,) = roc.pooled_bootstrap(score + member, member, np.ones(300, bool), [fpr], 200, seed)
-        covered += result.low <= truth <= result.high
-        naive += abs(result.tpr - truth) < 1.96 * np.sqrt(truth * (1 - truth) / member.sum())
-    assert covered >= 50  # of 60; 57 expected, 50 or fewer has probability 0.003 at 95% coverage
-    assert naive < 50
 
 
 @pytest.mark.parametrize(

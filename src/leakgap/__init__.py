@@ -1,7 +1,70 @@
-"""Empirical privacy audits of trained models: membership inference against the generalization gap."""
+"""Empirical privacy audits of trained models: membership inference against the generalization gap.
 
-__version__ = "0.1.0"
+The public interface is what `from leakgap import ...` gives, listed in `__all__`. Each name is imported when it is
+first asked for: `import leakgap` takes no time, and who only reads scores never imports torch.
+"""
+
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.2.0"
 
 
 class LeakgapError(Exception):
     """Bad input, told in one sentence that names the key or the file; the command line prints it and exits 1."""
+
+
+if TYPE_CHECKING:
+    from leakgap.attacks import Evidence, run
+    from leakgap.attacks.lira import leave_one_out
+    from leakgap.augment import Technique
+    from leakgap.data.masks import balanced_masks
+    from leakgap.logits import phi
+    from leakgap.measure.bootstrap import Resampling
+    from leakgap.measure.contrast import contrast, interval
+    from leakgap.measure.epsilon import epsilon_lower_bound
+    from leakgap.measure.roc import auc, tpr_at_fpr
+    from leakgap.training.resnet import resnet18
+
+_PLACES = {
+    "Evidence": "leakgap.attacks",
+    "Resampling": "leakgap.measure.bootstrap",
+    "Technique": "leakgap.augment",
+    "auc": "leakgap.measure.roc",
+    "balanced_masks": "leakgap.data.masks",
+    "contrast": "leakgap.measure.contrast",
+    "epsilon_lower_bound": "leakgap.measure.epsilon",
+    "interval": "leakgap.measure.contrast",
+    "leave_one_out": "leakgap.attacks.lira",
+    "phi": "leakgap.logits",
+    "resnet18": "leakgap.training.resnet",
+    "run": "leakgap.attacks",
+    "tpr_at_fpr": "leakgap.measure.roc",
+}
+
+__all__ = [
+    "Evidence",
+    "LeakgapError",
+    "Resampling",
+    "Technique",
+    "auc",
+    "balanced_masks",
+    "contrast",
+    "epsilon_lower_bound",
+    "interval",
+    "leave_one_out",
+    "phi",
+    "resnet18",
+    "run",
+    "tpr_at_fpr",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'leakgap' has no attribute {name!r}")
+    return resolve_name(f"{_PLACES[name]}:{name}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

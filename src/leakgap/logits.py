@@ -26,6 +26,9 @@ def phi(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     log(p / (1 - p)) of the softmax p of the true class (LiRA, Carlini et al. 2022, eq. 3), computed from the
     logits so that it never saturates. logits: float [..., classes]; labels: int [...].
+
+    >>> phi(np.array([[2.0, 0.0], [400.0, 0.0]]), np.array([0, 1])).tolist()
+    [2.0, -400.0]
     """
     z = np.array(logits, dtype=np.float64)
     at_label = np.asarray(labels)[..., None].astype(np.int64)

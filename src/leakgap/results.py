@@ -1,13 +1,13 @@
 """The results of a study: the schema of every joined table, declared once, and the one reader of them.
 
 Attack jobs write tables, `join` joins them, and whatever is shown (tables, figures, claims, report, comparisons)
-comes from `Results`, which knows the headline attack, the attacker, the designs and the FPRs, and gives every pooled
-TPR and every contrast of them its one interval.
+comes from `Results`, which knows the headline attack, the attacker, the designs and the FPRs, and gives every
+pooled TPR and every contrast of them its one interval.
 
 Designs: `leave-one-out`, every model of the grid in turn the target; `replicates`, further models on mask 0.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,13 +29,20 @@ MASK_PREFIX = {LEAVE_ONE_OUT: "m", REPLICATES: "r"}  # of a design's targets
 FPR_TOLERANCE = 1e-9  # relative; FPRs of a study differ by more
 
 Kind = Literal["text", "integer", "number", "numbers"]  # numbers: an array in every cell
-CHECKS = {
+Columns = dict[str, Kind]
+CHECKS: dict[Kind, Callable[[pd.Series], bool]] = {
     "text": lambda column: types.is_string_dtype(column) or types.is_object_dtype(column),
     "integer": types.is_integer_dtype,
     "number": types.is_float_dtype,
     "numbers": types.is_object_dtype,
 }
-HEAD: dict[str, Kind] = {
+
+
+def _each(kind: Kind, *names: str) -> Columns:
+    return dict.fromkeys(names, kind)
+
+
+HEAD: Columns = {
     "study": "text",
     "technique": "text",
     "step": "integer",
@@ -44,12 +51,12 @@ HEAD: dict[str, Kind] = {
     "attack": "text",
 }
 MEANS = ("train_acc", "test_acc", "train_loss", "test_loss", "acc_gap", "loss_gap")
-OF_TARGETS: dict[str, Kind] = {
+OF_TARGETS: Columns = {
     **{"study": "text", "technique": "text", "mask": "text", "step": "integer", "epoch": "integer"},
     **{"attacker": "text", "attack": "text", "n_members": "integer", "n_nonmembers": "integer"},
-    **dict.fromkeys((*MEANS, "auc", "balanced_acc"), "number"),
+    **_each("number", *MEANS, "auc", "balanced_acc"),
 }
-TPR_INTERVAL: dict[str, Kind] = {"fpr": "number", "tpr": "number", "low": "number", "high": "number"}
+TPR_INTERVAL: Columns = {"fpr": "number", "tpr": "number", "low": "number", "high": "number"}
 
 
 @dataclass(frozen=True)
@@ -60,20 +67,21 @@ class Table:
     """
 
     holds: str
-    columns: Mapping[str, Kind]
+    columns: Columns
     key: tuple[str, ...]
     per_fpr: bool = False
 
     def check(self, frame: pd.DataFrame, where: str | Path) -> pd.DataFrame:
         """Return the frame; LeakgapError naming file and column where it is not such a table."""
-        own = [name for name in frame if not (self.per_fpr and str(name).startswith("tpr_at_"))]
+        names = [str(name) for name in frame]
+        own = [name for name in names if not (self.per_fpr and name.startswith("tpr_at_"))]
         for name in self.columns:
             if name not in own:
                 raise LeakgapError(f"{where}: has no column {name}")
         strange = [name for name in own if name not in self.columns]
         if strange:
             raise LeakgapError(f"{where}: has an unknown column {strange[0]}")
-        kinds = dict(self.columns) | {name: "number" for name in frame if name not in own}
+        kinds = {name: self.columns.get(name, "number") for name in names}
         for name, kind in kinds.items():
             if len(frame) and not CHECKS[kind](frame[name]):
                 raise LeakgapError(f"{where}: column {name} holds {frame[name].dtype}, not {kind}")
@@ -99,10 +107,7 @@ TABLES: dict[str, Table] = {
     ),
     "pooled": Table(
         "TPR of all pairs (model, image) of a technique and step under one threshold, with its 95% interval",
-        HEAD
-        | {"design": "text"}
-        | TPR_INTERVAL
-        | dict.fromkeys(("n_targets", "n_members", "n_nonmembers"), "integer"),
+        HEAD | {"design": "text"} | TPR_INTERVAL | _each("integer", "n_targets", "n_members", "n_nonmembers"),
         ("technique", "step", "attacker", "attack", "design", "fpr"),
     ),
     "draws": Table(
@@ -123,12 +128,12 @@ TABLES: dict[str, Table] = {
     "models": Table(
         "what trained every model, where, and for how long",
         {"technique": "text", "mask": "text", "seconds": "number"}
-        | dict.fromkeys(("device", "threads", "torch_version", "code_version"), "text"),
+        | _each("text", "device", "threads", "torch_version", "code_version"),
         ("technique", "mask"),
     ),
     "exposure": Table(
         "one row per image: of the targets trained on it, how many are caught at 1% FPR each",
-        HEAD | dict.fromkeys(("image", "label", "caught", "targets"), "integer"),
+        HEAD | _each("integer", "image", "label", "caught", "targets"),
         ("technique", "step", "attacker", "attack", "image"),
     ),
 }
@@ -276,7 +281,7 @@ class Results:
 
     def row(self, cell: Cell, fpr: float) -> pd.Series:
         """Return the row of `pooled`; KeyError where there is none."""
-        return at_fpr(self._by_cell.loc[tuple(cell)].reset_index(), fpr).iloc[0]
+        return at_fpr(self._by_cell.xs(tuple(cell)).reset_index(), fpr).iloc[0]
 
     def replicated(self, cell: Cell, fpr: float) -> Pooled:
         """Return a pooled TPR with its bootstrap draws; KeyError where these are not kept."""

@@ -24,6 +24,17 @@ class Evidence:
     """All that a black-box attacker holds about T targets at one step: phi of S images, N shadow models.
 
     Shapes, types and finite phi are checked on creation: ValueError names the array, axis, model or image.
+
+    >>> import numpy as np
+    >>> from leakgap import balanced_masks, run
+    >>> member = balanced_masks(8, 100, seed=0)
+    >>> phi = (np.random.default_rng(0).normal(size=(8, 100, 1)) + 3 * member[..., None]).astype(np.float32)
+    >>> evidence = Evidence(
+    ...     target=phi, shadow=phi, member=member, left_out=gives_away(member, member),
+    ...     labels=np.zeros(100, int), reserved=np.zeros(100, bool),
+    ... )
+    >>> run("lira-online-fixed", evidence).shape
+    (8, 100)
     """
 
     target: np.ndarray  # float32 [T,S,V]: phi of the target models over V query views
@@ -172,7 +183,13 @@ ATTACKS: dict[str, Attack] = {
 
 
 def run(name: str, evidence: Evidence) -> np.ndarray:
-    """Scores of one attack, float32 [T,S]; LeakgapError if it is unknown or lacks the logits it needs."""
+    """Scores of one attack, float32 [T,S]; LeakgapError if it is unknown or lacks the logits it needs.
+
+    >>> run("lyra", evidence=None)
+    Traceback (most recent call last):
+    ...
+    leakgap.LeakgapError: unknown attack 'lyra'; choose from ...
+    """
     if name not in ATTACKS:
         raise LeakgapError(f"unknown attack {name!r}; choose from {', '.join(ATTACKS)}")
     if ATTACKS[name].needs_logits and (evidence.target_logits is None or evidence.shadow_logits is None):

@@ -69,7 +69,14 @@ def canonical(name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Technique:
-    """Operations in the order they are applied: crop, mirror, policy, cutout."""
+    """Operations in the order they are applied: crop, mirror, policy, cutout.
+
+    >>> import torch
+    >>> images = torch.arange(2 * 3 * 8 * 8).reshape(2, 3, 8, 8).to(torch.uint8)
+    >>> technique = Technique.parse("crop+mirror", fill=0)
+    >>> technique(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 8, 8])
+    """
 
     name: str
     operations: tuple[Operation, ...]

@@ -50,6 +50,14 @@ class Resampling:
 
     The draws depend on seed, number of units, S and number of replicates only: replicates of two attacks, steps or
     techniques on the same masks and images are paired, as contrasts need them.
+
+    >>> rng = np.random.default_rng(0)
+    >>> half = rng.random(400) < 0.5
+    >>> member = np.stack([half, ~half] * 4)
+    >>> score = rng.normal(size=member.shape) + 3 * member
+    >>> (pooled,) = Resampling(member, np.ones(400, bool)).pooled(score, [0.01])
+    >>> pooled.units, round(pooled.tpr, 1)
+    (4, 0.7)
     """
 
     def __init__(

@@ -91,6 +91,11 @@ def contrast(
     """first / second, or first - second, of pooled TPRs on the same masks and images, with paired replicates.
 
     A sequence stands for its mean: geometric for a ratio, arithmetic for a difference.
+
+    >>> noise = 0.01 * np.random.default_rng(0).normal(size=(3, 1000))
+    >>> one, other = (Pooled(t, dict(zip(KINDS, t + noise)), units=8, members=4000) for t in (0.2, 0.1))
+    >>> [round(end, 1) for end in contrast(one, other)[:3]]
+    [2.0, 1.8, 2.3]
     """
     firsts, seconds = ([side] if isinstance(side, Pooled) else list(side) for side in (first, second))
     scale: Scale = "log" if function == "ratio" else "plain"

@@ -103,7 +103,7 @@ def pooled(one: Study, other: Study, techniques: list[str]) -> pd.DataFrame:
         for technique in techniques:
             tprs = [side.replicated(side.cell(technique), fpr) for side in sides.values()]
             named = {f"tpr_{name}": found.tpr for name, found in zip(sides, tprs, strict=True)}
-            ratio = unpaired_ratio(*tprs)
+            ratio = unpaired_ratio(tprs[0], tprs[1])
             interval = {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
             rows.append({"technique": technique, "fpr": fpr} | named | interval)
     return pd.DataFrame(rows)

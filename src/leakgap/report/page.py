@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from leakgap.report import figures as drawings
 from leakgap.report import tables as written
 from leakgap.results import REPLICATES, Results, at_fpr, tpr_column
 from leakgap.study import Study
+from leakgap.study.grid import least_nonmembers
 
 PROVENANCE = {
     "technique": "Technique",
@@ -189,9 +189,9 @@ def _warnings(results: Results, targets: pd.DataFrame, figures: list[dict[str, A
         single = int(targets[tpr_column(fpr)].isna().sum())
         if single:
             yield (
-                f"The TPR at {100 * fpr:g}% FPR of {single} of {len(targets)} single targets is undefined: a target "
-                f"has {targets['n_nonmembers'].min()} non-members, and {ceil(1 / fpr - 1)} are needed. The pooled TPR "
-                "stands in its place."
+                f"The TPR at {100 * fpr:g}% FPR of {single} of {len(targets)} single targets is undefined: a "
+                f"target has {targets['n_nonmembers'].min()} non-members, {least_nonmembers(fpr)} are needed. The "
+                "pooled TPR stands in its place."
             )
         rows = at_fpr(results.pooled, fpr)
         pooled = rows[rows["tpr"].isna()]

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -58,7 +58,7 @@ def _by_cell(results: Results, design: str) -> pd.DataFrame:
     fprs = results.study.attack.fpr
     columns = ["train_acc", "test_acc", "acc_gap", "loss_gap", "auc", *map(tpr_column, fprs)]
     groups = targets.groupby(["technique", "step", "epoch"], sort=False)[columns]
-    cells = groups.agg(lambda column: column.mean(skipna=False))
+    cells = groups.mean().where(groups.count().eq(groups.size(), axis=0))
     cells = cells.rename(columns={tpr_column(fpr): f"mean_{tpr_column(fpr)}" for fpr in fprs})
     cells.insert(0, "targets", groups.size())
     cells = cells.reset_index()
@@ -139,12 +139,16 @@ def knowledge(results: Results) -> pd.DataFrame:
             continue
         for step in range(1, results.last + 1):
             for fpr in results.study.attack.fpr:
-                pair = [results.cell(technique, step, attacker) for attacker in ("informed", "uninformed")]
+                pair = (
+                    results.cell(technique, step, "informed"),
+                    results.cell(technique, step, "uninformed"),
+                )
                 informed, uninformed = (results.row(cell, fpr) for cell in pair)
                 row = {"technique": technique, "step": step, "epoch": informed["epoch"], "fpr": fpr}
                 row |= {"informed": informed["tpr"], "uninformed": uninformed["tpr"]}
-                for function in ("difference", "ratio"):
-                    found = results.contrast(*pair, fpr, function)
+                functions: tuple[Literal["difference", "ratio"], ...] = ("difference", "ratio")
+                for function in functions:
+                    found = results.contrast(pair[0], pair[1], fpr, function)
                     row |= {
                         function: found.value,
                         f"{function}_low": found.low,

@@ -48,6 +48,10 @@ class Data(Section):
         known = DATASETS[self.dataset]
         return self.size or known.images, known.channels, self.side or known.side
 
+    def unreserved(self, images: int) -> int:
+        """Return how many of so many images masks are drawn from."""
+        return images - round(self.reserved * images if self.reserved < 1 else self.reserved)
+
     @model_validator(mode="after")
     def _possible(self) -> "Data":
         if self.built_in is None:

@@ -4,6 +4,7 @@ Apart from the study file, whose own code only checks values: those are what a j
 change a job by its values alone, and an edit here by what is made of them.
 """
 
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from leakgap.study.paths import Paths
@@ -14,6 +15,11 @@ NONE = "none"
 def attacker(technique: str, shadow: str) -> str:
     """Name the attacker of a job: informed when the shadow models share the target's technique."""
     return "informed" if technique == shadow else "uninformed"
+
+
+def least_nonmembers(fpr: float) -> int:
+    """Return how many non-members a TPR at this FPR needs: n0 + 1 >= 1 / fpr in the conformal reading."""
+    return ceil(1 / fpr - 1 - 1e-9)
 
 
 class Headline:
@@ -39,6 +45,7 @@ class Span:
 
     if TYPE_CHECKING:
         name: Any
+        data: Any
         grid: Any
         attack: Any
 
@@ -50,6 +57,30 @@ class Span:
     def shadow(self, technique: str) -> str:
         """Return the technique of the shadow models with which `attacker` attacks a technique."""
         return technique if self.attacker == "informed" else NONE
+
+    @property
+    def shortages(self) -> list[str]:
+        """What a single target's non-members are too few for, a sentence each; none where the dataset is a path.
+
+        All masks being halves, every target has the same number of them (one more, where the images are odd).
+        """
+        if not self.data.built_in:
+            return []
+        images = self.data.built_in[0]
+        have = self.data.unreserved(images) // 2
+        told = []
+        for fpr in self.attack.fpr:
+            need = least_nonmembers(fpr)
+            if have < need:
+                least = next(
+                    size for size in range(2 * need, 8 * need) if self.data.unreserved(size) >= 2 * need
+                )
+                told.append(
+                    f"data.size: a single target has {have} non-members, and its TPR at {100 * fpr:g}% FPR is "
+                    f"undefined with fewer than {need}, for which data.size has to be {least} at least; pooled "
+                    "TPRs are not concerned"
+                )
+        return told
 
     @property
     def masks(self) -> list[str]:

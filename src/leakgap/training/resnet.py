@@ -49,5 +49,9 @@ def resnet18(classes: int, channels: int = 3, width: int = 64) -> nn.Module:
 
     11,173,962 parameters at width 64, 3 channels and 10 classes. Weights are PyTorch's default initialization
     from the global random state: call `torch.manual_seed` first.
+
+    >>> model = resnet18(classes=10)
+    >>> sum(weights.numel() for weights in model.parameters())
+    11173962
     """
     return ResNet18(classes, channels, width)
