@@ -1,7 +1,7 @@
 """A made-up study: the joined tables, exposure, pool and claims of any grid, without training anything.
 
 Numbers follow a simple world: the accuracy gap grows with the step and shrinks with every technique, and the TPR
-grows with the gap. Columns and dtypes are those that `audit` writes and `summary` joins.
+grows with the gap. The tables are written by `leakgap.results`, so they are checked against its schema.
 """
 
 import json
@@ -10,13 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from leakgap import results
 from leakgap.data.datasets import load
 from leakgap.data.pool import write_pool
-from leakgap.report.figures.data import LEAVE_ONE_OUT, Source
-from leakgap.report.tables import Results
+from leakgap.measure.bootstrap import KINDS, Pooled
+from leakgap.measure.contrast import interval
+from leakgap.results import LEAVE_ONE_OUT, REPLICATES, TABLES
 from leakgap.study import NONE, Study, attacker
 
 WEIGHTS = {"crop": 0.45, "mirror": 0.2, "cutout": 0.25, "policy": 0.35}
+SPREAD = {
+    "models": (0.1, 0.05),
+    "images": (0.08, 0.04),
+    "pairs": (0.02, 0.02),
+}  # in all cells alike, and apart
 
 
 def study(
@@ -35,18 +42,27 @@ def write_study(study: Study, members: int = 810, nonmembers: int = 810, seed: i
     rng = np.random.default_rng(seed)
     cells = _cells(study)
     write_pool(study.paths.pool, load("digits"))
+    targets = _targets(study, cells, members, nonmembers, rng)
+    pooled = _pooled(study, cells, members, nonmembers, rng)
     tables = {
-        "summary": _targets(study, cells, members, nonmembers, rng),
-        "pooled": _pooled(study, cells, members, nonmembers),
-        "replicates": _replicates(study, cells, rng),
-        "curves": _curves(study, cells),
+        "summary": targets,
+        "halves": targets[_of_headline(study, targets)],
+        "pooled": pooled,
+        "draws": _draws(study, pooled),
+        "curves": _curves(study, cells[_of_headline(study, cells)]),
         "shadows": _shadows(study, cells),
         "models": _models(study, rng),
     }
-    tables["halves"] = tables["summary"]
     for name, table in tables.items():
-        table.to_parquet(study.paths.joined(name), index=False)
+        _write(study.paths.joined(name), table)
     _exposure(study, cells, rng)
+
+
+def _write(path: str, table: pd.DataFrame) -> None:
+    """Write the declared columns of a table; the others were only needed to make them up."""
+    declared = TABLES[Path(path).stem]
+    rates = [name for name in table if declared.per_fpr and name.startswith("tpr_at_")]
+    results.write(path, table[[*declared.columns, *rates]].reset_index(drop=True))
 
 
 def write_claims(study: Study) -> None:
@@ -85,16 +101,6 @@ def _models(study: Study, rng: np.random.Generator) -> pd.DataFrame:
     return models.assign(seconds=rng.uniform(9, 12, len(models)), **about)
 
 
-def source(study: Study, design: str = LEAVE_ONE_OUT) -> Source:
-    """What the study's figures are drawn from."""
-    return Source(study, design, study.paths.all_joined, study.exposures, study.paths.pool)
-
-
-def results(study: Study) -> Results:
-    """What the study's tables are made of."""
-    return Results.of(study, study.paths.all_joined, study.exposures)
-
-
 def _cells(study: Study) -> pd.DataFrame:
     """One row per job, step and attack with its strength."""
     rows = []
@@ -122,7 +128,8 @@ def _cells(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-HEAD = ["study", "technique", "step", "epoch", "attacker", "attack"]
+def _of_headline(study: Study, table: pd.DataFrame) -> pd.Series:
+    return table["attack"] == study.attack.headline
 
 
 def _tpr(cells: pd.DataFrame, fpr: float) -> np.ndarray:
@@ -147,66 +154,67 @@ def _targets(
     table["balanced_acc"] = 0.5 + gap / 2
     for fpr in study.attack.fpr:
         caught = rng.binomial(members, np.minimum(_tpr(table, fpr) * rng.gamma(20, 1 / 20, size), 1))
-        table[f"tpr_at_{fpr:g}"] = caught / members if np.floor(fpr * (nonmembers + 1)) >= 1 else np.nan
-    first = ["study", "technique", "mask", "step", "epoch", "attacker", "attack"]
-    rest = [name for name in table if name not in (*first, "gap", "train", "lift")]
-    return table[first + rest]
+        table[results.tpr_column(fpr)] = caught / members if np.floor(fpr * (nonmembers + 1)) >= 1 else np.nan
+    return table
 
 
-def _designs(study: Study) -> list[str]:
-    return ["leave-one-out", "replicates"] if study.grid.replicates else ["leave-one-out"]
+def _designs(study: Study) -> dict[str, int]:
+    """How many targets each design has."""
+    targets = {LEAVE_ONE_OUT: study.grid.masks, REPLICATES: study.grid.replicates}
+    return {design: count for design, count in targets.items() if count}
 
 
-def _pooled(study: Study, cells: pd.DataFrame, members: int, nonmembers: int) -> pd.DataFrame:
-    tables = []
-    for design in _designs(study):
-        targets = study.grid.masks if design == "leave-one-out" else study.grid.replicates
+def _pooled(
+    study: Study, cells: pd.DataFrame, members: int, nonmembers: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """One row per cell, design and FPR; column `draws`, of each kind, is what its interval is made of."""
+    replicates = study.attack.bootstrap
+    alike = {
+        kind: rng.normal(0, SPREAD[kind][0], replicates) for kind in KINDS
+    }  # the same weights in every cell
+    rows = []
+    for design, targets in _designs(study).items():
+        units = targets // 2 if design == LEAVE_ONE_OUT else targets
+        counts = {"n_targets": targets, "n_members": targets * members, "n_nonmembers": targets * nonmembers}
         for fpr in study.attack.fpr:
-            tpr = _tpr(cells, fpr) if fpr * (targets * nonmembers + 1) >= 1 else np.nan
-            table = cells[HEAD].assign(design=design, fpr=fpr, tpr=tpr, low=0.7 * tpr, high=1.4 * tpr)
-            table = table.assign(
-                n_targets=targets, n_members=targets * members, n_nonmembers=targets * nonmembers
-            )
-            tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+            defined = fpr * (counts["n_nonmembers"] + 1) >= 1
+            for cell, tpr in zip(cells.to_dict("records"), _tpr(cells, fpr), strict=True):
+                tpr = tpr if defined else np.nan
+                noise = {kind: alike[kind] + rng.normal(0, SPREAD[kind][1], replicates) for kind in KINDS}
+                draws = {kind: tpr * np.clip(1 + noise[kind], 0, None) for kind in KINDS}
+                value, low, high, *_ = interval(Pooled(tpr, draws, units, counts["n_members"]))
+                about = {"design": design, "fpr": fpr, "tpr": value, "low": low, "high": high, "draws": draws}
+                rows.append(cell | about | counts)
+    return pd.DataFrame(rows)
 
 
-def _replicates(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    draws = study.attack.bootstrap
-    shared = rng.normal(0, 0.15, draws)  # the same weights in every job
-    tables = []
-    for design in _designs(study):
-        for fpr in study.attack.fpr:
-            table = cells[HEAD].loc[cells.index.repeat(draws)].assign(design=design, fpr=fpr)
-            table["replicate"] = np.tile(np.arange(draws), len(cells))
-            noise = np.exp(np.tile(shared, len(cells)) + rng.normal(0, 0.08, len(table)))
-            table["tpr"] = np.repeat(_tpr(cells, fpr), draws) * noise
-            tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+def _draws(study: Study, pooled: pd.DataFrame) -> pd.DataFrame:
+    """The draws that are kept: of the headline attack, and of all at the last step."""
+    kept = pooled[_of_headline(study, pooled) | (pooled["step"] == len(study.train.steps))]
+    tables = [kept.assign(resampled=kind, tprs=[draws[kind] for draws in kept["draws"]]) for kind in KINDS]
+    return pd.concat(tables)
 
 
 def _curves(study: Study, cells: pd.DataFrame, points: int = 200) -> pd.DataFrame:
     fpr = np.geomspace(1e-4, 1, points)
     tables = []
     for design in _designs(study):
-        table = (
-            cells[HEAD].loc[cells.index.repeat(points)].assign(design=design, fpr=np.tile(fpr, len(cells)))
-        )
+        table = cells.loc[cells.index.repeat(points)].assign(design=design, fpr=np.tile(fpr, len(cells)))
         lift = np.repeat(cells["lift"].to_numpy(), points)
         table["tpr"] = np.minimum(table["fpr"] * lift ** (-np.log10(table["fpr"]) / 2), 1)
-        table["tpr"] = table.groupby([*HEAD, "design"])["tpr"].cummax()
+        table["tpr"] = table.groupby(list(results.HEAD))["tpr"].cummax()
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
 def _shadows(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
-    last = cells[(cells["step"] == len(study.train.steps)) & (cells["attack"] == study.attack.headline)]
+    last = cells[(cells["step"] == len(study.train.steps)) & _of_headline(study, cells)]
     total = study.grid.masks
     tables = []
     for size in [*(4 * 2**power for power in range(20) if 4 * 2**power < total), total]:
         for fpr in study.attack.fpr:
             tpr = _tpr(last, fpr) * (1 - 1 / size) if total > 8 or fpr > 0.001 else np.nan
-            table = last[HEAD].assign(n_shadows=size - 2, fpr=fpr, tpr=tpr, low=0.8 * tpr, high=1.3 * tpr)
+            table = last.assign(n_shadows=size - 2, fpr=fpr, tpr=tpr, low=0.8 * tpr, high=1.3 * tpr)
             tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -227,8 +235,6 @@ def _exposure(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> No
                     "targets": np.int32(targets),
                 }
             )
-            for row in mine[HEAD].itertuples(index=False)
+            for row in mine.itertuples(index=False)
         ]
-        path = Path(study.paths.attack(technique, shadow, "exposure"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pd.concat(tables, ignore_index=True).to_parquet(path, index=False)
+        _write(study.paths.attack(technique, shadow, "exposure"), pd.concat(tables))
