@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from leakgap.attacks.lira import leave_one_out
 from leakgap.data.masks import balanced_masks
-from leakgap.measure import roc
+from leakgap.measure.bootstrap import Pooled, Resampling
 
 MODELS, IMAGES, VIEWS = 256, 50_000, 2
 TARGETS, POOL = 64, 60_000  # models and images of the bootstrap
