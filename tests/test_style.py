@@ -31,11 +31,6 @@ def test_clean(name: str):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_no_module_is_over_400_lines():
-    long = {path: len(path.read_text().splitlines()) for path in ROOT.glob("src/**/*.py")}
-    assert {path.name: lines for path, lines in long.items() if lines > 400} == {}
-
-
 def test_continuous_integration_runs_the_readmes_test_command():
     readme, script = (ROOT / "README.md").read_text(), (ROOT / ".ci/run").read_text()
     command = next(line for line in readme.splitlines() if line.endswith("&& pytest"))

@@ -8,7 +8,8 @@ import pytest
 
 import synthetic
 from leakgap.__main__ import run
-from leakgap.report.tables import knowledge, markdown, replicates, steps, techniques
+from leakgap.report.tables import attacks, knowledge, markdown, replicates, steps, techniques
+from leakgap.results import Results, read
 from leakgap.study import Data, Study
 
 
@@ -21,7 +22,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 
 def test_techniques_hold_both_estimands(study: Study):
-    table = techniques(synthetic.results(study)).set_index("technique")
+    table = techniques(Results(study)).set_index("technique")
     summary = pd.read_parquet(study.paths.summary)
     rows = summary.query(
         "technique == 'policy' and step == 6 and attacker == 'informed' and attack == 'lira-online-fixed'"
@@ -35,18 +36,18 @@ def test_techniques_hold_both_estimands(study: Study):
     )
     for column, name in (("tpr", "tpr"), ("low", "low"), ("high", "high")):
         assert table.loc["policy", f"pooled_{name}_at_0.001"] == pooled[column].item()
-    assert replicates(synthetic.results(study))["targets"].tolist() == [3, 3, 3]
+    assert replicates(Results(study))["targets"].tolist() == [3, 3, 3]
 
 
 def test_steps_run_backwards_like_the_papers(study: Study):
-    table = steps(synthetic.results(study))
+    table = steps(Results(study))
     assert table["step"].tolist() == [6, 5, 4, 3, 2, 1] * 3
     assert list(dict.fromkeys(table["technique"])) == list(study.grid.techniques)
 
 
 def test_the_papers_numbers_stand_beside_its_dataset_alone(study: Study):
-    assert "paper_train_acc" not in techniques(synthetic.results(study))
-    cifar = synthetic.results(study.model_copy(update={"data": Data(dataset="cifar10")}))
+    assert "paper_train_acc" not in techniques(Results(study))
+    cifar = Results(study.model_copy(update={"data": Data(dataset="cifar10")}))
     ours = techniques(cifar).set_index("technique")["paper_tpr_at_0.001"]
     assert ours["none"] == pytest.approx(0.1956)
     assert ours["crop+mirror+cutout+policy"] == pytest.approx(0.0018)
@@ -55,28 +56,60 @@ def test_the_papers_numbers_stand_beside_its_dataset_alone(study: Study):
     assert table["policy"].isna().all()
 
 
+def paired(study: Study, fpr: float, one: dict, other: dict) -> tuple[float, float]:
+    """log(one / other) of two rows of pooled TPRs and its standard error, from the tables by the definition."""
+    pooled, draws = (pd.read_parquet(study.paths.joined(name)) for name in ("pooled", "draws"))
+
+    def pick(table: pd.DataFrame, cell: dict) -> pd.DataFrame:
+        wanted = {"step": 6, "fpr": fpr, "design": "leave-one-out", "attacker": "informed"} | cell
+        return table[np.all([table[name] == value for name, value in wanted.items()], axis=0)]
+
+    tprs, variances = [pick(pooled, cell)["tpr"].item() for cell in (one, other)], {}
+    for kind in ("models", "images", "pairs"):
+        drawn = [pick(draws, cell).set_index("resampled").loc[kind, "tprs"] for cell in (one, other)]
+        relative = [values / tpr for values, tpr in zip(drawn, tprs, strict=True)]
+        variances[kind] = np.var(relative[0] - relative[1], ddof=1)
+    pairs = 8 // 2
+    total = variances["models"] * pairs / (pairs - 1) + variances["images"] - variances["pairs"]
+    return np.log(tprs[0] / tprs[1]), np.sqrt(max(total, variances["pairs"]))
+
+
 def test_knowledge_is_paired(study: Study):
-    table = (
-        knowledge(synthetic.results(study))
-        .query("technique == 'policy' and step == 6 and fpr == 0.01")
-        .iloc[0]
-    )
-    draws = pd.read_parquet(study.paths.joined("replicates")).query(
-        "technique == 'policy' and step == 6 and fpr == 0.01 and attack == 'lira-online-fixed' "
-        "and design == 'leave-one-out'"
-    )
-    wide = draws.pivot(index="replicate", columns="attacker", values="tpr")
-    difference = np.sort(wide["informed"] - wide["uninformed"])
+    table = knowledge(Results(study)).query("technique == 'policy' and step == 6 and fpr == 0.01").iloc[0]
+    cell = {"technique": "policy", "attack": "lira-online-fixed"}
+    value, error = paired(study, 0.01, cell, cell | {"attacker": "uninformed"})
     assert table["difference"] == table["informed"] - table["uninformed"]
-    assert difference[1] <= table["difference_low"] <= difference[4]
-    assert difference[-5] <= table["difference_high"] <= difference[-2]
+    assert np.log(table["ratio"]) == pytest.approx(value)
+    low, high = np.log(table["ratio_low"]), np.log(table["ratio_high"])
+    assert (low + high) / 2 == pytest.approx(value)
+    assert (
+        1.96 < (high - low) / 2 / error <= 3.19
+    )  # Student's t, between infinitely many and 3 degrees of freedom
+
+
+def test_attacks_stand_beside_the_headline(study: Study):
+    table = attacks(Results(study)).query("technique == 'policy' and fpr == 0.01 and attacker == 'informed'")
+    table = table.set_index("attack")
+    assert np.isnan(table.loc["lira-online-fixed", "ratio"])
+    cell = {"technique": "policy", "attack": "loss"}
+    value, _ = paired(study, 0.01, cell, cell | {"attack": "lira-online-fixed"})
+    assert np.log(table.loc["loss", "ratio"]) == pytest.approx(value)
+
+
+def test_a_mean_over_targets_is_undefined_if_one_of_them_is(study: Study):
+    summary = read(study.paths.summary)
+    chosen = (summary["technique"] == "policy") & (summary["mask"] == "m003") & (summary["step"] == 6)
+    summary.loc[chosen, "tpr_at_0.01"] = np.nan
+    summary.to_parquet(study.paths.summary)
+    table = techniques(Results(study)).set_index("technique")["mean_tpr_at_0.01"]
+    assert table.isna().to_dict() == {"none": False, "policy": True, "crop+mirror+cutout+policy": False}
 
 
 def test_every_table_is_written_twice(study: Study):
     run("tables", study)
-    stems = {path.stem for path in Path(study.paths.tables).iterdir()}
-    assert {path.suffix for path in Path(study.paths.tables).iterdir()} == {".csv", ".md"}
-    assert stems == {"techniques", "steps", "replicates", "attacks", "knowledge", "shadows", "exposed"}
+    names = ("techniques", "steps", "replicates", "attacks", "knowledge", "shadows", "exposed")
+    expected = {f"{name}{suffix}" for name in names for suffix in (".csv", ".md")} | {"index.json"}
+    assert {path.name for path in Path(study.paths.tables).iterdir()} == expected
 
 
 def test_markdown_shows_percent_intervals_and_what_is_undefined():
@@ -107,7 +140,8 @@ def test_a_study_of_the_uninformed_attacker_has_its_tables(tmp_path, monkeypatch
     tpr = rows[rows["fpr"] == 0.01].set_index("technique")["tpr"]
     for name in ("techniques", "shadows", "exposed"):
         table = pd.read_csv(Path(made.paths.tables) / f"{name}.csv")
-        assert set(tpr.index) <= set(table.get("technique", table.columns)), name
-    ours = techniques(synthetic.results(made)).set_index("technique")["pooled_tpr_at_0.01"]
+        named = table["technique"] if "technique" in table else table.columns.str.removeprefix("caught_")
+        assert set(tpr.index) <= set(named), name
+    ours = techniques(Results(made)).set_index("technique")["pooled_tpr_at_0.01"]
     pd.testing.assert_series_equal(ours.sort_index(), tpr.sort_index(), check_names=False)
     assert not (Path(made.paths.tables) / "knowledge.csv").exists()

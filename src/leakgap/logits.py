@@ -174,7 +174,7 @@ def _model(path: str | Path, file: pq.ParquetFile) -> Model:
 
 
 @dataclass(frozen=True)
-class Column:
+class StepLogits:
     """One step of many models: phi float32 [N, S, V], and logits float32 [N, S, classes] when asked for."""
 
     phi: np.ndarray
@@ -221,7 +221,7 @@ class Reader:
                 raise LeakgapError(f"{path}: differs from {paths[0]} in {', '.join(differing)}")
         self.model = self.models[0]
 
-    def read(self, step: int, *, with_logits: bool = False, views: int | None = None) -> Column:
+    def read(self, step: int, *, with_logits: bool = False, views: int | None = None) -> StepLogits:
         """Read step 1.. of all models: phi of the first `views` views (default: all), logits of view 0.
 
         ValueError for a step or a number of views that the files don't hold.
@@ -244,7 +244,7 @@ class Reader:
                     phis[row, :, view] = table["phi"].to_numpy()
                     if logits is not None and view == 0:
                         logits[row] = table["logits"].combine_chunks().flatten().to_numpy().reshape(shape[1:])
-        return Column(phis, logits)
+        return StepLogits(phis, logits)
 
 
 def _differences(one: Model, other: Model) -> list[str]:

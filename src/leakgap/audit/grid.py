@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from leakgap import LeakgapError, attacks, results
 from leakgap.data.masks import mask_row, read_inputs
 from leakgap.files import atomic
-from leakgap.logits import Column, Model, Reader
+from leakgap.logits import Model, Reader, StepLogits
 from leakgap.measure import roc
 from leakgap.measure.bootstrap import Pooled, Resampling
 from leakgap.measure.contrast import interval
@@ -162,7 +162,7 @@ def _reader(
 
 
 def _targets(
-    study: Study, column: Column, member: np.ndarray, reserved: np.ndarray, labels: np.ndarray
+    study: Study, column: StepLogits, member: np.ndarray, reserved: np.ndarray, labels: np.ndarray
 ) -> Targets:
     assert column.logits is not None
     phi = column.phi[:, :, 0]
