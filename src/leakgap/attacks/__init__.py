@@ -129,6 +129,9 @@ ATTACKS: dict[str, Attack] = {
     "lira-online-within": _lira(
         "LiRA online, means and pooled within-image variances", mode="online", variance="within"
     ),
+    "lira-pooled": _lira(
+        "LiRA online, borrowing from images like it, and BASE", mode="online", variance="pooled"
+    ),
     "lira-offline": _lira("LiRA from out-models alone, one-sided", mode="offline"),
     "lira-offline-fixed": _lira(
         "LiRA offline, one variance for all images", mode="offline", variance="fixed"
