@@ -8,6 +8,7 @@ from evidence import random_evidence
 from leakgap.attacks import gives_away, pooled, run
 from leakgap.attacks.lira import leave_one_out
 from leakgap.attacks.pooled_definition import choice, definition, models
+from leakgap.attacks.sums import sums_of
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import roc
 
@@ -39,8 +40,8 @@ def test_the_definition_of_masks_that_are_no_pairs():
     phi, member = phi[:, usable], member[:, usable]
     left = np.zeros((1, 9), bool)
     left[0, 0] = True
-    sums = pooled._sums(phi, member, np.arange(phi.shape[1])).less(
-        pooled._sums(phi[:1], member[:1], np.arange(len(phi[0])))
+    sums = sums_of(phi, member, np.arange(phi.shape[1])).less(
+        sums_of(phi[:1], member[:1], np.arange(len(phi[0])))
     )
     mu, sd = models(phi[1:].astype(float), member[1:], 32.0, 1 / 8)
     expected = norm.logpdf(phi[0], mu[1], sd[1]) - norm.logpdf(phi[0], mu[0], sd[0])

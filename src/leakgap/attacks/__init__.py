@@ -105,6 +105,9 @@ ATTACKS: dict[str, Attack] = {
     "one-shadow": Attack(
         "leakgap.attacks.learned:one_shadow", "a network on one shadow model", "Salem 2019", needs_logits=True
     ),
+    "rapid": Attack(
+        "leakgap.attacks.learned:rapid", "a network on the loss, raw and calibrated", "He 2024", min_out=3
+    ),
     "mast": Attack(
         "leakgap.attacks.calibrated:mast",
         "loss, a threshold per image",
@@ -132,6 +135,22 @@ ATTACKS: dict[str, Attack] = {
     "lira-pooled": _lira(
         "LiRA online, borrowing from images like it, and BASE", mode="online", variance="pooled"
     ),
+    "bavaria": Attack(
+        "leakgap.attacks.bavaria:bavaria",
+        "LiRA with a conjugate prior of the variances, normal",
+        "Brännvall 2026",
+        {"form": "normal"},
+        min_in=1,
+        min_out=1,
+    ),
+    "bavaria-t": Attack(
+        "leakgap.attacks.bavaria:bavaria",
+        "LiRA with a conjugate prior, Student's predictive distribution",
+        "Brännvall 2026",
+        {"form": "student"},
+        min_in=1,
+        min_out=1,
+    ),
     "lira-offline": _lira("LiRA from out-models alone, one-sided", mode="offline"),
     "lira-offline-fixed": _lira(
         "LiRA offline, one variance for all images", mode="offline", variance="fixed"
@@ -155,6 +174,14 @@ ATTACKS: dict[str, Attack] = {
         "RMIA from out-models alone",
         "Zarifzadeh 2024",
         needs_reserved=True,
+        min_out=1,
+    ),
+    "informia": Attack(
+        "leakgap.attacks.rmia:informia",
+        "information gained, less that on the reserved population",
+        "Tao 2026",
+        needs_reserved=True,
+        min_in=1,
         min_out=1,
     ),
     "base": Attack(

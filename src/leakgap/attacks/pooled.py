@@ -2,21 +2,24 @@
 
 LiRA estimates two means and two variances for every image. With few shadow models their noise drowns the effect of
 membership, d = mu_I - mu_O. But d and the variances hang together with how hard an image is, that is, with its
-midpoint (mu_I + mu_O) / 2. So they are smoothed over images of nearly the same midpoint, and an image's own estimate
-is shrunk towards that, empirical Bayes' way: the images like it count as `strength` more models. How strongly is
-chosen on the shadow models themselves: each in turn is a target, judged by the log-likelihood of its memberships, and
-no model from a part of the models in which a target leaves one out takes part in the choice for it.
+midpoint (mu_I + mu_O) / 2. So they are smoothed over images of nearly the same midpoint, and an image's own
+estimates are shrunk towards that, empirical Bayes' way: the images like it count as `strength` more models.
+How strongly, and how many images count as like it, is chosen on the shadow models themselves: each in turn is a
+target, judged by the log-likelihood of its memberships. The models are in parts, and a part with a model that a
+target leaves out takes no part in the choice for it.
 
 The plain definition is in `pooled_definition`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+
+from leakgap.attacks.sums import IN, OUT, Sums, added, log_p, sums_of
 
 # candidates: models that the images like it count as, and which they are, a share of all on either side
 CANDIDATES = tuple(product((8.0, 32.0, 128.0, 512.0), (1 / 8, 1 / 32)))
@@ -27,7 +30,6 @@ TRIALS = 4  # pairs of models, at most, that are targets of a choice
 SAMPLE = 2048  # images, about, that a choice looks at, or that set the borders of strata
 STRATA = 64  # of images, by rank of their midpoint
 RESOLUTION = 1e-12  # of phi squared, a float32: no variance is taken to be less
-OUT, IN = 0, 1
 
 
 def online(
@@ -43,15 +45,15 @@ def online(
     sets, of = np.unique(left_out, axis=0, return_inverse=True)
     choices = _choices(shadow[..., 0], member, sets, images)
     views = range(target.shape[2])
-    totals = [_sums(shadow[..., view], member, images) for view in views]
+    totals = [sums_of(shadow[..., view], member, images) for view in views]
     for number, left in enumerate(sets):
         rows = np.flatnonzero(left)
-        sums = [totals[view].less(_sums(shadow[rows, :, view], member[rows], images)) for view in views]
+        sums = [totals[view].less(sums_of(shadow[rows, :, view], member[rows], images)) for view in views]
         strength, width = choices[number]
         models = [_fit(each, width).shrunk(strength) for each in sums]
         reference = np.log(sums[0].probability())
         for t in np.flatnonzero(of.reshape(-1) == number):
-            score = _log_p(target[t, images, 0]) - reference
+            score = log_p(target[t, images, 0]) - reference
             for view in views:
                 score += models[view].ratio(target[t, images, view]) / len(views)
             scores[t, images] = score
@@ -74,12 +76,12 @@ def offline(
     scores = np.full(target.shape[:2], np.nan, np.float32)
     sets, of = np.unique(left_out, axis=0, return_inverse=True)
     views = range(target.shape[2])
-    totals = [_sums(shadow[..., view], member, images) for view in views]
+    totals = [sums_of(shadow[..., view], member, images) for view in views]
     for number, left in enumerate(sets):
         rows, targets = np.flatnonzero(left), np.flatnonzero(of.reshape(-1) == number)
         scores[np.ix_(targets, images)] = 0
         for view in views:
-            sums = totals[view].less(_sums(shadow[rows, :, view], member[rows], images))
+            sums = totals[view].less(sums_of(shadow[rows, :, view], member[rows], images))
             mean, variance = _outside(sums)
             for t in targets:
                 z = (target[t, images, view] - mean) / np.sqrt(variance)
@@ -87,7 +89,7 @@ def offline(
     return scores
 
 
-def _outside(sums: _Sums) -> tuple[np.ndarray, np.ndarray]:
+def _outside(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance, float64 [S], of phi of a further out-model."""
     count = sums.count[OUT]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -101,53 +103,6 @@ def _outside(sums: _Sums) -> tuple[np.ndarray, np.ndarray]:
     )
     variance = np.maximum((PRIOR[0] * like + deviations) / (PRIOR[0] + freedom), RESOLUTION)
     return mean, variance * (1 + 1 / np.maximum(count, 1))
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over models for every image, out- and in-models apart: float64 [2,S] each."""
-
-    count: np.ndarray
-    phi: np.ndarray
-    squares: np.ndarray
-    p: np.ndarray
-
-    def less(self, other: _Sums) -> _Sums:
-        return _Sums(*(mine - theirs for mine, theirs in zip(self._all(), other._all(), strict=True)))
-
-    def probability(self) -> np.ndarray:
-        """BASE's p(x), half the mean over the out- and half that over the in-models: [S]."""
-        with np.errstate(invalid="ignore"):
-            return (self.p / self.count).mean(0)
-
-    def _all(self) -> tuple[np.ndarray, ...]:
-        return self.count, self.phi, self.squares, self.p
-
-
-def _log_p(phi: np.ndarray) -> np.ndarray:
-    """log p of float32 phi, to 1e-7: ten times as fast as scipy's log_expit."""
-    return np.minimum(phi, 0) - np.log(1 + np.exp(-np.abs(phi)))
-
-
-def _sums(phi: np.ndarray, member: np.ndarray, images: np.ndarray) -> _Sums:
-    """Sum over the models of phi [n,S] and member [n,S] at some images."""
-    count, total, squares, p = sums = np.zeros((4, 2, len(images)))
-    both, inside = 0, 1
-    for row, member_row in zip(phi, member, strict=True):
-        x, here = row[images], member_row[images]
-        probability = np.exp(_log_p(x))
-        x = x.astype(float)
-        count[inside] += here
-        for kind, value in ((total, x), (squares, x * x), (p, probability)):
-            kind[both] += value
-            kind[inside] += value * here
-    count[both] = len(phi)
-    sums[:, OUT] = sums[:, both] - sums[:, inside]
-    return _Sums(count, total, squares, p)
-
-
-def _added(parts: Iterable[_Sums]) -> _Sums:
-    return _Sums(*(np.sum(each, 0) for each in zip(*(part._all() for part in parts), strict=True)))
 
 
 class _Model:
@@ -187,7 +142,7 @@ class _Fit:
         return _Model(np.stack([self.middle - effect / 2, self.middle + effect / 2]), variance)
 
 
-def _fit(sums: _Sums, width: float) -> _Fit:
+def _fit(sums: Sums, width: float) -> _Fit:
     """Smooth over the images in order of their midpoints; NaN where a side has no model."""
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = sums.phi / sums.count
@@ -211,8 +166,9 @@ class _Strata:
     """Images in strata by rank of their midpoint [S], and what is smoothed over neighbouring strata."""
 
     def __init__(self, middle: np.ndarray, known: np.ndarray):
-        self.middle, self.known = (middle, None) if known.all() else (np.where(known, middle, 0), known)
-        values = middle if self.known is None else middle[known]
+        self.known: np.ndarray | None = None if known.all() else known
+        self.middle = np.where(known, middle, 0)
+        values = middle[known]
         self.count = max(1, min(STRATA, len(values) // 8))
         some = np.sort(values[:: max(1, len(values) // SAMPLE)])
         borders = some[np.arange(1, self.count) * len(some) // self.count]
@@ -264,15 +220,15 @@ def _choices(
     """Choose the strength and the width for every set of models that are left out, bool [U,N], on phi [N,S].
 
     The models are dealt into parts, those with complementary masks together. Models of the other parts are targets,
-    each attacked with the rest of these parts: the best candidate is that of the largest mean log-likelihood, members
-    and non-members weighing alike. With fewer than three pairs (or single models) in the other parts, PRIOR.
+    each attacked with the rest of these parts: the best candidate is that of the largest mean log-likelihood,
+    members and non-members weighing alike. PRIOR, if the other parts have fewer than three pairs or single models.
     """
     images = images[:: max(1, -(-len(images) // SAMPLE))]
     units = _units(member[:, images])
     part = np.empty(len(phi), int)
     for number, unit in enumerate(units):
         part[unit] = number % PARTS
-    sums = [_sums(phi[unit], member[unit], images) for unit in units]
+    sums = [sums_of(phi[unit], member[unit], images) for unit in units]
     chosen: dict[tuple[int, ...], tuple[float, float]] = {}
     result = []
     for left in sets:
@@ -299,11 +255,11 @@ def _units(member: np.ndarray) -> list[np.ndarray]:
 
 
 def _best(
-    phi: np.ndarray, member: np.ndarray, images: np.ndarray, units: list[np.ndarray], sums: list[_Sums]
+    phi: np.ndarray, member: np.ndarray, images: np.ndarray, units: list[np.ndarray], sums: list[Sums]
 ) -> tuple[float, float]:
     if len(units) < 3:
         return PRIOR
-    total = _added(sums)
+    total = added(sums)
     gain = np.zeros(len(CANDIDATES))
     for i in range(0, len(units), -(-len(units) // TRIALS)):
         rest = total.less(sums[i])
@@ -311,7 +267,7 @@ def _best(
         values, inside = phi[np.ix_(units[i], images)], member[np.ix_(units[i], images)]
         for number, (strength, width) in enumerate(CANDIDATES):
             ratio = fits[width].shrunk(strength).ratio(values)
-            right = _log_p(np.where(inside, ratio, -ratio))
+            right = log_p(np.where(inside, ratio, -ratio))
             for side in (inside, ~inside):
                 known = side & np.isfinite(right)
                 gain[number] += right[known].mean() if known.any() else 0

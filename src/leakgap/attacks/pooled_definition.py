@@ -55,7 +55,7 @@ def models(shadow, member, strength, width):
 
 
 def choice(shadow, member, left):
-    """Choose strength and width against a target that leaves out the models `left`, bool [N]; masks come in pairs."""
+    """Choose strength and width against a target that leaves out the models `left`, bool [N]; masks in pairs."""
     few = slice(None, None, max(1, -(-shadow.shape[1] // SAMPLE)))
     shadow, member = shadow[:, few], member[:, few]
     pair = np.arange(len(shadow)) // 2
