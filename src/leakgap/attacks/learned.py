@@ -16,6 +16,7 @@ from sklearn.neural_network import MLPClassifier
 from leakgap.attacks import Evidence, gives_away
 
 PAIRS = 2048  # drawn for each per-class classifier: an image with one of its in- and one of its out-models
+REFERENCES = 3  # out-models of an image, at least, that RAPID calibrates with
 ROWS = 20_000  # at most, that the class-agnostic classifier is fitted on
 
 
@@ -73,7 +74,7 @@ def rapid(evidence: Evidence) -> np.ndarray:
     and a network weighs them. As in the code that the authors published, the features are l(x) and
     l(x) - mean_O l(x), and it is fitted on shadow models with reference models of their own: here those of one part
     of two (see `shadow_nn`), each calibrated with the others of its part that don't give its mask away. 20,000
-    rows are drawn, at most, half of them members. NaN where a part has not enough models.
+    rows are drawn, at most, half of them members. NaN with fewer than three out-models besides those left out.
     """
     rng = np.random.default_rng(evidence.seed)
     images = np.flatnonzero(~evidence.reserved)
@@ -81,30 +82,28 @@ def rapid(evidence: Evidence) -> np.ndarray:
     target = np.logaddexp(0, -evidence.target[:, images, 0].astype(float))
     kept = (~evidence.left_out).astype(float)
     with np.errstate(invalid="ignore"):
-        calibrated = target - kept @ np.where(member, 0, losses) / (kept @ ~member)
+        count = kept @ ~member
+        calibrated = target - kept @ np.where(member, 0, losses) / count
     scores = np.full(evidence.target.shape[:2], np.nan, np.float32)
+    fits: list[tuple[np.ndarray, np.ndarray, np.ndarray, MLPClassifier]] = []
     for models in _halves(evidence, rng):
-        targets = np.flatnonzero(~evidence.left_out[:, models].any(1) & np.isnan(scores).all(1))
         others = ~gives_away(member[models], member[models])
         with np.errstate(invalid="ignore"):
-            average = (
-                others
-                @ np.where(member[models], 0, losses[models])
-                / (others.astype(float) @ ~member[models])
-            )
-        features = np.stack([losses[models], losses[models] - average], -1)
+            average = others @ np.where(member[models], 0, losses[models]) / (others * 1.0 @ ~member[models])
         known = np.isfinite(average)
         rows = [np.argwhere(known & side) for side in (member[models], ~member[models])]
-        if not len(targets) or not min(map(len, rows)):
+        size = min(ROWS // 2, *map(len, rows))
+        if not size:
             continue
-        drawn = [side[rng.permutation(len(side))[: ROWS // 2]] for side in rows]
-        size = min(map(len, drawn))
-        at = np.concatenate([side[:size] for side in drawn])
-        fitted, told = features[at[:, 0], at[:, 1]], np.repeat([True, False], size)
-        centre, spread = fitted.mean(0), fitted.std(0) + 1e-12
-        network = _fit((fitted - centre) / spread, told, rng)
-        for t in targets:
-            whole = np.flatnonzero(np.isfinite(calibrated[t]))
+        own = np.random.default_rng([evidence.seed, *models])  # no draw hangs on the other part
+        at = np.concatenate([side[own.permutation(len(side))[:size]] for side in rows])
+        features = np.stack([losses[models], losses[models] - average], -1)[at[:, 0], at[:, 1]]
+        centre, spread = features.mean(0), features.std(0) + 1e-12
+        network = _fit((features - centre) / spread, np.repeat([True, False], size), own)
+        fits.append((models, centre, spread, network))
+    for models, centre, spread, network in fits:
+        for t in np.flatnonzero(~evidence.left_out[:, models].any(1) & np.isnan(scores).all(1)):
+            whole = np.flatnonzero(count[t] >= REFERENCES)
             values = np.stack([target[t, whole], calibrated[t, whole]], -1)
             scores[t, images[whole]] = _log_odds(network, (values - centre) / spread)
     return scores
