@@ -104,6 +104,8 @@ def rapid(evidence: Evidence) -> np.ndarray:
     for models, centre, spread, network in fits:
         for t in np.flatnonzero(~evidence.left_out[:, models].any(1) & np.isnan(scores).all(1)):
             whole = np.flatnonzero(count[t] >= REFERENCES)
+            if not len(whole):
+                continue
             values = np.stack([target[t, whole], calibrated[t, whole]], -1)
             scores[t, images[whole]] = _log_odds(network, (values - centre) / spread)
     return scores
