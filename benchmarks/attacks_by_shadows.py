@@ -1,22 +1,21 @@
 """Which attack finds most with how many shadow models? On the logits of a finished study.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.attacks_by_shadows STUDY.yaml... [--techniques none crop] [--rival lira-pooled]
+    OMP_NUM_THREADS=1 python -m benchmarks.attacks_by_shadows STUDY.yaml... [--techniques none crop]
 
 The mask pairs of a study are dealt into groups of 4, 8, 16, ... masks, whole pairs, and every model of a group is
-attacked at the last step by the others of its group outside its pair: by 2, 6, 14, ... shadow models of its
-own technique (n masks are what n - 1 models beside the target come from; the target's complement is not used).
-Prints, in Markdown, the pooled TPR of every attack in percent at 1% and 0.1% FPR, all groups under one threshold,
-and beside it the ratio to that of `--rival` with its 95% interval (`measure.contrast`, mask pairs and images drawn).
+attacked at its last step by the others of the group outside its pair: by 2, 6, 14, ... shadow models.
+Prints, in Markdown, the pooled TPR of every attack in percent, all groups under one threshold, and beside it the
+ratio to that of `--rival` with its 95% interval (`measure.contrast`: mask pairs and images drawn).
 """
 
 import argparse
 
 import numpy as np
+from leakgap.measure.bootstrap import Pooled, Resampling
+from leakgap.measure.contrast import contrast
 
 from leakgap import attacks
 from leakgap.logits import Reader
-from leakgap.measure.bootstrap import Pooled, Resampling
-from leakgap.measure.contrast import contrast
 from leakgap.study import Study
 from leakgap.training.models import read_inputs
 
@@ -91,7 +90,7 @@ def main() -> None:
     names = [options.rival, *(name for name in ATTACKS if name != options.rival)]
     for path in options.studies:
         study = Study.load(path)
-        for technique in options.techniques or study.techniques:
+        for technique in options.techniques or study.grid.techniques:
             known = evidence_of(study, technique)
             sizes = [2**power for power in range(2, 11) if 2**power <= len(known.shadow)]
             tables = {size: measured(known, names, size) for size in sizes}

@@ -69,6 +69,8 @@ def attack_technique(
         shadow_files if same else _reader(study, technique, study.models, targets, member[rows], labels)
     )
     needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
+    needs_steps = any(attacks.ATTACKS[name].needs_steps for name in study.attack.attacks)
+    passed: list[tuple[np.ndarray, np.ndarray]] = []  # phi of the clean view at earlier steps
     resampled = _resampled(study, member[rows], reserved)
     epochs = target_files.model.epochs
 
@@ -88,7 +90,11 @@ def attack_technique(
                 target_logits=target.logits if needs_logits else None,
                 shadow_logits=known.logits if needs_logits else None,
                 seed=study.attack.seed,
+                target_earlier=np.stack([of for of, _ in passed], 1) if passed else None,
+                shadow_earlier=np.stack([of for _, of in passed], 1) if passed else None,
             )
+            if needs_steps:
+                passed.append((target.phi[..., 0], known.phi[..., 0]))
             attacked = _targets(study, target, member[rows], reserved, labels)
             kept = {}
             for name in study.attack.attacks:
@@ -306,6 +312,8 @@ def _within(known: attacks.Evidence, group: np.ndarray, attack: str) -> np.ndarr
         target_logits=None if known.target_logits is None else known.target_logits[group],
         shadow_logits=None if known.shadow_logits is None else known.shadow_logits[group],
         seed=known.seed,
+        target_earlier=None if known.target_earlier is None else known.target_earlier[group],
+        shadow_earlier=None if known.shadow_earlier is None else known.shadow_earlier[group],
     )
     return attacks.run(attack, evidence)
 
