@@ -25,6 +25,9 @@ from leakgap.attacks.sums import IN, OUT, Sums, added, log_p, sums_of
 CANDIDATES = tuple(product((8.0, 32.0, 128.0, 512.0), (1 / 8, 1 / 32)))
 PRIOR = (128.0, 1 / 8)  # where there are too few models to choose
 WIDER = 2  # times as many images on either side for the variances
+UNSTEADY = (
+    0.5  # of single models, v_O / v_I - 1 is taken to be so many times the effect in standard deviations
+)
 PARTS = 4  # of the models: a choice is made outside those with models that are left out
 TRIALS = 4  # pairs of models, at most, that are targets of a choice
 SAMPLE = 2048  # images, about, that a choice looks at, or that set the borders of strata
@@ -37,9 +40,10 @@ def online(
 ) -> np.ndarray:
     """Score target [T,S,V] with shadow [N,S,V], member [N,S] and left_out [T,N], as LiRA does: float32 [T,S].
 
-    The mean over views of the log-likelihood ratio, plus BASE's score on the clean view: two estimates of the same
-    quantity, the one normal in phi, the other from the probabilities, which fail on different images. NaN at images
-    that are not asked for, or have no in- or no out-model besides those left out.
+    The mean over views of the log-likelihood ratio, plus BASE's score on the clean view: two estimates of one
+    quantity, the first normal in phi, the second from the probabilities, which fail on different images. With
+    single in- and out-models (4 masks) no variance can be told from them, and BASE counts twice. NaN at images that
+    are not asked for, or have no in- or no out-model besides those left out.
     """
     scores = np.full(target.shape[:2], np.nan, np.float32)
     sets, of = np.unique(left_out, axis=0, return_inverse=True)
@@ -50,10 +54,12 @@ def online(
         rows = np.flatnonzero(left)
         sums = [totals[view].less(sums_of(shadow[rows, :, view], member[rows], images)) for view in views]
         strength, width = choices[number]
-        models = [_fit(each, width).shrunk(strength) for each in sums]
+        fits = [_fit(each, width) for each in sums]
+        models = [fit.shrunk(strength) for fit in fits]
+        weight = 1 if fits[0].several else 2
         reference = np.log(sums[0].probability())
         for t in np.flatnonzero(of.reshape(-1) == number):
-            score = log_p(target[t, images, 0]) - reference
+            score = weight * (log_p(target[t, images, 0]) - reference)
             for view in views:
                 score += models[view].ratio(target[t, images, view]) / len(views)
             scores[t, images] = score
@@ -131,6 +137,7 @@ class _Fit:
     effect: np.ndarray
     like_effect: np.ndarray
     like_variance: np.ndarray  # [2,S]
+    several: bool  # models on either side, so that the variances are theirs
 
     def shrunk(self, strength: float) -> _Model:
         with np.errstate(divide="ignore"):
@@ -153,13 +160,14 @@ def _fit(sums: Sums, width: float) -> _Fit:
     strata = _Strata(middle, known)
     like_effect = strata.line(effect, weight, width)
     freedom = np.maximum(sums.count - 1, 0)
-    if (freedom[:, known].any(1)).all():
+    several = bool(freedom[:, known].any(1).all())
+    if several:
         like_variance = strata.mean(deviations, freedom, WIDER * width)
     else:  # single models have no spread: what is left of the effect is the noise of two
-        like_variance = strata.mean(
-            ((effect - like_effect) ** 2 * weight)[None], 1.0 * known[None], WIDER * width
-        )
-    return _Fit(sums.count, deviations, middle, effect, like_effect, like_variance)
+        noise = strata.mean(((effect - like_effect) ** 2 * weight)[None], known[None] * 1.0, WIDER * width)[0]
+        ratio = 1 + UNSTEADY * np.maximum(like_effect, 0) / np.sqrt(np.maximum(noise, RESOLUTION))
+        like_variance = noise * 2 / (1 + ratio) * np.stack([ratio, np.ones(len(ratio))])
+    return _Fit(sums.count, deviations, middle, effect, like_effect, like_variance, several)
 
 
 class _Strata:

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import norm
 
-from leakgap.attacks.pooled import CANDIDATES, PARTS, PRIOR, SAMPLE, STRATA, TRIALS, WIDER
+from leakgap.attacks.pooled import CANDIDATES, PARTS, PRIOR, SAMPLE, STRATA, TRIALS, UNSTEADY, WIDER
 
 
 def definition(target, shadow, member, left_out):
@@ -15,7 +15,8 @@ def definition(target, shadow, member, left_out):
         p, inside = 1 / (1 + np.exp(-shadow[~left])), member[~left]
         average = [(p[inside[:, x], x].mean() + p[~inside[:, x], x].mean()) / 2 for x in range(len(phi))]
         base = -np.log1p(np.exp(-phi)) - np.log(average)
-        scores.append(norm.logpdf(phi, mu[1], sd[1]) - norm.logpdf(phi, mu[0], sd[0]) + base)
+        weight = 1 if len(inside) > 2 else 2
+        scores.append(norm.logpdf(phi, mu[1], sd[1]) - norm.logpdf(phi, mu[0], sd[0]) + weight * base)
     return np.array(scores)
 
 
@@ -44,8 +45,9 @@ def models(shadow, member, strength, width):
     if (count > 1).any(1).all():
         like = [squares[:, n].sum(1) / (count[:, n] - 1).sum(1) for n in close]
     else:
-        noise = (effect - like_effect) ** 2 * weight
-        like = [[noise[n].mean()] * 2 for n in close]
+        noise = np.array([((effect - like_effect) ** 2 * weight)[n].mean() for n in close])
+        ratio = 1 + UNSTEADY * np.maximum(like_effect, 0) / np.sqrt(noise)
+        like = np.transpose([2 * noise * ratio / (1 + ratio), 2 * noise / (1 + ratio)])
 
     own = 2 * weight / (2 * weight + strength)
     effect = like_effect + own * (effect - like_effect)
