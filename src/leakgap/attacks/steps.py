@@ -1,8 +1,8 @@
 """LiRA on a target that is seen at several steps of its training (`lira-steps`).
 
 The attacker holds the outputs of checkpoints: of federated rounds, of a model published anew, or of an early
-release beside the final one. That is more than a finished model's user has, so this attack is not comparable with others at
-the last step; at the first step, where there is nothing earlier, it is `lira-online-within`.
+release beside the final one. That is more than the user of a finished model has, so this attack can't be compared
+with the others at the last step. At the first step, with nothing earlier, it is `lira-online-within`.
 """
 
 from __future__ import annotations
