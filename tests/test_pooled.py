@@ -40,13 +40,12 @@ def test_the_definition_of_masks_that_are_no_pairs():
     phi, member = phi[:, usable], member[:, usable]
     left = np.zeros((1, 9), bool)
     left[0, 0] = True
-    sums = sums_of(phi, member, np.arange(phi.shape[1])).less(
-        sums_of(phi[:1], member[:1], np.arange(len(phi[0])))
-    )
+    everything, centre = np.arange(phi.shape[1]), phi.mean(0)
+    sums = sums_of(phi, member, everything, centre).less(sums_of(phi[:1], member[:1], everything, centre))
     mu, sd = models(phi[1:].astype(float), member[1:], 32.0, 1 / 8)
     expected = norm.logpdf(phi[0], mu[1], sd[1]) - norm.logpdf(phi[0], mu[0], sd[0])
     np.testing.assert_allclose(
-        pooled._fit(sums, 1 / 8).shrunk(32.0).ratio(phi[0]), expected, rtol=2e-4, atol=2e-4
+        pooled._fit(sums, 1 / 8, centre).shrunk(32.0).ratio(phi[0]), expected, rtol=2e-4, atol=2e-4
     )
 
 

@@ -29,7 +29,7 @@ UNSTEADY = (
     0.5  # of single models, v_O / v_I - 1 is taken to be so many times the effect in standard deviations
 )
 PARTS = 4  # of the models: a choice is made outside those with models that are left out
-TRIALS = 4  # pairs of models, at most, that are targets of a choice
+TRIALS = 2  # pairs of models, at most, that are targets of a choice
 SAMPLE = 2048  # images, about, that a choice looks at, or that set the borders of strata
 STRATA = 64  # of images, by rank of their midpoint
 RESOLUTION = 1e-12  # of phi squared, a float32: no variance is taken to be less
@@ -49,12 +49,14 @@ def online(
     sets, of = np.unique(left_out, axis=0, return_inverse=True)
     choices = _choices(shadow[..., 0], member, sets, images)
     views = range(target.shape[2])
-    totals = [sums_of(shadow[..., view], member, images) for view in views]
+    centres = [_centre(shadow[..., view], images) for view in views]
+    totals = [sums_of(shadow[..., view], member, images, centres[view]) for view in views]
     for number, left in enumerate(sets):
         rows = np.flatnonzero(left)
-        sums = [totals[view].less(sums_of(shadow[rows, :, view], member[rows], images)) for view in views]
+        gone = [sums_of(shadow[rows, :, view], member[rows], images, centres[view]) for view in views]
+        sums = [totals[view].less(gone[view]) for view in views]
         strength, width = choices[number]
-        fits = [_fit(each, width) for each in sums]
+        fits = [_fit(each, width, centre) for each, centre in zip(sums, centres, strict=True)]
         models = [fit.shrunk(strength) for fit in fits]
         weight = 1 if fits[0].several else 2
         reference = np.log(sums[0].probability())
@@ -112,12 +114,11 @@ def _outside(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Model:
-    """phi of a model trained without and with each image: normal with mean and variance, float64 [2,S]."""
+    """phi of a model trained without and with each image: normal with mean and variance, float32 [2,S]."""
 
     def __init__(self, mean: np.ndarray, variance: np.ndarray):
-        self.mean = mean.astype(np.float32)
-        self.precision = (0.5 / variance).astype(np.float32)
-        self.constant = (0.5 * np.log(variance[OUT] / variance[IN])).astype(np.float32)
+        self.mean, self.precision = mean, np.float32(0.5) / variance
+        self.constant = np.float32(0.5) * np.log(variance[OUT] / variance[IN])
 
     def ratio(self, phi: np.ndarray) -> np.ndarray:
         """Log-likelihood ratio of in and out at phi [...,S]."""
@@ -129,7 +130,7 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Fit:
-    """What each image's models say, and those of the images like it: float64 [S] or [2,S]."""
+    """What each image's models say, and those of the images like it: float32 [S] or [2,S]."""
 
     count: np.ndarray
     deviations: np.ndarray  # [2,S] from the mean of the side, squared, summed
@@ -149,13 +150,18 @@ class _Fit:
         return _Model(np.stack([self.middle - effect / 2, self.middle + effect / 2]), variance)
 
 
-def _fit(sums: Sums, width: float) -> _Fit:
+def _centre(phi: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """A place amid phi [N,S] of each image, whichever, so that float32 does for sums: float32 [images]."""
+    return phi[:: max(1, len(phi) // 8), images].mean(0)
+
+
+def _fit(sums: Sums, width: float, centre: np.ndarray) -> _Fit:
     """Smooth over the images in order of their midpoints; NaN where a side has no model."""
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = sums.phi / sums.count
         deviations = np.maximum(sums.squares - sums.phi * mean, 0)
         weight = 1 / (1 / sums.count).sum(0)
-    middle, effect = mean.mean(0), mean[IN] - mean[OUT]
+    middle, effect = (mean[IN] + mean[OUT]) / 2 + centre, mean[IN] - mean[OUT]
     known = weight > 0
     strata = _Strata(middle, known)
     like_effect = strata.line(effect, weight, width)
@@ -188,7 +194,8 @@ class _Strata:
         wx, wy = weight * x, weight * y
         w, wx, wy, wxx, wxy = (self._near(v, width) for v in (weight, wx, wy, wx * x, wy * x))
         slope = (wxy - wx * wy / w) / np.maximum(wxx - wx * wx / w, RESOLUTION * w)
-        return (wy / w - slope * wx / w)[self.of] + slope[self.of] * x
+        lines = np.stack([wy / w - slope * wx / w, slope]).astype(x.dtype)
+        return lines[0][self.of] + lines[1][self.of] * x
 
     def mean(self, total: np.ndarray, number: np.ndarray, width: float) -> np.ndarray:
         """Total over number, both [k,S] and summed around every stratum, at each image: [k,S]."""
@@ -196,7 +203,7 @@ class _Strata:
             self._near(t, width) / np.maximum(self._near(n, width), 1)
             for t, n in zip(total, number, strict=True)
         ]
-        return np.stack([each[self.of] for each in means])
+        return np.stack([each.astype(total.dtype)[self.of] for each in means])
 
     def _near(self, values: np.ndarray, width: float) -> np.ndarray:
         """Sum values [S] over every stratum and a share of all strata on either side, as far as there are any."""
@@ -236,14 +243,17 @@ def _choices(
     part = np.empty(len(phi), int)
     for number, unit in enumerate(units):
         part[unit] = number % PARTS
-    sums = [sums_of(phi[unit], member[unit], images) for unit in units]
+    centre = _centre(phi, images)
+    sums = [sums_of(phi[unit], member[unit], images, centre) for unit in units]
     chosen: dict[tuple[int, ...], tuple[float, float]] = {}
     result = []
     for left in sets:
         barred = tuple(np.unique(part[left]))
         if barred not in chosen:
             free = [number for number, unit in enumerate(units) if part[unit[0]] not in barred]
-            chosen[barred] = _best(phi, member, images, [units[i] for i in free], [sums[i] for i in free])
+            chosen[barred] = _best(
+                phi, member, images, centre, [units[i] for i in free], [sums[i] for i in free]
+            )
         result.append(chosen[barred])
     return result
 
@@ -263,7 +273,12 @@ def _units(member: np.ndarray) -> list[np.ndarray]:
 
 
 def _best(
-    phi: np.ndarray, member: np.ndarray, images: np.ndarray, units: list[np.ndarray], sums: list[Sums]
+    phi: np.ndarray,
+    member: np.ndarray,
+    images: np.ndarray,
+    centre: np.ndarray,
+    units: list[np.ndarray],
+    sums: list[Sums],
 ) -> tuple[float, float]:
     if len(units) < 3:
         return PRIOR
@@ -271,12 +286,12 @@ def _best(
     gain = np.zeros(len(CANDIDATES))
     for i in range(0, len(units), -(-len(units) // TRIALS)):
         rest = total.less(sums[i])
-        fits = {width: _fit(rest, width) for _, width in CANDIDATES}
+        fits = {width: _fit(rest, width, centre) for _, width in CANDIDATES}
         values, inside = phi[np.ix_(units[i], images)], member[np.ix_(units[i], images)]
+        sides = [side & np.isfinite(fits[PRIOR[1]].effect) for side in (inside, ~inside)]
+        weights = sum(side / max(side.sum(), 1) for side in sides)
+        sign = np.where(inside, np.float32(1), np.float32(-1))
         for number, (strength, width) in enumerate(CANDIDATES):
             ratio = fits[width].shrunk(strength).ratio(values)
-            right = log_p(np.where(inside, ratio, -ratio))
-            for side in (inside, ~inside):
-                known = side & np.isfinite(right)
-                gain[number] += right[known].mean() if known.any() else 0
+            gain[number] += np.sum(log_p(sign * ratio) * weights, where=weights > 0)
     return CANDIDATES[int(gain.argmax())]

@@ -12,7 +12,7 @@ OUT, IN = 0, 1
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over models for every image, out- and in-models apart: float64 [2,S] each."""
+    """Sums over models for every image, out- and in-models apart: [2,S] each, phi less the centre asked for."""
 
     count: np.ndarray
     phi: np.ndarray
@@ -36,14 +36,20 @@ def log_p(phi: np.ndarray) -> np.ndarray:
     return np.minimum(phi, 0) - np.log(1 + np.exp(-np.abs(phi)))
 
 
-def sums_of(phi: np.ndarray, member: np.ndarray, images: np.ndarray) -> Sums:
-    """Sum over the models of phi [n,S] and member [n,S] at some images."""
-    count, total, squares, p = sums = np.zeros((4, 2, len(images)))
+def sums_of(
+    phi: np.ndarray, member: np.ndarray, images: np.ndarray, centre: np.ndarray | None = None
+) -> Sums:
+    """Sum over the models of phi [n,S] and member [n,S] at some images.
+
+    In float64; with a centre, float32 [images], from which phi doesn't stray far, in float32, twice as fast.
+    """
+    precision = np.float64 if centre is None else np.float32
+    count, total, squares, p = sums = np.zeros((4, 2, len(images)), precision)
     both, inside = 0, 1
     for row, member_row in zip(phi, member, strict=True):
-        x, here = row[images], member_row[images]
+        x, here = row[images], member_row[images].astype(precision)
         probability = np.exp(log_p(x))
-        x = x.astype(float)
+        x = x.astype(float) if centre is None else x - centre
         count[inside] += here
         for kind, value in ((total, x), (squares, x * x), (p, probability)):
             kind[both] += value
