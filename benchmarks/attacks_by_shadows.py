@@ -11,13 +11,13 @@ ratio to that of `--rival` with its 95% interval (`measure.contrast`: mask pairs
 import argparse
 
 import numpy as np
-from leakgap.measure.bootstrap import Pooled, Resampling
-from leakgap.measure.contrast import contrast
 
 from leakgap import attacks
+from leakgap.data.masks import read_inputs
 from leakgap.logits import Reader
+from leakgap.measure.bootstrap import Pooled, Resampling
+from leakgap.measure.contrast import contrast
 from leakgap.study import Study
-from leakgap.training.models import read_inputs
 
 FPRS = (0.01, 0.001)
 ATTACKS = (
@@ -36,10 +36,11 @@ ATTACKS = (
 
 def evidence_of(study: Study, technique: str) -> attacks.Evidence:
     """Every model of the technique against every other one, at the last step."""
-    pool, member, reserved = read_inputs(study)
+    pool, member, reserved = read_inputs(study.paths.pool, study.paths.masks)
     paths = [study.paths.logits(technique, mask) for mask in study.masks]
-    names = {"study": study.name, "technique": technique, "masks": study.masks}
-    reader = Reader(paths, member=member, labels=pool.labels, **names)
+    reader = Reader(
+        paths, study=study.name, technique=technique, masks=study.masks, member=member, labels=pool.labels
+    )
     phi = reader.read(len(reader.model.epochs), with_logits=False).phi
     return attacks.Evidence(
         phi, phi, member, attacks.gives_away(member, member), labels=pool.labels, reserved=reserved

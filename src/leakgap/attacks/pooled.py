@@ -166,7 +166,7 @@ def _fit(sums: Sums, width: float, centre: np.ndarray) -> _Fit:
     strata = _Strata(middle, known)
     like_effect = strata.line(effect, weight, width)
     freedom = np.maximum(sums.count - 1, 0)
-    several = bool(freedom[:, known].any(1).all())
+    several = bool(((freedom > 0) & known).any(1).all())
     if several:
         like_variance = strata.mean(deviations, freedom, WIDER * width)
     else:  # single models have no spread: what is left of the effect is the noise of two

@@ -24,8 +24,9 @@ class Sums:
 
     def probability(self) -> np.ndarray:
         """BASE's p(x), half the mean over the out- and half that over the in-models: [S]."""
-        with np.errstate(invalid="ignore"):
-            return (self.p / self.count).mean(0)
+        share = np.full(self.p.shape, np.nan, self.p.dtype)
+        np.divide(self.p, self.count, out=share, where=self.count > 0)
+        return share.mean(0)
 
     def _all(self) -> tuple[np.ndarray, ...]:
         return self.count, self.phi, self.squares, self.p
