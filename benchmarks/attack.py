@@ -89,6 +89,22 @@ def _pooled(score: np.ndarray, member: np.ndarray, replicates: int = 1000) -> li
     return Resampling(member, np.ones(POOL, bool), replicates=replicates).pooled(score, (0.01, 0.001))
 
 
+def borrowing() -> None:
+    """lira-pooled against lira-online, on 20,000 images."""
+    rng = np.random.default_rng(0)
+    for models, views in ((64, 1), (256, 1), (256, 2)):
+        member = balanced_masks(models, 20_000, 0)
+        phi = rng.standard_normal((models, 20_000, views), dtype=np.float32)
+        online, pooled = (
+            clock(partial(leave_one_out, phi, phi, member, variance=variance), 5)
+            for variance in ("per-example", "pooled")
+        )
+        print(
+            f"lira-pooled, {models} targets, 20000 images, {views} views: {pooled:.2f} s, "
+            f"{pooled / online:.1f} times lira-online"
+        )
+
+
 def bootstrap() -> None:
     """1,000 replicates of the pooled TPR, where few members are caught and where most are."""
     member = balanced_masks(TARGETS, POOL, 0)
@@ -106,5 +122,6 @@ def bootstrap() -> None:
 
 
 if __name__ == "__main__":
+    borrowing()
     bootstrap()
     lira()

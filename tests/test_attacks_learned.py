@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -117,3 +119,27 @@ def test_targets_that_leave_out_all_models_get_nan():
     known.left_out[1] = True
     for name in ("shadow-nn", "one-shadow"):
         np.testing.assert_array_equal(np.isnan(run(name, known)).all(1), [False, True, False, False])
+
+
+def test_rapid_weighs_the_loss_and_the_calibrated_loss():
+    """It finds what the calibrated loss alone doesn't: here members have a loss below .1, whatever the image."""
+    rng = np.random.default_rng(0)
+    known, member = random_evidence(n=16, images=600, views=1, reserved=60, signal=0, spread=2, seed=4)
+    phi = np.where(member, rng.uniform(2.5, 4, member.shape), known.shadow[..., 0]).astype(np.float32)[
+        ..., None
+    ]
+    told = replace(known, target=phi, shadow=phi)
+    scored = ~known.reserved
+    area = {
+        name: roc_auc_score(member[:, scored].ravel(), run(name, told)[:, scored].ravel())
+        for name in ("rapid", "calibrated-loss")
+    }
+    assert area["rapid"] > area["calibrated-loss"] + 0.05
+
+
+def test_rapid_takes_its_features_from_models_that_are_kept():
+    known, _ = random_evidence(n=16, images=200, seed=1)
+    score = run("rapid", known)
+    assert np.isfinite(score[:, ~known.reserved]).all()
+    few, _ = random_evidence(n=4, images=200, seed=1)  # a part of two models has no calibrated one
+    assert np.isnan(run("rapid", few)).all()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from leakgap import logits
+from leakgap import attacks, logits
 from leakgap.__main__ import main
 from leakgap.attacks.lira import leave_one_out
 from leakgap.data.masks import balanced_masks, read_masks, write_masks
@@ -22,9 +22,9 @@ STUDY = {
     "grid": {"techniques": ["none", "crop"], "masks": 8, "replicates": 2},
     "train": {"steps": [3, 7]},
     "attack": {
-        "attacks": ["lira-online-fixed", "loss"],
+        "attacks": ["lira-online-fixed", "loss", "lira-pooled", "lira-steps"],
         "bootstrap": 100,
-        "keep": ["lira-online-fixed", "loss"],
+        "keep": ["lira-online-fixed", "loss", "lira-steps"],
     },
 }
 
@@ -92,17 +92,20 @@ def test_replicates_train_on_mask_0_and_are_never_shadows(made: Study):
     }
 
 
+@pytest.mark.parametrize("attack", ["lira-online-fixed", "lira-pooled"])
 @pytest.mark.parametrize("shadow", ["crop", "none"])
-def test_with_all_shadow_models_the_tpr_is_the_pooled_one(made: Study, shadow: str):
+def test_with_all_shadow_models_the_tpr_is_the_pooled_one(made: Study, shadow: str, attack: str):
     pooled = table(made, "pooled", shadow).query(
-        "attack == 'lira-online-fixed' and step == 2 and design == 'leave-one-out'"
+        "attack == @attack and step == 2 and design == 'leave-one-out'"
     )
-    shadows = table(made, "shadows", shadow).query("n_shadows == 6")
+    shadows = table(made, "shadows", shadow).query("attack == @attack and n_shadows == 6")
+    assert len(shadows) == len(pooled) > 0
     for column in ("fpr", "tpr", "low", "high"):
         np.testing.assert_array_equal(shadows[column], pooled[column])
 
 
-def test_fewer_shadow_models_are_whole_pairs(made: Study):
+@pytest.mark.parametrize(("attack", "variance"), [("lira-online-fixed", "fixed"), ("lira-pooled", "pooled")])
+def test_fewer_shadow_models_are_whole_pairs(made: Study, attack: str, variance: str):
     """Of 8 masks, two groups of two pairs: every target is attacked by the one other pair of its group."""
     member, reserved = read_masks(made.paths.masks)
     phi = {}
@@ -115,11 +118,32 @@ def test_fewer_shadow_models_are_whole_pairs(made: Study):
     for one, other in (pairs[:2], pairs[2:]):
         group = np.array([2 * one, 2 * one + 1, 2 * other, 2 * other + 1])
         score[group] = leave_one_out(
-            phi[group], phi[group], member[group], variance="fixed", reserved=reserved
+            phi[group], phi[group], member[group], variance=variance, reserved=reserved
         )
-    row = table(made, "shadows").query("n_shadows == 2 and fpr == 0.01")
+    row = table(made, "shadows").query("attack == @attack and n_shadows == 2 and fpr == 0.01")
     expected = roc.tpr_at_fpr(score[:, ~reserved].ravel(), member[:, ~reserved].ravel(), 0.01)
     assert row["tpr"].item() == expected > 0
+
+
+def test_an_attack_on_steps_sees_those_before(made: Study):
+    member, reserved = read_masks(made.paths.masks)
+    answers = [pd.read_parquet(made.paths.logits("crop", mask)) for mask in made.masks]
+    phi = [
+        np.stack([a.query(f"step == {step} and view == 0")["phi"].to_numpy() for a in answers])
+        for step in (1, 2)
+    ]
+    known = attacks.Evidence(
+        target=phi[1][..., None],
+        shadow=phi[1][..., None],
+        member=member,
+        left_out=attacks.gives_away(member, member),
+        labels=np.arange(IMAGES) % 4,
+        reserved=reserved,
+        target_earlier=phi[0][:, None],
+        shadow_earlier=phi[0][:, None],
+    )
+    score, _ = kept(made, 2, "lira-steps")
+    np.testing.assert_allclose(score[:8], attacks.run("lira-steps", known)[:, ~reserved], rtol=1e-5)
 
 
 @pytest.mark.parametrize("shadow", ["crop", "none"])

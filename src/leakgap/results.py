@@ -121,7 +121,7 @@ TABLES: dict[str, Table] = {
         ("technique", "step", "attacker", "attack", "design", "fpr"),
     ),
     "shadows": Table(
-        "pooled TPR of the headline attack at the last step by the number of shadow models",
+        "pooled TPR of the headline attack and of lira-pooled at the last step by the number of shadow models",
         HEAD | {"n_shadows": "integer"} | TPR_INTERVAL,
         ("technique", "step", "attacker", "attack", "n_shadows", "fpr"),
     ),

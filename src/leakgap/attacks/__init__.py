@@ -46,6 +46,8 @@ class Evidence:
     target_logits: np.ndarray | None = None  # float32 [T,S,C] of the clean view
     shadow_logits: np.ndarray | None = None  # float32 [N,S,C]
     seed: int = 0
+    target_earlier: np.ndarray | None = None  # float32 [T,K,S]: phi of the clean view at K earlier steps
+    shadow_earlier: np.ndarray | None = None  # float32 [N,K,S]
 
     def __post_init__(self) -> None:
         check(self.target, self.shadow, self.member, self.left_out)
@@ -56,6 +58,16 @@ class Evidence:
             raise ValueError(
                 f"image {(self.member & self.reserved).any(0).argmax()} is reserved, yet in a mask"
             )
+        steps = {}
+        for name, earlier, phi in (
+            ("target_earlier", self.target_earlier, self.target),
+            ("shadow_earlier", self.shadow_earlier, self.shadow),
+        ):
+            steps[name] = -1 if earlier is None else earlier.shape[1]
+            if earlier is not None:
+                _expect(name, earlier, (len(phi), earlier.shape[1], images))
+        if len(set(steps.values())) > 1:
+            raise ValueError("target_earlier and shadow_earlier must hold the same steps, or both be missing")
         for name, logits, phi in (
             ("target_logits", self.target_logits, self.target),
             ("shadow_logits", self.shadow_logits, self.shadow),
@@ -74,6 +86,7 @@ class Attack:
     options: Mapping[str, Any] = field(default_factory=dict)
     needs_logits: bool = False  # all others make do with phi
     needs_reserved: bool = False  # a population in no mask
+    needs_steps: bool = False  # earlier steps of the same models, where there are any
     min_in: int = 0  # in-models of an image besides those left out; with fewer its score is NaN
     min_out: int = 0
 
@@ -116,6 +129,9 @@ ATTACKS: dict[str, Attack] = {
     "one-shadow": Attack(
         "leakgap.attacks.learned:one_shadow", "a network on one shadow model", "Salem 2019", needs_logits=True
     ),
+    "rapid": Attack(
+        "leakgap.attacks.learned:rapid", "a network on the loss, raw and calibrated", "He 2024", min_out=3
+    ),
     "mast": Attack(
         "leakgap.attacks.calibrated:mast",
         "loss, a threshold per image",
@@ -140,6 +156,33 @@ ATTACKS: dict[str, Attack] = {
     "lira-online-within": _lira(
         "LiRA online, means and pooled within-image variances", mode="online", variance="within"
     ),
+    "lira-pooled": _lira(
+        "LiRA online, borrowing from images like it, and BASE", mode="online", variance="pooled"
+    ),
+    "bavaria": Attack(
+        "leakgap.attacks.bavaria:bavaria",
+        "LiRA with a conjugate prior of the variances, normal",
+        "Brännvall 2026",
+        {"form": "normal"},
+        min_in=1,
+        min_out=1,
+    ),
+    "bavaria-t": Attack(
+        "leakgap.attacks.bavaria:bavaria",
+        "LiRA with a conjugate prior, Student's predictive distribution",
+        "Brännvall 2026",
+        {"form": "student"},
+        min_in=1,
+        min_out=1,
+    ),
+    "lira-steps": Attack(
+        "leakgap.attacks.steps:lira_steps",
+        "LiRA on all steps so far, by an attacker who holds these checkpoints",
+        "Liu 2022",
+        needs_steps=True,
+        min_in=2,
+        min_out=2,
+    ),
     "lira-offline": _lira("LiRA from out-models alone, one-sided", mode="offline"),
     "lira-offline-fixed": _lira(
         "LiRA offline, one variance for all images", mode="offline", variance="fixed"
@@ -163,6 +206,14 @@ ATTACKS: dict[str, Attack] = {
         "RMIA from out-models alone",
         "Zarifzadeh 2024",
         needs_reserved=True,
+        min_out=1,
+    ),
+    "informia": Attack(
+        "leakgap.attacks.rmia:informia",
+        "information gained, less that on the reserved population",
+        "Tao 2026",
+        needs_reserved=True,
+        min_in=1,
         min_out=1,
     ),
     "base": Attack(

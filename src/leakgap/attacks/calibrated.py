@@ -46,12 +46,12 @@ def attack_p(evidence: Evidence) -> np.ndarray:
     """Share of the reserved population on which the target's loss is at least as high; float32 [T,S].
 
     Ye et al. 2022, "Enhanced membership inference attacks against machine learning models", attack P: one minus the
-    p-value of the loss. It is a multiple of 1/|Z|: a population of fewer than 1/FPR images can't resolve an FPR.
+    p-value of the loss, made continuous in phi by `share_below`.
     """
     population = reserved_population(evidence, "attack-p")
     scores = np.full(evidence.target.shape[:2], np.nan, np.float32)
     for row, phi in zip(scores, evidence.target[..., 0], strict=True):
-        row[:] = np.searchsorted(np.sort(phi[population]), phi, side="right") / len(population)
+        row[:] = share_below(phi.astype(float), phi[population])
     scores[:, population] = np.nan
     return scores
 
@@ -75,6 +75,22 @@ def attack_r(evidence: Evidence) -> np.ndarray:
         return _surprise((block.target - centre - average) / spread, n - 1)
 
     return by_image(evidence, score, unreserved(evidence))
+
+
+def share_below(values: np.ndarray, population: np.ndarray) -> np.ndarray:
+    """Share of the population [Z] that is at most each value [S], without its ties: float64 [S].
+
+    The share is a multiple of 1/Z, and values that tie there are told apart by their place between the two of the
+    population next to them: a line from one to the other, and beyond the first and the last a line of slope 1/Z.
+    Rounded down to a multiple of 1/Z, and to 0 and 1, it is the share itself; so a small population can resolve
+    a low FPR.
+
+    >>> share_below(np.array([0.0, 1.5, 3.0, 3.5]), np.array([1.0, 2.0, 3.0, 3.0])) * 4
+    array([0.  , 1.5 , 4.  , 4.5 ])
+    """
+    ordered = np.sort(population.astype(float))
+    below = np.interp(values, ordered, np.arange(1, len(ordered) + 1))
+    return (below + np.minimum(values - ordered[0], 0) + np.maximum(values - ordered[-1], 0)) / len(ordered)
 
 
 def reserved_population(evidence: Evidence, attack: str) -> np.ndarray:

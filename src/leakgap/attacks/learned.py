@@ -13,9 +13,10 @@ from scipy.special import logit, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from leakgap.attacks import Evidence
+from leakgap.attacks import Evidence, gives_away
 
 PAIRS = 2048  # drawn for each per-class classifier: an image with one of its in- and one of its out-models
+REFERENCES = 3  # out-models of an image, at least, that RAPID calibrates with
 ROWS = 20_000  # at most, that the class-agnostic classifier is fitted on
 
 
@@ -31,12 +32,7 @@ def shadow_nn(evidence: Evidence) -> np.ndarray:
     target, shadow = _logits(evidence)
     rng = np.random.default_rng(evidence.seed)
     scores = np.full(target.shape[:2], np.nan, np.float32)
-    together = np.unique(evidence.left_out, axis=1, return_inverse=True)[1].reshape(
-        -1
-    )  # [N]: a group's number
-    groups = rng.permutation(together.max() + 1)
-    part = np.isin(together, groups[: len(groups) // 2])
-    for models in (np.flatnonzero(part), np.flatnonzero(~part)):
+    for models in _halves(evidence, rng):
         targets = np.flatnonzero(~evidence.left_out[:, models].any(1) & np.isnan(scores).all(1))
         inside = evidence.member[models]
         mixed = inside.any(0) & ~inside.all(0) & ~evidence.reserved
@@ -69,6 +65,60 @@ def one_shadow(evidence: Evidence) -> np.ndarray:
                 scores[t, images] = _log_odds(network, _top_three(target[t, images]))
         waiting[targets] = False
     return scores
+
+
+def rapid(evidence: Evidence) -> np.ndarray:
+    """One network on the loss and the loss less that of out-models; float32 [T,S].
+
+    He et al. 2024, "Is difficulty calibration all we need?", RAPID: the raw loss is kept beside the calibrated one,
+    and a network weighs them. As in the code that the authors published, the features are l(x) and
+    l(x) - mean_O l(x), and it is fitted on shadow models with reference models of their own: here those of one part
+    of two (see `shadow_nn`), each calibrated with the others of its part that don't give its mask away. 20,000
+    rows are drawn, at most, half of them members. NaN with fewer than three out-models besides those left out.
+    """
+    rng = np.random.default_rng(evidence.seed)
+    images = np.flatnonzero(~evidence.reserved)
+    losses, member = np.logaddexp(0, -evidence.shadow[:, images, 0].astype(float)), evidence.member[:, images]
+    target = np.logaddexp(0, -evidence.target[:, images, 0].astype(float))
+    kept = (~evidence.left_out).astype(float)
+    with np.errstate(invalid="ignore"):
+        count = kept @ ~member
+        calibrated = target - kept @ np.where(member, 0, losses) / count
+    scores = np.full(evidence.target.shape[:2], np.nan, np.float32)
+    fits: list[tuple[np.ndarray, np.ndarray, np.ndarray, MLPClassifier]] = []
+    for models in _halves(evidence, rng):
+        others = ~gives_away(member[models], member[models])
+        with np.errstate(invalid="ignore"):
+            average = others @ np.where(member[models], 0, losses[models]) / (others * 1.0 @ ~member[models])
+        known = np.isfinite(average)
+        rows = [np.argwhere(known & side) for side in (member[models], ~member[models])]
+        size = min(ROWS // 2, *map(len, rows))
+        if not size:
+            continue
+        own = np.random.default_rng([evidence.seed, *models])  # no draw hangs on the other part
+        at = np.concatenate([side[own.permutation(len(side))[:size]] for side in rows])
+        features = np.stack([losses[models], losses[models] - average], -1)[at[:, 0], at[:, 1]]
+        centre, spread = features.mean(0), features.std(0) + 1e-12
+        network = _fit((features - centre) / spread, np.repeat([True, False], size), own)
+        fits.append((models, centre, spread, network))
+    for models, centre, spread, network in fits:
+        for t in np.flatnonzero(~evidence.left_out[:, models].any(1) & np.isnan(scores).all(1)):
+            whole = np.flatnonzero(count[t] >= REFERENCES)
+            if not len(whole):
+                continue
+            values = np.stack([target[t, whole], calibrated[t, whole]], -1)
+            scores[t, images[whole]] = _log_odds(network, (values - centre) / spread)
+    return scores
+
+
+def _halves(evidence: Evidence, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Split the shadow models at random in two, int each, those that are left out together into the same part."""
+    together = np.unique(evidence.left_out, axis=1, return_inverse=True)[1].reshape(
+        -1
+    )  # [N]: a group's number
+    groups = rng.permutation(together.max() + 1)
+    part = np.isin(together, groups[: len(groups) // 2])
+    return np.flatnonzero(part), np.flatnonzero(~part)
 
 
 def _logits(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:

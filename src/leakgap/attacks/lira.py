@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import log_ndtr
 
-from leakgap.attacks import Evidence, check, gives_away
+from leakgap.attacks import Evidence, check, gives_away, pooled
 
 EPSILON = 1e-30  # added to every standard deviation, as the reference implementation does
 BLOCK = 1 << 17  # values of phi in a block: 1 MiB in float64, so that temporaries stay in the cache
@@ -25,7 +25,7 @@ def leave_one_out(
     member: np.ndarray,
     *,
     mode: Literal["online", "offline"] = "online",
-    variance: Literal["per-example", "fixed", "within"] = "per-example",
+    variance: Literal["per-example", "fixed", "within", "pooled"] = "per-example",
     tail: Literal["one-sided", "two-sided"] = "one-sided",
     left_out: np.ndarray | None = None,
     reserved: np.ndarray | None = None,
@@ -49,6 +49,8 @@ def leave_one_out(
                      out-scores (offline), pooled over images, models and views, ddof 0
         within       mean; one sd for each target and each of I and O: the root of (squared deviations from the
                      mean of image and view, summed over images, models and views) / (sum of (models - 1))
+        pooled       mean and sd borrowed from images like it, see `pooled`; the strongest with few shadow models.
+                     Online, BASE's score on the clean view is added; it needs one in- and one out-model
 
     NaN where an image has no out-model, or (online) no in-model, besides those left out. A single model has no
     spread: per-example, such an image gets NaN too, unless two models are all that is left (N = 4), where every sd
@@ -71,13 +73,16 @@ def leave_one_out(
         left_out = gives_away(member, member)
     images = np.arange(shadow.shape[1]) if reserved is None else np.flatnonzero(~reserved)
     sides = (IN, OUT) if mode == "online" else (OUT,)
+    if variance == "pooled":
+        held = (target, shadow, member, left_out, images)
+        return pooled.online(*held) if mode == "online" else pooled.offline(*held, _surprise(tail))
     sets = _Sets(left_out)
 
-    pooled = {}
+    overall = {}
     if variance == "fixed":
-        pooled = dict.fromkeys(sides, _overall_variance(shadow, member, sets, images, sides[0]))
+        overall = dict.fromkeys(sides, _overall_variance(shadow, member, sets, images, sides[0]))
     if variance == "within":
-        pooled = {side: _within_variance(shadow, member, sets, images, side) for side in sides}
+        overall = {side: _within_variance(shadow, member, sets, images, side) for side in sides}
 
     scores = np.full(target.shape[:2], np.nan, np.float32)
     largest = np.finfo(np.float32).max
@@ -88,7 +93,7 @@ def leave_one_out(
         for side in sides:
             values = _Values(x, np.equal(member[:, block].T, side), sets)
             location = values.mean() if variance == "within" else values.median()
-            fits.append((location, _padded(pooled[side] if pooled else values.variance())))
+            fits.append((location, _padded(overall[side] if overall else values.variance())))
         likelihood = _likelihood(fits, tail)
         score = np.empty((len(x), len(target)))
         for targets in sets.rounds:
@@ -106,7 +111,7 @@ def lira(evidence: Evidence, **options) -> np.ndarray:
 def _check_options(mode: str, variance: str, tail: str) -> None:
     for name, value, choices in (
         ("mode", mode, ("online", "offline")),
-        ("variance", variance, ("per-example", "fixed", "within")),
+        ("variance", variance, ("per-example", "fixed", "within", "pooled")),
         ("tail", tail, ("one-sided", "two-sided")),
     ):
         if value not in choices:
@@ -335,3 +340,10 @@ def _likelihood(fits: list[tuple[np.ndarray, np.ndarray]], tail: str) -> Callabl
         return lambda y: surprise(y, out, twice) + constant[..., : y.shape[-1]]
     sd = np.sqrt(variance)
     return lambda y: log_ndtr((y - out[..., : y.shape[-1]]) / sd[..., : y.shape[-1]])
+
+
+def _surprise(tail: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return the offline score as a function of the standardized phi and its variance."""
+    if tail == "two-sided":
+        return lambda z, v: (z**2 + np.log(2 * np.pi * v)) / 2
+    return lambda z, v: log_ndtr(z)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit
 
 from leakgap.attacks import Evidence
-from leakgap.attacks.calibrated import reserved_population
+from leakgap.attacks.calibrated import reserved_population, share_below
 from leakgap.attacks.shadows import Block, by_image, unreserved
 
 GAMMA = 2.0  # the paper's, online and offline
@@ -30,8 +30,8 @@ def base(evidence: Evidence) -> np.ndarray:
 def rmia(evidence: Evidence) -> np.ndarray:
     """Share of the population z with ratio(x) >= gamma ratio(z), ratio = p_t / p, gamma = 2; float32 [T,S].
 
-    p(z) is the mean over all shadow models that are kept, which are out-models of a reserved z. The score is a
-    multiple of 1/|Z|: a population of fewer than 1/FPR images can't resolve an FPR.
+    p(z) is the mean over all shadow models that are kept, which are out-models of a reserved z. The share is made
+    continuous, in the log ratio, by `share_below`.
     """
     population = reserved_population(evidence, "rmia")
     ratio = by_image(evidence, _online, unreserved(evidence))
@@ -45,11 +45,24 @@ def rmia_offline(evidence: Evidence) -> np.ndarray:
     return _dominated(ratio, ratio, population)
 
 
+def informia(evidence: Evidence) -> np.ndarray:
+    """log p_t(x) / p(x) + D, D the mean over the population of log p(z) / p_t(z); float32 [T,S].
+
+    Tao and Shokri 2026, "Information-theoretic membership inference for granular quantification of memorization"
+    (arXiv 2510.05582): the information gained on x, corrected by the Kullback-Leibler divergence between the
+    population's probabilities before and after; no threshold, no counting, no ties. Relied on: the abstract and
+    summaries, which give the two terms; that D is the plain mean over the reserved population is ours. For one
+    target the order is BASE's; D sets targets right against one another.
+    """
+    population = reserved_population(evidence, "informia")
+    gained = by_image(evidence, _online, unreserved(evidence))
+    return gained - by_image(evidence, _out, population)[:, population].mean(1, keepdims=True)
+
+
 def _dominated(ratio: np.ndarray, population_ratio: np.ndarray, population: np.ndarray) -> np.ndarray:
     scores = np.full(ratio.shape, np.nan, np.float32)
     for row, x, z in zip(scores, ratio.astype(float), population_ratio[:, population], strict=True):
-        row[:] = np.searchsorted(np.sort(z.astype(float)), x - np.log(GAMMA), side="right") / len(population)
-    scores[np.isnan(ratio)] = np.nan
+        row[:] = share_below(x - np.log(GAMMA), z)
     scores[:, population] = np.nan
     return scores
 

@@ -28,6 +28,7 @@ from leakgap.study import Study, attacker
 
 ABOUT = ("device", "threads", "torch_version", "code_version")
 UNKNOWN = "unknown"  # what models written by others may leave out
+STRONGEST = "lira-pooled"  # docs/attacks.md: attacks with fewer shadow models, too, beside the headline
 Tables = dict[str, list[pd.DataFrame]]
 
 
@@ -69,6 +70,8 @@ def attack_technique(
         shadow_files if same else _reader(study, technique, study.models, targets, member[rows], labels)
     )
     needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
+    needs_steps = any(attacks.ATTACKS[name].needs_steps for name in study.attack.attacks)
+    passed: list[tuple[np.ndarray, np.ndarray]] = []  # phi of the clean view at earlier steps
     resampled = _resampled(study, member[rows], reserved)
     epochs = target_files.model.epochs
 
@@ -88,7 +91,11 @@ def attack_technique(
                 target_logits=target.logits if needs_logits else None,
                 shadow_logits=known.logits if needs_logits else None,
                 seed=study.attack.seed,
+                target_earlier=np.stack([of for of, _ in passed], 1) if passed else None,
+                shadow_earlier=np.stack([of for _, of in passed], 1) if passed else None,
             )
+            if needs_steps:
+                passed.append((target.phi[..., 0], known.phi[..., 0]))
             attacked = _targets(study, target, member[rows], reserved, labels)
             kept = {}
             for name in study.attack.attacks:
@@ -106,7 +113,7 @@ def attack_technique(
                 _measure(tables, head, study, attacked, score, resampled, last=step == len(epochs))
                 if step == len(epochs):
                     tables["exposure"].append(_exposure(head, attacked, score, labels))
-                    if name == study.attack.headline:
+                    if name in (study.attack.headline, STRONGEST):
                         tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence, resampled))
             kept_scores.write(step, attacked, kept)
     for path in out:
@@ -272,7 +279,7 @@ def _fewer_shadows(
     known: attacks.Evidence,
     resampled: dict[str, Resampling],
 ) -> pd.DataFrame:
-    """Return the headline attack's pooled TPR when fewer shadow models are known: 2, 6, 14, ... up to all.
+    """Return an attack's pooled TPR when fewer shadow models are known: 2, 6, 14, ... up to all.
 
     The pairs of masks are dealt into groups of 4, 8, 16, ... masks; every target is attacked by the models of its
     own group, its pair left out.
@@ -306,6 +313,8 @@ def _within(known: attacks.Evidence, group: np.ndarray, attack: str) -> np.ndarr
         target_logits=None if known.target_logits is None else known.target_logits[group],
         shadow_logits=None if known.shadow_logits is None else known.shadow_logits[group],
         seed=known.seed,
+        target_earlier=None if known.target_earlier is None else known.target_earlier[group],
+        shadow_earlier=None if known.shadow_earlier is None else known.shadow_earlier[group],
     )
     return attacks.run(attack, evidence)
 

@@ -159,9 +159,9 @@ def knowledge(results: Results) -> pd.DataFrame:
 
 
 def shadows(results: Results) -> pd.DataFrame:
-    """One row per technique, number of shadow models and FPR."""
+    """One row per technique, attack, number of shadow models and FPR."""
     rows = results.shown(results.shadows)
-    return rows[["technique", "n_shadows", "fpr", "tpr", "low", "high"]].reset_index(drop=True)
+    return rows[["technique", "attack", "n_shadows", "fpr", "tpr", "low", "high"]].reset_index(drop=True)
 
 
 def exposed(results: Results, exposures: Sequence[str], top: int = 50) -> pd.DataFrame:
@@ -208,7 +208,7 @@ TABLES = (
     ),
     Table(
         shadows,
-        "Pooled TPR of the headline attack by the number of shadow models that the attacker has.",
+        "Pooled TPR of the headline attack and of lira-pooled by the number of shadow models that the attacker has.",
     ),
 )
 EXPOSED = (

@@ -125,6 +125,7 @@ def shadow_models(setting: Setting, shadows: pd.DataFrame) -> Figure:
     """How the attack gains from shadow models: pooled TPR at the last step when the masks are dealt into groups
     that know only one another, with 95% intervals (two-way bootstrap); points are set side by side, those below the
     axis stand at its edge. Dashed: chance."""
+    shadows = shadows[shadows["attack"] == setting.study.attack.headline]
     counts, fprs = sorted(shadows["n_shadows"].unique()), setting.study.attack.fpr
     if len(counts) < 2:
         raise LeftOut("the grid has too few masks to leave out any shadow models")
