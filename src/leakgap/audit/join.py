@@ -61,7 +61,7 @@ def join(targets: Sequence[Answers], shadows: Sequence[Answers]) -> Joined:
         _check_pair(first, model, at)
     _check_distinct([*targets, *shadows])
 
-    asked = np.array([at >= 0 for at in places]).reshape(len(shadows), len(first.record))
+    asked = np.array([at >= 0 for at in places], bool).reshape(len(shadows), len(first.record))
     member = _stack([model.member for model in shadows], places, False).reshape(asked.shape).astype(bool)
     reserved = np.zeros(len(first.record), bool) if first.reserved is None else first.reserved
     if (member & reserved).any():

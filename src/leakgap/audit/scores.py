@@ -63,15 +63,15 @@ def _lacking(name: str, joined: Joined) -> str | None:
         return "needs records set aside from all training (column reserved), and there are none"
     needed, held = max(attack.min_in, attack.min_out, attack.min_shadows), len(joined.member)
     if needed > held:
-        return f"needs {needed} shadow models or more, and has {held}"
+        return f"needs shadow models, {needed} or more, and has {held}"
     return None
 
 
 def _too_few(name: str) -> str:
     attack = attacks.ATTACKS[name]
     counts = [(attack.min_in, "trained on it"), (attack.min_out, "trained without it")]
-    needed = " and ".join(f"{count} shadow models {side}" for count, side in counts if count)
-    return f"finds no record with {needed or 'the shadow models that it needs'}"
+    needed = " and ".join(f"{count} {side}" for count, side in counts if count)
+    return f"finds too few shadow models for every record ({needed or 'it needs some of either kind'})"
 
 
 def _run(name: str, joined: Joined, seed: int) -> Scores:
@@ -110,8 +110,7 @@ class _Shadows:
     def attack(
         self, name: str, target: np.ndarray, logits: np.ndarray | None, left_out: np.ndarray
     ) -> np.ndarray:
-        """Attack targets [T, S, V] without the shadow models left out for each, bool [T, N]: float32 [T,
-        S]."""
+        """Attack targets [T, S, V] without shadow models left out, bool [T, N]: float32 [T, S]."""
         joined = self.joined
         scores = np.full(target.shape[:2], np.nan, np.float32)
         for records, silent in self._patterns():
@@ -142,8 +141,7 @@ class _Shadows:
 
 
 def _filled(values: np.ndarray, asked: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Fill what was not asked with the mean of what was, or with the first target's where nobody was
-    asked."""
+    """Fill in the mean of what was asked, or the first target's answer where nobody was."""
     if asked.all():
         return values
     answered = asked.sum(0)[:, None]

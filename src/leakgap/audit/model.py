@@ -1,0 +1,284 @@
+"""An audit of models that somebody has: from answers of targets and of shadow models to what the targets leak.
+
+What is measured is decided without the targets' membership: which attack leads is the one that does best on the
+shadow models themselves, each attacked by the others, and thresholds come from there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from leakgap import LeakgapError, __version__
+from leakgap.audit.answers import Answers
+from leakgap.audit.chance import signs_against_chance
+from leakgap.audit.join import Joined, join
+from leakgap.audit.records import exposure, memorization
+from leakgap.audit.scores import Scores, run_attacks
+from leakgap.measure import roc
+from leakgap.measure.epsilon import guesses_for, recipe_epsilon
+from leakgap.measure.single import (
+    UNDEFINED,
+    Bounds,
+    auc_interval,
+    mean_auc_interval,
+    precision,
+    share_interval,
+    threshold,
+    tpr_interval,
+)
+
+LEVEL = 0.95  # of every interval and bound
+PRIORS = (0.01, 0.1, 0.5)  # shares of members among those accused, for the precision
+LEADERS = ("base", "mast", "calibrated-loss", "loss", "correctness")  # where shadow models can't choose
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    summary: a row for every attack that ran. records: a row for every target and record, the most exposed first.
+    curves: points of the ROC of every attack, `attack`, `fpr` and `tpr`; none where membership is not known.
+    about: what was audited, how, and what was not, as it is written to audit.json.
+    """
+
+    summary: pd.DataFrame
+    records: pd.DataFrame
+    curves: pd.DataFrame
+    about: dict[str, Any]
+
+    def write(self, folder: str | Path) -> None:
+        """Write audit.json, records.parquet and report.html, each whole or not at all."""
+        from leakgap.audit.page import write_audit
+
+        write_audit(self, Path(folder))
+
+
+def audit_model(
+    target: Answers | Sequence[Answers],
+    shadows: Sequence[Answers],
+    *,
+    attacks: Sequence[str] | None = None,
+    fprs: Sequence[float] = (0.01, 0.001),
+    seed: int = 0,
+) -> Audit:
+    """Attack a target, or several of one training recipe, with shadow models, and say how much it leaks.
+
+    Parameters
+    ----------
+    target: answers of the model, or of several models trained alike. With membership its leak is measured; without,
+        records are scored, and called at thresholds that the shadow models set.
+    shadows: answers of models trained like the target on other draws of the records, and on which ones; any number,
+        none included. A shadow model trained on exactly the target's members, or exactly the rest, is left out.
+    attacks: names of the registry; all that the answers allow by default.
+    fprs: false positive rates at which attacks are read.
+    seed: of attacks that learn, resampling, and the matching behind the bound of epsilon.
+
+    Raises LeakgapError for answers that can't be about the same records, and unknown attacks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> def model(name):
+    ...     member = rng.random(500) < 0.5
+    ...     phi = rng.normal(2.0 * member)
+    ...     return Answers.of({"record": range(500), "label": [0] * 500, "member": member, "phi": phi}, name)
+    >>> audit = audit_model(model("mine"), [model(f"shadow {k}") for k in range(8)], attacks=["loss", "base"])
+    >>> bool(audit.summary.set_index("attack").loc["loss", "auc"] > 0.85)
+    True
+    """
+    targets = [target] if isinstance(target, Answers) else list(target)
+    for fpr in fprs:
+        if not 0 < fpr < 1:
+            raise LeakgapError(f"fprs: {fpr} does not lie between 0 and 1")
+    joined = join(targets, shadows)
+    scores, not_run = run_attacks(joined, tuple(attacks) if attacks is not None else None, seed)
+    leading, chosen_by = _leading(scores, joined, max(fprs))
+    measured = joined.target_member is not None
+    rows = [_row(name, score, joined, fprs, seed) for name, score in scores.items()]
+    rows.sort(key=lambda row: row["attack"] != leading)
+    about = {
+        "leakgap": __version__,
+        "measured": measured,
+        "targets": [_model(each) for each in targets],
+        "shadows": [
+            _model(each) | {"left_out": bool(joined.left_out[:, n].all())} for n, each in enumerate(shadows)
+        ],
+        "records": int((~joined.reserved).sum()),
+        "reserved": int(joined.reserved.sum()),
+        "views": targets[0].views,
+        "classes": targets[0].classes,
+        "shadow_models": float((~joined.left_out).sum(1).mean()),
+        "saturated": joined.saturated,
+        "leading": leading,
+        "chosen_by": chosen_by,
+        "not_run": not_run,
+        "fprs": list(fprs),
+        "level": LEVEL,
+        "seed": seed,
+        "priors": list(PRIORS),
+    }
+    if measured:
+        about |= _sureness(joined, scores[leading], seed)
+    return Audit(
+        pd.DataFrame(rows), _records(targets, joined, scores, leading, fprs), _curves(joined, scores), about
+    )
+
+
+def _model(answers: Answers) -> dict[str, Any]:
+    member = answers.member
+    return {
+        "name": answers.name,
+        "kind": answers.kind,
+        "records": len(answers.record),
+        "members": None if member is None else int(member.sum()),
+    }
+
+
+def _leading(scores: dict[str, Scores], joined: Joined, fpr: float) -> tuple[str, str]:
+    """Choose the attack that leads, without a look at the targets."""
+    seen, success = joined.asked & ~joined.reserved, {}
+    for name, score in scores.items():
+        values, inside = score.shadow[seen], joined.member[seen]
+        success[name] = (roc.tpr_at_fpr(values, inside, fpr), roc.auc(values, inside))
+        if np.isnan(values).all() or np.isnan(success[name]).any():
+            del success[name]
+    if success:
+        return max(success, key=lambda name: success[name]), (
+            f"of the attacks that ran it recognizes most of the shadow models' own records at {100 * fpr:g}% false "
+            "positives, each attacked by the others"
+        )
+    usual = [name for name in LEADERS if name in scores] or list(scores)
+    return usual[0], "the shadow models are too few to try attacks on; it is the first that usually does well"
+
+
+def _row(name: str, score: Scores, joined: Joined, fprs: Sequence[float], seed: int) -> dict[str, Any]:
+    """Return what one attack achieves, as a row of the summary."""
+    seen = ~joined.reserved
+    abstained = float(np.isnan(score.target[:, seen]).mean())
+    row: dict[str, Any] = {"attack": name, "n_targets": len(score.target), "abstained": abstained}
+    limits = [_threshold(score, joined, fpr) for fpr in fprs]
+    called = [np.greater(score.target[:, seen], limit) for limit in limits]
+    if joined.target_member is None:
+        for fpr, limit, above in zip(fprs, limits, called, strict=True):
+            count = int(above.sum()) if np.isfinite(limit) else None
+            row |= {f"threshold_at_{fpr:g}": limit, f"called_at_{fpr:g}": count}
+        return row
+
+    member = joined.target_member[:, seen]
+    row |= {"n_members": int(member.sum()), "n_nonmembers": int((~member).sum())}
+    single = len(member) == 1
+    values = score.target[:, seen]
+    auc = (
+        auc_interval(values[0], member[0], LEVEL)
+        if single
+        else mean_auc_interval(values, member, np.ones(member.shape[1], bool), LEVEL)
+    )
+    row |= _named("auc", auc)
+    for fpr, limit, above in zip(fprs, limits, called, strict=True):
+        tpr = tpr_interval(values[0], member[0], fpr, LEVEL) if single else _pooled(values, member, fpr, seed)
+        row |= _named(f"tpr_at_{fpr:g}", tpr)
+        for prior in PRIORS:
+            ppv = Bounds(*(precision(rate, fpr, prior) for rate in tpr))
+            row |= _named(f"precision_at_{fpr:g}_of_{prior:g}", ppv)
+        row |= {f"threshold_at_{fpr:g}": limit}
+        for rate, side in (("fpr", ~member), ("tpr", member)):
+            achieved = UNDEFINED
+            if np.isfinite(limit):
+                achieved = share_interval(int((above & side).sum()), int(side.sum()), LEVEL)
+            row |= _named(f"achieved_{rate}_at_{fpr:g}", achieved)
+    return row
+
+
+def _named(name: str, bounds: Bounds) -> dict[str, float]:
+    return {name: bounds.value, f"{name}_low": bounds.low, f"{name}_high": bounds.high}
+
+
+def _threshold(score: Scores, joined: Joined, fpr: float) -> float:
+    """The score above which records are called members, from the non-members of the shadow models alone."""
+    others = score.shadow[joined.asked & ~joined.member & ~joined.reserved]
+    return threshold(others[~np.isnan(others)], fpr)
+
+
+def _pooled(score: np.ndarray, member: np.ndarray, fpr: float, seed: int) -> Bounds:
+    """The pooled TPR of several targets, models and records resampled."""
+    pooled = roc.pooled_bootstrap(score, member, np.ones(member.shape[1], bool), [fpr], seed=seed)[0]
+    return Bounds(*pooled[:3])
+
+
+def _sureness(joined: Joined, score: Scores, seed: int) -> dict[str, Any]:
+    """What the number of non-members and the way that members were drawn allow to say."""
+    assert joined.target_member is not None
+    seen = ~joined.reserved
+    member = joined.target_member[:, seen]
+    signs = [signs_against_chance(joined, t) for t in range(len(member))]
+    found = sorted({sign for each in signs for sign in each})
+    values = np.nan_to_num(
+        score.target[:, seen].astype(np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf
+    )
+    matches = int(min(member.sum(1).min(), (~member).sum(1).min()))
+    guesses = guesses_for(matches)
+    epsilon = None
+    if not found:
+        epsilon = recipe_epsilon(values, member, guesses=guesses, level=LEVEL, seed=seed)
+    nonmembers = int((~member).sum())
+    return {
+        "nonmembers": nonmembers,
+        "lowest_fpr": 1 / (nonmembers + 1),
+        "signs_against_chance": found,
+        "epsilon": {"bound": epsilon, "guesses": guesses, "matches": matches, "delta": 0.0, "level": LEVEL},
+    }
+
+
+def _records(
+    targets: Sequence[Answers], joined: Joined, scores: dict[str, Scores], leading: str, fprs: Sequence[float]
+) -> pd.DataFrame:
+    """Return a row for every target and record that is not reserved, the most exposed first."""
+    seen = ~joined.reserved
+    score = scores[leading]
+    if joined.target_member is not None:
+        others = score.target[:, seen][~joined.target_member[:, seen]]
+        limits = [threshold(others, fpr) for fpr in fprs]
+    else:
+        others = score.shadow[joined.asked & ~joined.member & ~joined.reserved]
+        others = others[~np.isnan(others)]
+        limits = [_threshold(score, joined, fpr) for fpr in fprs]
+    probability = expit(joined.phi[1][..., 0]) if joined.phi else None
+    if probability is None and joined.correct:
+        probability = joined.correct[1]
+    assert probability is not None
+    memorized, error = memorization(np.nan_to_num(probability), joined.member, joined.asked)
+    exposed = exposure(score.target, others, max(fprs))
+    tables = []
+    for t, model in enumerate(targets):
+        used = joined.asked & ~joined.left_out[t][:, None]
+        columns: dict[str, Any] = {"target": model.name, "record": joined.record, "label": joined.label}
+        if joined.target_member is not None:
+            columns["member"] = joined.target_member[t]
+        columns["in_models"] = (used & joined.member).sum(0).astype(np.int32)
+        columns["out_models"] = (used & ~joined.member).sum(0).astype(np.int32)
+        columns["exposure"] = exposed[t]
+        for fpr, limit in zip(fprs, limits, strict=True):
+            if np.isfinite(limit):
+                columns[f"called_at_{fpr:g}"] = score.target[t] > limit
+        columns |= {"memorization": memorized, "memorization_error": error}
+        columns |= {name: each.target[t].astype(np.float32) for name, each in scores.items()}
+        tables.append(pd.DataFrame(columns)[seen])
+    return pd.concat(tables).sort_values("exposure", ascending=False, kind="stable", ignore_index=True)
+
+
+def _curves(joined: Joined, scores: dict[str, Scores]) -> pd.DataFrame:
+    if joined.target_member is None:
+        return pd.DataFrame({"attack": [], "fpr": [], "tpr": []})
+    seen, tables = ~joined.reserved, []
+    for name, score in scores.items():
+        curve = roc.curve(score.target[:, seen], joined.target_member[:, seen])
+        tables.append(pd.DataFrame({"attack": name, "fpr": curve.fpr, "tpr": curve.tpr}))
+    return pd.concat(tables, ignore_index=True)
