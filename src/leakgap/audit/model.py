@@ -282,3 +282,19 @@ def _curves(joined: Joined, scores: dict[str, Scores]) -> pd.DataFrame:
         curve = roc.curve(score.target[:, seen], joined.target_member[:, seen])
         tables.append(pd.DataFrame({"attack": name, "fpr": curve.fpr, "tpr": curve.tpr}))
     return pd.concat(tables, ignore_index=True)
+
+
+def audit_files(
+    targets: Sequence[str], shadows: Sequence[str], out: str, attacks: Sequence[str] | None = None
+) -> None:
+    """Audit files of answers, write audit.json, records.parquet and report.html below `out`, print the answer."""
+    from leakgap.audit.page import write_audit
+    from leakgap.audit.words import answer
+
+    if Path(out).exists() and not Path(out).is_dir():
+        raise LeakgapError(f"{out}: is a file, and the audit writes a folder")
+    models = [[Answers.read(path) for path in paths] for paths in (targets, shadows)]
+    audit = audit_model(*models, attacks=attacks)
+    write_audit(audit, Path(out))
+    leading = audit.summary.iloc[0].to_dict()
+    print(*answer(audit.about, leading), sep="\n")
