@@ -88,7 +88,8 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
 def _beside_guessing(row: Row, fpr: float) -> str:
     rate, low = row[f"tpr_at_{fpr:g}"], row[f"tpr_at_{fpr:g}_low"]
     if low > fpr:
-        return f"Guessing would recognize {percent(fpr)}%: this is {rate / fpr:.2g} times as many."
+        times = f"{rate / fpr:.0f}" if rate > 10 * fpr else f"{rate / fpr:.1f}"
+        return f"Guessing would recognize {percent(fpr)}%: this is {times} times as many."
     return f"Guessing would recognize {percent(fpr)}%: the attacker can't be told from somebody who guesses."
 
 
