@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.special import expit
 
 from leakgap import LeakgapError, __version__
+from leakgap.audit.achieved import LEVEL, PRIORS, achieved, shadow_nonmembers, shadow_threshold
 from leakgap.audit.answers import Answers
 from leakgap.audit.chance import signs_against_chance
 from leakgap.audit.join import Joined, join
@@ -23,19 +24,8 @@ from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, run_attacks
 from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
-from leakgap.measure.single import (
-    UNDEFINED,
-    Bounds,
-    auc_interval,
-    mean_auc_interval,
-    precision,
-    share_interval,
-    threshold,
-    tpr_interval,
-)
+from leakgap.measure.single import threshold
 
-LEVEL = 0.95  # of every interval and bound
-PRIORS = (0.01, 0.1, 0.5)  # shares of members among those accused, for the precision
 LEADERS = ("base", "mast", "calibrated-loss", "loss", "correctness")  # where shadow models can't choose
 
 
@@ -102,7 +92,7 @@ def audit_model(
     scores, not_run = run_attacks(joined, tuple(attacks) if attacks is not None else None, seed)
     leading, chosen_by = _leading(scores, joined, max(fprs))
     measured = joined.target_member is not None
-    rows = [_row(name, score, joined, fprs, seed) for name, score in scores.items()]
+    rows = [{"attack": name} | achieved(score, joined, fprs, seed) for name, score in scores.items()]
     rows.sort(key=lambda row: row["attack"] != leading)
     about = {
         "leakgap": __version__,
@@ -159,60 +149,6 @@ def _leading(scores: dict[str, Scores], joined: Joined, fpr: float) -> tuple[str
     return usual[0], "the shadow models are too few to try attacks on; it is the first that usually does well"
 
 
-def _row(name: str, score: Scores, joined: Joined, fprs: Sequence[float], seed: int) -> dict[str, Any]:
-    """Return what one attack achieves, as a row of the summary."""
-    seen = ~joined.reserved
-    abstained = float(np.isnan(score.target[:, seen]).mean())
-    row: dict[str, Any] = {"attack": name, "n_targets": len(score.target), "abstained": abstained}
-    limits = [_threshold(score, joined, fpr) for fpr in fprs]
-    called = [np.greater(score.target[:, seen], limit) for limit in limits]
-    if joined.target_member is None:
-        for fpr, limit, above in zip(fprs, limits, called, strict=True):
-            count = int(above.sum()) if np.isfinite(limit) else None
-            row |= {f"threshold_at_{fpr:g}": limit, f"called_at_{fpr:g}": count}
-        return row
-
-    member = joined.target_member[:, seen]
-    row |= {"n_members": int(member.sum()), "n_nonmembers": int((~member).sum())}
-    single = len(member) == 1
-    values = score.target[:, seen]
-    auc = (
-        auc_interval(values[0], member[0], LEVEL)
-        if single
-        else mean_auc_interval(values, member, np.ones(member.shape[1], bool), LEVEL)
-    )
-    row |= _named("auc", auc)
-    for fpr, limit, above in zip(fprs, limits, called, strict=True):
-        tpr = tpr_interval(values[0], member[0], fpr, LEVEL) if single else _pooled(values, member, fpr, seed)
-        row |= _named(f"tpr_at_{fpr:g}", tpr)
-        for prior in PRIORS:
-            ppv = Bounds(*(precision(rate, fpr, prior) for rate in tpr))
-            row |= _named(f"precision_at_{fpr:g}_of_{prior:g}", ppv)
-        row |= {f"threshold_at_{fpr:g}": limit}
-        for rate, side in (("fpr", ~member), ("tpr", member)):
-            achieved = UNDEFINED
-            if np.isfinite(limit):
-                achieved = share_interval(int((above & side).sum()), int(side.sum()), LEVEL)
-            row |= _named(f"achieved_{rate}_at_{fpr:g}", achieved)
-    return row
-
-
-def _named(name: str, bounds: Bounds) -> dict[str, float]:
-    return {name: bounds.value, f"{name}_low": bounds.low, f"{name}_high": bounds.high}
-
-
-def _threshold(score: Scores, joined: Joined, fpr: float) -> float:
-    """The score above which records are called members, from the non-members of the shadow models alone."""
-    others = score.shadow[joined.asked & ~joined.member & ~joined.reserved]
-    return threshold(others[~np.isnan(others)], fpr)
-
-
-def _pooled(score: np.ndarray, member: np.ndarray, fpr: float, seed: int) -> Bounds:
-    """The pooled TPR of several targets, models and records resampled."""
-    pooled = roc.pooled_bootstrap(score, member, np.ones(member.shape[1], bool), [fpr], seed=seed)[0]
-    return Bounds(*pooled[:3])
-
-
 def _sureness(joined: Joined, score: Scores, seed: int) -> dict[str, Any]:
     """What the number of non-members and the way that members were drawn allow to say."""
     assert joined.target_member is not None
@@ -247,9 +183,8 @@ def _records(
         others = score.target[:, seen][~joined.target_member[:, seen]]
         limits = [threshold(others, fpr) for fpr in fprs]
     else:
-        others = score.shadow[joined.asked & ~joined.member & ~joined.reserved]
-        others = others[~np.isnan(others)]
-        limits = [_threshold(score, joined, fpr) for fpr in fprs]
+        others = shadow_nonmembers(score, joined)
+        limits = [shadow_threshold(score, joined, fpr) for fpr in fprs]
     probability = expit(joined.phi[1][..., 0]) if joined.phi else None
     if probability is None and joined.correct:
         probability = joined.correct[1]
@@ -296,5 +231,5 @@ def audit_files(
     models = [[Answers.read(path) for path in paths] for paths in (targets, shadows)]
     audit = audit_model(*models, attacks=attacks)
     write_audit(audit, Path(out))
-    leading = audit.summary.iloc[0].to_dict()
+    leading = {str(name): value for name, value in audit.summary.iloc[0].items()}
     print(*answer(audit.about, leading), sep="\n")

@@ -24,6 +24,8 @@ def interval(row: Row, name: str) -> str:
     """Write an estimate in percent with its bounds, none of them rounded toward the estimate's favour."""
     if math.isnan(row[name]):
         return "undefined"
+    if math.isnan(row[f"{name}_low"]):
+        return f"{percent(row[name])}%"
     low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
     digits = 1 if high >= 1 else 2 if high >= 0.1 else 3
     factor = 10**digits
