@@ -87,7 +87,7 @@ def _several(
 
 
 def _share_above(score: np.ndarray, side: np.ndarray, limit: float) -> Bounds:
-    """The share of one side's records above a threshold; an interval for one target: its records are independent."""
+    """The share of one side above a threshold; with an interval for one target, of independent records."""
     if not np.isfinite(limit):
         return UNDEFINED
     above, of = int((side & (score > limit)).sum()), int(side.sum())

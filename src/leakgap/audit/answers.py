@@ -26,6 +26,7 @@ from leakgap.logits import phi as phi_of_logits
 
 KINDS = ("logits", "probabilities", "phi", "loss", "prediction")  # the first that a file holds is used
 SUM = 0.005  # how far probabilities may be from adding up to one, however they were rounded
+LARGEST = 1e30  # of a logit: what is beyond has no place in float32
 WHOLE = 1e-6  # closer than this to one, a sum of probabilities is whole: none is missing or rounded
 
 
@@ -78,7 +79,7 @@ class Answers:
     @classmethod
     def of(cls, columns: Mapping[str, object], name: str = "answers") -> Answers:
         """Make answers of arrays, a DataFrame or anything that maps the columns of `read` to their values."""
-        known = {key: _array(columns[key], key) for key in (*IDS, *VALUES, *MATRICES) if key in columns}
+        known = {key: _array(name, key, columns[key]) for key in (*IDS, *VALUES, *MATRICES) if key in columns}
         return _answers(name, known)
 
     @property
@@ -92,11 +93,14 @@ class Answers:
         return None if self.logits is None else self.logits.shape[1]
 
 
-def _array(values: object, column: str) -> np.ndarray:
+def _array(name: str, column: str, values: object) -> np.ndarray:
     if isinstance(values, np.ndarray):
         return values
     values = values.tolist() if isinstance(values, pd.Series) else list(values)  # type: ignore[call-overload]
-    return np.array(values, dtype=object) if column in IDS else np.asarray(values)
+    try:
+        return np.array(values, dtype=object) if column in IDS else np.asarray(values)
+    except ValueError:  # lists of unequal lengths
+        raise LeakgapError(f"{name}: {column} does not have as many values for every record") from None
 
 
 def _answers(name: str, columns: Mapping[str, np.ndarray]) -> Answers:
@@ -134,7 +138,7 @@ def _answers(name: str, columns: Mapping[str, np.ndarray]) -> Answers:
         codes = _classes(name, kind, label, given.shape[1], record)
         phi, logits = phi_of_logits(given, codes), given
     elif kind == "probabilities":
-        given = np.asarray(columns[kind], np.float64)
+        given = _numeric(name, kind, columns[kind])
         codes = _classes(name, kind, label, given.shape[1], record)
         probabilities, whole = _probabilities(name, given, record)
         phi = _phi_of_probabilities(probabilities, whole, codes)
@@ -254,12 +258,16 @@ def _classes(name: str, kind: str, label: np.ndarray, classes: int, record: np.n
     return label
 
 
-def _number(name: str, column: str, values: np.ndarray, record: np.ndarray) -> np.ndarray:
-    """Return numbers as float64; NaN is an error."""
+def _numeric(name: str, column: str, values: np.ndarray) -> np.ndarray:
     try:
-        values = values.astype(np.float64)
+        return values.astype(np.float64)
     except (TypeError, ValueError):
         raise LeakgapError(f"{name}: {column} does not hold numbers") from None
+
+
+def _number(name: str, column: str, values: np.ndarray, record: np.ndarray) -> np.ndarray:
+    """Return numbers as float64; NaN is an error."""
+    values = _numeric(name, column, values)
     absent = np.isnan(values).reshape(len(values), -1).any(1)
     if absent.any():
         raise LeakgapError(f"{name}: {column} of record {record[absent.argmax()]} is NaN or missing")
@@ -268,9 +276,11 @@ def _number(name: str, column: str, values: np.ndarray, record: np.ndarray) -> n
 
 def _finite(name: str, column: str, values: np.ndarray, record: np.ndarray) -> np.ndarray:
     values = _number(name, column, values, record)
-    infinite = np.isinf(values).any(-1)
+    infinite = (np.abs(values) > LARGEST).any(-1)
     if infinite.any():
-        raise LeakgapError(f"{name}: {column} of record {record[infinite.argmax()]} are infinite")
+        raise LeakgapError(
+            f"{name}: {column} of record {record[infinite.argmax()]} are infinite, or nearly so"
+        )
     return values
 
 
@@ -296,11 +306,13 @@ def _probabilities(name: str, given: np.ndarray, record: np.ndarray) -> tuple[np
             f"{name}: probabilities of record {record[outside.argmax()]} are not between 0 and 1"
         )
     count = known.sum(1)
-    if (count != count[0]).any() or not count[0]:
+    if not count.all():
+        raise LeakgapError(f"{name}: probabilities of record {record[count.argmin()]} are all NaN or missing")
+    if (count != count[0]).any():
         row = int((count != count[0]).argmax())
         raise LeakgapError(
             f"{name}: record {record[row]} has {count[row]} probabilities and record {record[0]} {count[0]}: "
-            "NaN, or the top k, where each record has the same k"
+            "one is NaN, or these are the top k, and then each record has the same k"
         )
     total = np.where(known, given, 0).sum(1)
     classes = given.shape[1]

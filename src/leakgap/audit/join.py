@@ -51,6 +51,8 @@ class Joined:
 
 def join(targets: Sequence[Answers], shadows: Sequence[Answers]) -> Joined:
     """Put answers side by side; LeakgapError names the files that can't be about the same records or models."""
+    if not targets:
+        raise LeakgapError("no target: an audit needs the answers of at least one model")
     first = targets[0]
     for model in shadows:
         if model.member is None:
@@ -69,8 +71,18 @@ def join(targets: Sequence[Answers], shadows: Sequence[Answers]) -> Joined:
         raise LeakgapError(
             f"{shadows[model].name}: record {first.record[record]} is a member, and reserved in {first.name}"
         )
-    known = all(model.member is not None for model in targets)
+    silent = [model.name for model in targets if model.member is None]
+    known = not silent
+    if 0 < len(silent) < len(targets):
+        raise LeakgapError(
+            f"{silent[0]}: has no column 'member', and another target has: give it for all, or none"
+        )
     target_member = _stack([model.member for model in targets], rows, False).astype(bool) if known else None
+    for model, inside in zip(targets, [] if target_member is None else target_member, strict=known):
+        if (inside | reserved).all() or reserved.all():
+            raise LeakgapError(
+                f"{model.name}: all records that are not reserved are members: nothing to tell apart"
+            )
     phi, saturated = _finite(_both(targets, shadows, rows, places, lambda model: model.phi))
     logits, _ = _finite(_both(targets, shadows, rows, places, lambda model: model.logits))
     return Joined(

@@ -85,6 +85,9 @@ def audit_model(
     True
     """
     targets = [target] if isinstance(target, Answers) else list(target)
+    fprs = list(dict.fromkeys(fprs))
+    if not fprs:
+        raise LeakgapError("fprs: an audit reads attacks at one false positive rate at least")
     for fpr in fprs:
         if not 0 < fpr < 1:
             raise LeakgapError(f"fprs: {fpr} does not lie between 0 and 1")
@@ -110,7 +113,7 @@ def audit_model(
         "leading": leading,
         "chosen_by": chosen_by,
         "not_run": not_run,
-        "fprs": list(fprs),
+        "fprs": fprs,
         "level": LEVEL,
         "seed": seed,
         "priors": list(PRIORS),

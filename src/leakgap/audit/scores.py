@@ -33,7 +33,7 @@ def run_attacks(
         if name not in attacks.ATTACKS:
             raise LeakgapError(f"attacks: {name!r} is unknown; allowed are {', '.join(attacks.ATTACKS)}")
     scores, reasons = {}, {}
-    for name in names or attacks.ATTACKS:
+    for name in dict.fromkeys(names or attacks.ATTACKS):
         reason = _lacking(name, joined)
         if reason is None:
             score = _run(name, joined, seed)
@@ -44,10 +44,20 @@ def run_attacks(
         if reason is not None:
             reasons[name] = reason
     if not scores:
-        raise LeakgapError(
-            f"no attack can run: {'; '.join(f'{name} {why}' for name, why in reasons.items())}"
-        )
+        raise LeakgapError(f"no attack can run: {'; '.join(by_reason(reasons))}")
     return scores, reasons
+
+
+def by_reason(reasons: dict[str, str]) -> list[str]:
+    """Return a phrase for every reason, with the attacks that it holds for.
+
+    >>> by_reason({"entropy": "needs logits", "rmia": "needs a population", "shadow-nn": "needs logits"})
+    ['entropy, shadow-nn: needs logits', 'rmia: needs a population']
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(those)}: {reason}" for reason, those in names.items()]
 
 
 def _lacking(name: str, joined: Joined) -> str | None:

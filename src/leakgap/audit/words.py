@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from leakgap.audit.scores import by_reason
+
 Row = dict[str, Any]
 
 
@@ -66,6 +68,10 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
         yield (
             f"{about['nonmembers']} non-members are too few to say what an attacker recognizes at "
             f"{one_in(max(about['fprs']))}: it takes {needed}."
+        )
+        yield (
+            f"Over all thresholds, {attacker(about)} ranks a training record above another record "
+            f"{interval(row, 'auc')} of the time; guessing does so 50%."
         )
     for place, fpr in enumerate(read):
         name = f"tpr_at_{fpr:g}"
@@ -136,11 +142,8 @@ def _gaps(about: dict[str, Any], row: Row) -> Iterator[str]:
             "Other models of the same recipe. The intervals are about this model, with its records as a sample; "
             "how much models vary takes several targets."
         )
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in about["not_run"].items():
-        by_reason.setdefault(reason, []).append(name)
-    for reason, names in by_reason.items():
-        yield f"{', '.join(names)}: {reason}."
+    for phrase in by_reason(about["not_run"]):
+        yield f"{phrase}."
     yield (
         "Attackers who see more than these answers: weights, gradients, intermediate checkpoints, or answers to "
         "questions of their own choice."
