@@ -472,6 +472,7 @@ def test_the_files_hold_what_the_audit_found(tmp_path: Path):
         for name, value in found.items():
             assert stored[name] == (None if value != value else value)
     curve = audit.curves[audit.curves["attack"] == "base"]
+    assert len(curve) > 50
     assert told["curves"]["base"]["tpr"] == curve["tpr"].tolist()
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "records.parquet"), audit.records)
     assert {path.name for path in tmp_path.iterdir()} == {"audit.json", "records.parquet", "report.html"}

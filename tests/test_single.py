@@ -7,6 +7,7 @@ from scipy import stats
 from leakgap.measure import roc
 from leakgap.measure.single import (
     auc_interval,
+    conformal_curve,
     mean_auc_interval,
     precision,
     share_interval,
@@ -34,6 +35,22 @@ def test_threshold_calls_whom_the_conformal_reading_calls(fpr: float, ties: bool
     score[::7] = np.nan
     expected = roc.flagged(score, member, fpr)
     assert (np.greater(score, threshold(score[~member], fpr)) == expected).all()
+
+
+def test_curve_is_the_conformal_reading_at_every_rate():
+    score, member = sample(np.random.default_rng(2), 60, 40)
+    score = score.round(1)
+    score[::9] = np.nan
+    fprs, tprs = conformal_curve(score, member)
+    assert fprs.tolist() == pytest.approx([k / 41 for k in range(1, 42)])
+    assert tprs[-1] == 1
+    for fpr, tpr in zip(fprs[:-1], tprs[:-1], strict=True):
+        assert tpr == roc.tpr_at_fpr(score, member, fpr)
+    few = conformal_curve(score, member, points=10)
+    assert set(zip(*few, strict=True)) <= set(zip(fprs, tprs, strict=True))
+    assert len(few[0]) <= 10
+    assert few[0][0] == fprs[0]
+    assert few[0][-1] == 1
 
 
 def test_auc_interval_is_delongs():

@@ -24,7 +24,7 @@ from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, run_attacks
 from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
-from leakgap.measure.single import threshold
+from leakgap.measure.single import conformal_curve, threshold
 
 LEADERS = ("base", "mast", "calibrated-loss", "loss", "correctness")  # where shadow models can't choose
 
@@ -217,8 +217,8 @@ def _curves(joined: Joined, scores: dict[str, Scores]) -> pd.DataFrame:
         return pd.DataFrame({"attack": [], "fpr": [], "tpr": []})
     seen, tables = ~joined.reserved, []
     for name, score in scores.items():
-        curve = roc.curve(score.target[:, seen], joined.target_member[:, seen])
-        tables.append(pd.DataFrame({"attack": name, "fpr": curve.fpr, "tpr": curve.tpr}))
+        fpr, tpr = conformal_curve(score.target[:, seen], joined.target_member[:, seen], points=200)
+        tables.append(pd.DataFrame({"attack": name, "fpr": fpr, "tpr": tpr}))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -46,7 +46,7 @@ def render(audit: Audit) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": words.percent, "number": _number}
+    environment.filters |= {"percent": words.percent, "number": _number, "bound": words.bound}
     environment.globals |= {"interval": words.interval, "one_in": words.one_in}
     template = files("leakgap.audit").joinpath("page.html.j2").read_text(encoding="utf-8")
     row = _leading(audit)

@@ -47,6 +47,15 @@ def one_in(fpr: float) -> str:
     return f"{100 * fpr:g} false accusations in 100"
 
 
+def bound(value: float) -> str:
+    """Write a lower bound, rounded down.
+
+    >>> bound(2.919)
+    '2.91'
+    """
+    return f"{math.floor(100 * value) / 100:g}"
+
+
 def attacker(about: dict[str, Any]) -> str:
     """Say who attacks: how many shadow models it has."""
     count = about["shadow_models"]
@@ -85,10 +94,10 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
             f"Beware: {'; '.join(about['signs_against_chance'])}. What is recognized may be this difference, and "
             "nothing that the model remembers."
         )
-    bound = about["epsilon"]["bound"]
-    if bound:
+    epsilon = about["epsilon"]["bound"]
+    if epsilon:
         yield (
-            f"Training was not differentially private with any epsilon below {math.floor(100 * bound) / 100:g} "
+            f"Training was not differentially private with any epsilon below {bound(epsilon)} "
             f"({100 * about['level']:g}% confidence)."
         )
 

@@ -48,17 +48,40 @@ def tpr_interval(score: np.ndarray, member: np.ndarray, fpr: float, level: float
     inside, outside = _split(score, member)
     n1, n0, tail = len(inside), len(outside), (1 - level) / 2
     _, low, high = share_interval(round(value * n1), n1, level)
-    ranks = int(np.floor(fpr * (n0 + 1) + 1e-9))  # the threshold is the non-member of this rank from the top
-    thresholds = np.sort(outside)[::-1]
-    curve = np.append(0, 1 - np.searchsorted(np.sort(inside), thresholds, side="right") / n1)
+    rank = int(np.floor(fpr * (n0 + 1) + 1e-9))  # the threshold is the non-member of this rank from the top
+    fprs, tprs = conformal_curve(score, member)
     few, many = np.interp(
-        beta.ppf([tail, 1 - tail], ranks, n0 + 1 - ranks) * (n0 + 1), np.arange(n0 + 1), curve
+        beta.ppf([tail, 1 - tail], rank, n0 + 1 - rank), np.append(0, fprs), np.append(0, tprs)
     )
     return Bounds(
         value,
         max(0.0, value - float(np.hypot(value - low, value - few))),
         min(1.0, value + float(np.hypot(high - value, many - value))),
     )
+
+
+def conformal_curve(
+    score: np.ndarray, member: np.ndarray, points: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ROC in the conformal reading: FPRs k / (n0 + 1) and the TPR at each.
+
+    score, member: of one shape, any. All k from 1 to n0 + 1, or about as many as `points` says, spaced by
+    ratio. Where one class is missing, none.
+
+    >>> import numpy as np
+    >>> conformal_curve(np.array([3.0, 1, 2, 0]), np.array([True, True, False, False]))
+    (array([0.33333333, 0.66666667, 1.        ]), array([0.5, 1. , 1. ]))
+    """
+    inside, outside = _split(np.ravel(score), np.ravel(member))
+    n1, n0 = len(inside), len(outside)
+    if not n1 or not n0:
+        return np.empty(0), np.empty(0)
+    ranks = np.arange(1, n0 + 2)
+    if points is not None:
+        ranks = np.unique(np.geomspace(1, n0 + 1, points).round().astype(int))
+    thresholds = np.append(np.sort(outside)[::-1], -np.inf)[ranks - 1]
+    above = n1 - np.searchsorted(np.sort(inside), thresholds, side="right")
+    return ranks / (n0 + 1), np.where(ranks > n0, 1.0, above / n1)
 
 
 def share_interval(count: int, of: int, level: float = 0.95) -> Bounds:
