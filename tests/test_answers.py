@@ -363,6 +363,9 @@ def test_a_reserved_record_is_in_no_training_set():
         ("a.csv", b"", "can't be read"),
         ("a.csv", b"record;label;phi\n1;2;3\n", "has no column 'record'"),
         ("a.csv", b"record,label,phi\n1,0,x\n2,0,y\n", "phi holds string, not numbers"),
+        ("a.csv", b"record,label,phi\n1,0,1\n2,0\n", "can't be read"),
+        ("a.csv", b"record,label,phi,phi\n1,0,1,1\n", "has the column phi twice"),
+        ("a.csv", b"record,label,phi,member\n1,0,1,\n2,0,1,true\n", "member is empty in row 0"),
         ("a.csv", b"record,label,logits_0,logits_2\n1,0,1,2\n", "are not numbered from 0 to 1 without a gap"),
         ("a.csv", b"record,label,logits\n1,0,[1 2]\n", "logits holds string, not a list in every row"),
     ],
@@ -375,6 +378,35 @@ def test_unreadable_files_are_one_sentence(tmp_path: Path, name: str, content: b
         Answers.read(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_csv_as_spreadsheets_write_it(tmp_path: Path):
+    text = (
+        '\ufeff"record","label","loss","member","comment"\r\n"a,1",0,0.5,1,"x"\r\n"b,2",1,0.25,0,"y, z"\r\n'
+    )
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    answers = Answers.read(tmp_path / "a.csv")
+    assert answers.record.tolist() == ["a,1", "b,2"]
+    assert answers.member.tolist() == [True, False]
+    np.testing.assert_allclose(expit(answers.phi[:, 0]), np.exp([-0.5, -0.25]))
+
+
+def test_parquet_as_pandas_writes_it(tmp_path: Path):
+    """Ids in the index, categories, nullable numbers and truth values."""
+    table = pd.DataFrame(
+        {
+            "label": pd.array([1, 0], "Int64"),
+            "member": pd.array([True, False], "boolean"),
+            "loss": pd.array([0.5, 0.25], "Float64"),
+        },
+        index=pd.Index(pd.Categorical(["u", "v"]), name="record"),
+    )
+    table.to_parquet(tmp_path / "a.parquet")
+    for answers in (Answers.read(tmp_path / "a.parquet"), Answers.of(table.reset_index())):
+        assert answers.record.tolist() == ["u", "v"]
+        assert answers.label.tolist() == [1, 0]
+        assert answers.member.tolist() == [True, False]
+        np.testing.assert_allclose(expit(answers.phi[:, 0]), np.exp([-0.5, -0.25]))
 
 
 def test_a_pickle_in_an_npz_is_not_opened(tmp_path: Path):

@@ -89,6 +89,8 @@ def _is_known(name: str) -> bool:
 def _of_table(path: Path, table: pa.Table) -> dict[str, np.ndarray]:
     columns = {}
     for name in table.column_names:
+        if table.column_names.count(name) > 1:
+            raise LeakgapError(f"{path}: has the column {name} twice")
         if name in IDS:
             columns[name] = _ids(path, name, table[name])
         elif name in VALUES:
