@@ -19,6 +19,7 @@ from leakgap.audit.answers import Answers
 from leakgap.audit.model import Audit, audit_files, audit_model
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import roc
+from test_report import browser  # noqa: F401
 
 
 def world(
@@ -486,6 +487,26 @@ def test_a_page_of_several_targets_and_of_unknown_membership(tmp_path: Path):
     told, page = written(tmp_path / "unknown", [tables[0].drop(columns="member"), *tables[1:]])
     assert "is not known here" in visible(page)
     assert "<svg" not in page
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1366, 390])
+def test_the_page_fits_a_desk_and_a_telephone(tmp_path: Path, browser, width: int):  # noqa: F811
+    long = "a-record-with-a-name-that-is-far-too-long-for-any-telephone-" * 3
+    tables = [table.assign(record=[f"{long}{i}" for i in table["record"]]) for table in world(5, 1500)]
+    written(tmp_path, tables)
+    browser.get_log("browser")
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get((tmp_path / "report.html").as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.get_log("browser") == []
+    drawn = browser.execute_script("return document.querySelector('svg').getBoundingClientRect().toJSON()")
+    assert min(400, width - 60) < drawn["width"] <= width
+    answer, svg = browser.execute_script(
+        "return ['.answer', 'svg'].map(name => document.querySelector(name).getBoundingClientRect().top)"
+    )
+    assert 0 < answer < svg < 900
 
 
 # --- the command
