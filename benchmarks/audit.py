@@ -6,7 +6,8 @@
 wrong. The first eight are targets, one audit each; the shadow models are the first 0, 1, 2, ... of the rest. The
 columns: the mean over the targets of TPR at 1% FPR and AUC, of the leading attack and of the loss alone; the FPR
 that the shadow models' threshold achieved; how well memorization finds the wrong labels (AUC, of the records that
-have in- and out-models); seconds of an audit; and how often which attack led.
+have in- and out-models); seconds of an audit; and how often which attack led. Above the table, what the audit of
+the first target with 16 shadow models answers, all attacks tried.
 """
 
 import time
@@ -43,6 +44,7 @@ def main() -> None:
         models.append(Answers.of(of, f"network {k}"))
     print(f"{len(models)} networks in {time.perf_counter() - started:.0f} s")
 
+    print(*audit_model(models[0], models[TARGETS : TARGETS + 16]).about["answer"], sep="\n")
     names = [name for name in ATTACKS if name not in ("shadow-nn", "one-shadow")]
     print("shadows   TPR   AUC  loss's TPR  AUC  achieved FPR  memorization  seconds  led by")
     for shadows in (0, 1, 2, 3, 4, 8, 16, 32):

@@ -158,7 +158,8 @@ def test_noise_is_seen_as_noise():
         audit = audited(world(5, 300, 0, seed), attacks=["base"])
         found = row(audit, "base")
         held[0] += found["auc_low"] <= 0.5 <= found["auc_high"]
-        held[1] += found["tpr_at_0.01_low"] <= 0.01 <= found["tpr_at_0.01_high"]
+        undefined = np.isnan(found["tpr_at_0.01"])  # of fewer than 99 non-members
+        held[1] += undefined or found["tpr_at_0.01_low"] <= 0.01 <= found["tpr_at_0.01_high"]
         held[2] += audit.about["epsilon"]["bound"] in (0, None)
     spread = 4 * np.sqrt(200 * 0.95 * 0.05)
     assert 190 - spread <= held[0] <= 200

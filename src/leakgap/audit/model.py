@@ -22,6 +22,7 @@ from leakgap.audit.chance import signs_against_chance
 from leakgap.audit.join import Joined, join
 from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, run_attacks
+from leakgap.audit.words import answer, not_looked_at
 from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
 from leakgap.measure.single import conformal_curve, threshold
@@ -120,8 +121,12 @@ def audit_model(
     }
     if measured:
         about |= _sureness(joined, scores[leading], seed)
+    told = {"answer": answer(about, rows[0]), "not_looked_at": not_looked_at(about, rows[0])}
     return Audit(
-        pd.DataFrame(rows), _records(targets, joined, scores, leading, fprs), _curves(joined, scores), about
+        pd.DataFrame(rows),
+        _records(targets, joined, scores, leading, fprs),
+        _curves(joined, scores),
+        told | about,
     )
 
 
@@ -226,13 +231,9 @@ def audit_files(
     targets: Sequence[str], shadows: Sequence[str], out: str, attacks: Sequence[str] | None = None
 ) -> None:
     """Audit files of answers, write audit.json, records.parquet and report.html below `out`, print the answer."""
-    from leakgap.audit.page import write_audit
-    from leakgap.audit.words import answer
-
     if Path(out).exists() and not Path(out).is_dir():
         raise LeakgapError(f"{out}: is a file, and the audit writes a folder")
     models = [[Answers.read(path) for path in paths] for paths in (targets, shadows)]
     audit = audit_model(*models, attacks=attacks)
-    write_audit(audit, Path(out))
-    leading = {str(name): value for name, value in audit.summary.iloc[0].items()}
-    print(*answer(audit.about, leading), sep="\n")
+    audit.write(out)
+    print(*audit.about["answer"], sep="\n")

@@ -36,9 +36,7 @@ def as_json(audit: Audit) -> dict[str, Any]:
         str(name): {"fpr": curve["fpr"].tolist(), "tpr": curve["tpr"].tolist()}
         for name, curve in audit.curves.groupby("attack", sort=False)
     }
-    row = _leading(audit)
-    told = {"answer": words.answer(audit.about, row), "not_looked_at": words.not_looked_at(audit.about, row)}
-    return _defined(told | audit.about | {"attacks": audit.summary.to_dict("records"), "curves": curves})
+    return _defined(audit.about | {"attacks": audit.summary.to_dict("records"), "curves": curves})
 
 
 def render(audit: Audit) -> str:
@@ -49,13 +47,10 @@ def render(audit: Audit) -> str:
     environment.filters |= {"percent": words.percent, "number": _number, "bound": words.bound}
     environment.globals |= {"interval": words.interval, "one_in": words.one_in}
     template = files("leakgap.audit").joinpath("page.html.j2").read_text(encoding="utf-8")
-    row = _leading(audit)
     return environment.from_string(template).render(
         about=audit.about,
-        answer=words.answer(audit.about, row),
-        gaps=words.not_looked_at(audit.about, row),
         attacker=words.attacker(audit.about),
-        leading=row,
+        leading=_leading(audit),
         rows=audit.summary.to_dict("records"),
         descriptions={name: attack.description for name, attack in attacks.ATTACKS.items()},
         picture=_picture(audit) if len(audit.curves) else None,
