@@ -223,12 +223,26 @@ def test_a_shadow_model_may_lack_records_or_know_more():
 
 
 def test_shadow_models_that_tell_the_targets_mask_are_left_out():
+    """Trained on the same records or on just the others; some records are nobody's, some are not asked about."""
     target = frame(0)
-    pair = frame(1).set_index("record").loc[target["record"]].reset_index()
-    complement = pair.assign(member=~target["member"])
-    twin = frame(2).set_index("record").loc[target["record"]].reset_index().assign(member=target["member"])
-    models = [Answers.of(table, name) for name, table in (("c", complement), ("t", twin), ("o", frame(3)))]
-    assert join([Answers.of(target, "target")], models).left_out.tolist() == [[True, True, False]]
+    nobody = np.arange(60) % 6 == 0
+    target["member"] &= ~nobody
+
+    def model(seed: int, member: np.ndarray, name: str, rows: slice = slice(None)) -> Answers:
+        table = frame(seed).set_index("record").loc[target["record"]].reset_index()
+        return Answers.of(table.assign(member=member & ~nobody)[rows], name)
+
+    one_off = ~target["member"] ^ (np.arange(60) == 1)
+    models = [
+        model(1, ~target["member"], "complement"),
+        model(2, target["member"], "same"),
+        model(3, np.random.default_rng(3).random(60) < 0.5, "another"),
+        model(4, ~target["member"], "complement, asked about some", slice(10, None)),
+        model(5, one_off, "all but one of the complement"),
+    ]
+    assert join([Answers.of(target, "target")], models).left_out.tolist() == [
+        [True, True, False, True, False]
+    ]
 
 
 # --- what can't be right

@@ -80,7 +80,9 @@ def _several(
 ) -> tuple[Bounds, list[Bounds]]:
     """Mean AUC and pooled TPRs of several targets, with models and records as samples."""
     every = np.ones(member.shape[1], bool)
-    alike = given_away(member, member).argmax(1)  # a target and its complement are one draw
+    alike = given_away(member, member, np.ones(member.shape, bool)).argmax(
+        1
+    )  # a target and its complement are one draw
     pooled = Resampling(member, every, unit=alike, seed=seed).pooled(score, fprs)
     tprs = [Bounds(*interval(each, LEVEL)[:3]) for each in pooled]
     return mean_auc_interval(score, member, every, LEVEL), tprs

@@ -46,7 +46,7 @@ class Joined:
     @property
     def shadows_left_out(self) -> np.ndarray:
         """Which shadow models are left out where each of them is a target in its turn, bool [N, N]."""
-        return given_away(self.member, self.member)
+        return given_away(self.member, self.member, self.asked)
 
 
 def join(targets: Sequence[Answers], shadows: Sequence[Answers]) -> Joined:
@@ -94,7 +94,7 @@ def join(targets: Sequence[Answers], shadows: Sequence[Answers]) -> Joined:
         asked=asked,
         left_out=np.zeros((len(targets), len(shadows)), bool)
         if target_member is None
-        else given_away(target_member, member),
+        else given_away(target_member, member, asked),
         phi=phi,
         logits=logits,
         correct=_both(targets, shadows, rows, places, lambda model: model.correct),
@@ -102,14 +102,19 @@ def join(targets: Sequence[Answers], shadows: Sequence[Answers]) -> Joined:
     )
 
 
-def given_away(target: np.ndarray, shadow: np.ndarray) -> np.ndarray:
+def given_away(target: np.ndarray, shadow: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Which shadow models were trained on just what a target was, or on just the rest: bool [T, N].
 
     They say which records are the target's: an attack that uses them would be told the answer. target: bool
-    [T, S]; shadow: bool [N, S].
+    [T, S]; shadow, asked: bool [N, S]. Records that a shadow model was not asked about don't count, nor do
+    those that nobody trained on, such as reserved ones.
     """
-    same = (target[:, None] == shadow[None]).mean(-1) if len(shadow) else np.empty((len(target), 0))
-    return (same == 0) | (same == 1)
+    found = np.zeros((len(target), len(shadow)), bool)
+    counted = asked & (target.any(0) | shadow.any(0))
+    for t, inside in enumerate(target):
+        same = ((shadow == inside) & counted).sum(1)
+        found[t] = (same == 0) | (same == counted.sum(1))
+    return found
 
 
 def _places(first: Answers, other: Answers, *, complete: bool) -> np.ndarray:
