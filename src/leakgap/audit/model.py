@@ -27,7 +27,8 @@ from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
 from leakgap.measure.single import conformal_curve, threshold
 
-LEADERS = ("base", "mast", "calibrated-loss", "loss", "correctness")  # where shadow models can't choose
+FEW = 4  # with fewer shadow models, attacks on them by the others are no guide: the first of these leads
+LEADERS = ("base", "lira-offline-fixed", "calibrated-loss", "loss", "correctness")
 
 
 @dataclass(frozen=True)
@@ -145,16 +146,18 @@ def _leading(scores: dict[str, Scores], joined: Joined, fpr: float) -> tuple[str
     seen, success = joined.asked & ~joined.reserved, {}
     for name, score in scores.items():
         values, inside = score.shadow[seen], joined.member[seen]
-        success[name] = (roc.tpr_at_fpr(values, inside, fpr), roc.auc(values, inside))
-        if np.isnan(values).all() or np.isnan(success[name]).any():
-            del success[name]
-    if success:
-        return max(success, key=lambda name: success[name]), (
-            f"of the attacks that ran it recognizes most of the shadow models' own records at {100 * fpr:g}% false "
-            "positives, each attacked by the others"
-        )
-    usual = [name for name in LEADERS if name in scores] or list(scores)
-    return usual[0], "the shadow models are too few to try attacks on; it is the first that usually does well"
+        measured = (roc.tpr_at_fpr(values, inside, fpr), roc.auc(values, inside))
+        if not np.isnan(measured).any() and not np.isnan(values).all():
+            success[name] = measured
+    if len(joined.member) < FEW or not success:
+        usual = [name for name in LEADERS if name in scores] or list(scores)
+        return usual[
+            0
+        ], "the shadow models are too few to try attacks on, and of those that ran it usually does best"
+    return max(success, key=lambda name: success[name]), (
+        f"of the attacks that ran it recognizes most of the shadow models' own records at {100 * fpr:g}% false "
+        "positives, each attacked by the others"
+    )
 
 
 def _sureness(joined: Joined, score: Scores, seed: int) -> dict[str, Any]:
