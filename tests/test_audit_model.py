@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from leakgap import LeakgapError, attacks
+from leakgap.__main__ import main
 from leakgap.audit.answers import Answers
 from leakgap.audit.model import Audit, audit_files, audit_model
 from leakgap.data.masks import balanced_masks
@@ -513,16 +514,56 @@ def test_the_page_fits_a_desk_and_a_telephone(tmp_path: Path, browser, width: in
 # --- the command
 
 
-def test_files_are_audited_and_the_answer_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture):
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
     paths = []
     for k, table in enumerate(world(4, 200)):
         paths.append(str(tmp_path / f"{k}.csv"))
         table.to_csv(paths[-1], index=False)
-    audit_files(paths[:1], paths[1:], str(tmp_path / "out"), ["base", "loss"])
+    return paths
+
+
+def test_the_command_writes_the_audit_and_prints_the_answer(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    out = tmp_path / "new/out"
+    told = ["audit", files[0], "--shadows", *files[1:], "--out", str(out), "--attacks", "base", "loss"]
+    assert main(told) == 0
     assert capsys.readouterr().out.startswith(
         "At one false accusation in 100, an attacker with 3 shadow models"
     )
-    assert (tmp_path / "out/report.html").is_file()
+    assert {path.name for path in out.iterdir()} == {"audit.json", "records.parquet", "report.html"}
+    assert {each["attack"] for each in json.loads((out / "audit.json").read_text())["attacks"]} == {
+        "base",
+        "loss",
+    }
+    assert main(["audit", *files[:2], "--out", str(tmp_path / "two")]) == 0
+    assert json.loads((tmp_path / "two/audit.json").read_text())["shadow_models"] == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (["gone.csv"], "gone.csv: no such file"),
+        (["0.csv", "--shadows", "1.csv", "0.csv"], "0.csv and 0.csv are one model"),
+        (["0.csv", "--attacks", "lyra"], "attacks: 'lyra' is unknown"),
+    ],
+)
+def test_the_command_says_one_sentence_and_writes_nothing(
+    told: list[str],
+    message: str,
+    files: list[str],
+    tmp_path: Path,
+    monkeypatch,
+    capsys: pytest.CaptureFixture,
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", *told, "--out", "out"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("leakgap audit: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not Path("out").exists()
 
 
 def test_bad_wishes_are_one_sentence(tmp_path: Path):
