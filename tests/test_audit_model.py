@@ -18,6 +18,7 @@ from leakgap import LeakgapError, attacks
 from leakgap.__main__ import main
 from leakgap.audit.answers import Answers
 from leakgap.audit.model import Audit, audit_files, audit_model
+from leakgap.audit.records import exposure, over_targets
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import roc
 from test_report import browser  # noqa: F401
@@ -341,6 +342,23 @@ def test_several_targets_are_pooled():
     score, member = audit.records["base"].to_numpy(), audit.records["member"].to_numpy()
     assert found["tpr_at_0.01"] == roc.tpr_at_fpr(score, member, 0.01)
     assert found["tpr_at_0.01_low"] <= found["tpr_at_0.01"] <= found["tpr_at_0.01_high"]
+
+
+def test_records_over_targets_are_those_of_single_targets():
+    """Caught, targets and mean exposure, by a loop over targets and records."""
+    rng = np.random.default_rng(0)
+    member = rng.random((5, 300)) < 0.5
+    score = (rng.normal(size=(5, 300)) + 1.5 * member).round(1)
+    score[rng.random((5, 300)) < 0.1] = np.nan
+    found = over_targets(score, member, 0.05)
+    called = np.array([roc.flagged(s, m, 0.05) for s, m in zip(score, member, strict=True)])
+    for i in range(300):
+        inside = np.flatnonzero(member[:, i])
+        assert found["targets"][i] == len(inside)
+        assert found["caught"][i] == called[inside, i].sum()
+        each = [exposure(score[t], score[t, ~member[t]], 0.05)[i] for t in inside]
+        expected = np.mean([value for value in each if value == value]) if np.isfinite(each).any() else np.nan
+        np.testing.assert_allclose(found["exposure"][i], expected, rtol=1e-6)
 
 
 # --- is it memory?

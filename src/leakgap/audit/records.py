@@ -25,6 +25,33 @@ def exposure(score: np.ndarray, nonmembers: np.ndarray, fpr: float) -> np.ndarra
     return (score - quantile) / (quantile - middle)
 
 
+def over_targets(score: np.ndarray, member: np.ndarray, fpr: float) -> dict[str, np.ndarray]:
+    """What T targets say of S records, one threshold for each target; score, member: [T, S], NaN abstains.
+
+    Columns: `targets`, how many were trained on the record; `caught`, how many of these give it away at `fpr`
+    in the conformal reading; `exposure`, the mean over them, NaN where none has one.
+
+    >>> import numpy as np
+    >>> score, member = np.array([[5.0, 1, 2, 0, 3], [5.0, 9, 2, 0, 3]]), np.array([[1, 1, 0, 0, 0]] * 2, bool)
+    >>> over_targets(score, member, fpr=0.25)["caught"]
+    array([2, 1, 0, 0, 0], dtype=int32)
+    """
+    caught, total, count = np.zeros((3, score.shape[1]))
+    for row, inside in zip(score, member, strict=True):
+        others = row[~inside]
+        caught += inside & (row > threshold(others, fpr))
+        exposed = np.where(inside, exposure(row, others, fpr), np.nan)
+        total += np.nan_to_num(exposed)
+        count += ~np.isnan(exposed)
+    with np.errstate(invalid="ignore"):
+        mean = total / count
+    return {
+        "caught": caught.astype(np.int32),
+        "targets": member.sum(0, dtype=np.int32),
+        "exposure": mean.astype(np.float32),
+    }
+
+
 def memorization(
     probability: np.ndarray, member: np.ndarray, asked: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
