@@ -28,7 +28,7 @@ from leakgap.measure.epsilon import guesses_for, recipe_epsilon
 from leakgap.measure.single import conformal_curve, threshold
 
 FEW = 4  # with fewer shadow models, attacks on them by the others are no guide: the first of these leads
-LEADERS = ("base", "lira-offline-fixed", "calibrated-loss", "loss", "correctness")
+LEADERS = ("lira-pooled", "base", "lira-offline-fixed", "calibrated-loss", "loss", "correctness")
 
 
 @dataclass(frozen=True)
