@@ -44,7 +44,12 @@ def render(audit: Audit) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": words.percent, "number": _number, "bound": words.bound}
+    environment.filters |= {
+        "percent": words.percent,
+        "bound": words.bound,
+        "count": _count,
+        "decimals": _decimals,
+    }
     environment.globals |= {"interval": words.interval, "one_in": words.one_in}
     template = files("leakgap.audit").joinpath("page.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(
@@ -63,10 +68,12 @@ def _leading(audit: Audit) -> dict[str, Any]:
     return audit.summary.set_index("attack", drop=False).loc[audit.about["leading"]].to_dict()
 
 
-def _number(value: Any) -> str:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "–"
-    return f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+def _count(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def _decimals(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"
 
 
 def _defined(value: Any) -> Any:
