@@ -110,7 +110,8 @@ def audit_model(
         "reserved": int(joined.reserved.sum()),
         "views": targets[0].views,
         "classes": targets[0].classes,
-        "shadow_models": float((~joined.left_out).sum(1).mean()),
+        "shadow_models": int((~joined.left_out).sum(1).max()),
+        "answered": float(joined.asked.mean()) if shadows else 1.0,
         "saturated": joined.saturated,
         "leading": leading,
         "chosen_by": chosen_by,
@@ -150,10 +151,11 @@ def _leading(scores: dict[str, Scores], joined: Joined, fpr: float) -> tuple[str
         if not np.isnan(measured).any() and not np.isnan(values).all():
             success[name] = measured
     if len(joined.member) < FEW or not success:
-        usual = [name for name in LEADERS if name in scores] or list(scores)
-        return usual[
-            0
-        ], "the shadow models are too few to try attacks on, and of those that ran it usually does best"
+        first = next(iter([name for name in LEADERS if name in scores] or scores))
+        return (
+            first,
+            "the shadow models are too few to try attacks on, and of those that ran it usually does best",
+        )
     return max(success, key=lambda name: success[name]), (
         f"of the attacks that ran it recognizes most of the shadow models' own records at {100 * fpr:g}% false "
         "positives, each attacked by the others"
@@ -167,9 +169,7 @@ def _sureness(joined: Joined, score: Scores, seed: int) -> dict[str, Any]:
     member = joined.target_member[:, seen]
     signs = [signs_against_chance(joined, t) for t in range(len(member))]
     found = sorted({sign for each in signs for sign in each})
-    values = np.nan_to_num(
-        score.target[:, seen].astype(np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf
-    )
+    values = np.where(np.isnan(score.target), -np.inf, score.target)[:, seen].astype(np.float64)
     matches = int(min(member.sum(1).min(), (~member).sum(1).min()))
     guesses = guesses_for(matches)
     epsilon = None
@@ -188,19 +188,14 @@ def _records(
     targets: Sequence[Answers], joined: Joined, scores: dict[str, Scores], leading: str, fprs: Sequence[float]
 ) -> pd.DataFrame:
     """Return a row for every target and record that is not reserved, the most exposed first."""
-    seen = ~joined.reserved
-    score = scores[leading]
+    seen, score = ~joined.reserved, scores[leading]
     if joined.target_member is not None:
         others = score.target[:, seen][~joined.target_member[:, seen]]
         limits = [threshold(others, fpr) for fpr in fprs]
     else:
         others = shadow_nonmembers(score, joined)
         limits = [shadow_threshold(score, joined, fpr) for fpr in fprs]
-    probability = expit(joined.phi[1][..., 0]) if joined.phi else None
-    if probability is None and joined.correct:
-        probability = joined.correct[1]
-    assert probability is not None
-    memorized, error = memorization(np.nan_to_num(probability), joined.member, joined.asked)
+    memorized, error = memorization(_probability(joined), joined.member, joined.asked)
     exposed = exposure(score.target, others, max(fprs))
     tables = []
     for t, model in enumerate(targets):
@@ -218,6 +213,14 @@ def _records(
         columns |= {name: each.target[t].astype(np.float32) for name, each in scores.items()}
         tables.append(pd.DataFrame(columns)[seen])
     return pd.concat(tables).sort_values("exposure", ascending=False, kind="stable", ignore_index=True)
+
+
+def _probability(joined: Joined) -> np.ndarray:
+    """The shadow models' probability of the label, or whether they predict it: float [N, S], 0 where not asked."""
+    if joined.phi is not None:
+        return np.where(joined.asked, expit(joined.phi[1][..., 0]), 0)
+    assert joined.correct is not None  # answers without phi are predictions
+    return np.where(joined.asked, joined.correct[1], 0)
 
 
 def _curves(joined: Joined, scores: dict[str, Scores]) -> pd.DataFrame:

@@ -24,8 +24,7 @@ class Scores:
 def run_attacks(
     joined: Joined, names: tuple[str, ...] | None, seed: int
 ) -> tuple[dict[str, Scores], dict[str, str]]:
-    """Run the attacks named, by default all; return the scores of those that can run, and why the others
-    can't.
+    """Run the attacks named, by default all; return the scores of those that can, and why the others can't.
 
     Raises LeakgapError for a name that is no attack, and where none of them can run.
     """
@@ -101,8 +100,7 @@ def _run(name: str, joined: Joined, seed: int) -> Scores:
 
 
 class _Shadows:
-    """What the attacker knows, complete: a shadow model that was not asked about a record is never used for
-    it.
+    """What the attacker knows. A shadow model that was not asked about a record is never used for it.
 
     Records that the same shadow models answered are attacked together, with the other models left out. What
     these did not answer is filled in with the mean of those that did, so that statistics over many records,
@@ -123,7 +121,7 @@ class _Shadows:
         """Attack targets [T, S, V] without shadow models left out, bool [T, N]: float32 [T, S]."""
         joined = self.joined
         scores = np.full(target.shape[:2], np.nan, np.float32)
-        for records, silent in self._patterns():
+        for records, silent in self._patterns(attacks.ATTACKS[name]):
             evidence = attacks.Evidence(
                 target=target,
                 shadow=self.phi,
@@ -139,14 +137,14 @@ class _Shadows:
         scores[:, joined.reserved] = np.nan
         return scores
 
-    def _patterns(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _patterns(self, attack: attacks.Attack) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield records, bool [S], with the shadow models that were not asked about them, bool [N]."""
-        patterns, which, count = (
-            np.unique(self.joined.asked, axis=1, return_inverse=True, return_counts=True)
-            if len(self.joined.asked)
-            else (np.empty((0, 1), bool), np.zeros(len(self.joined.record), int), [1])
-        )
-        for pattern in np.argsort(-np.asarray(count), kind="stable")[:PATTERNS]:
+        asked = self.joined.asked
+        if asked.all() or not max(attack.min_in, attack.min_out, attack.min_shadows):
+            yield np.ones(asked.shape[1], bool), np.zeros(len(asked), bool)
+            return
+        patterns, which, count = np.unique(asked, axis=1, return_inverse=True, return_counts=True)
+        for pattern in np.argsort(-count, kind="stable")[:PATTERNS]:
             yield which.reshape(-1) == pattern, ~patterns[:, pattern]
 
 
