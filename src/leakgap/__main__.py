@@ -227,7 +227,9 @@ def _add_audit(own: argparse.ArgumentParser) -> None:
     own.set_defaults(verb="audit")
     own.add_argument("targets", nargs="+", metavar="TARGET", help=answers)
     own.add_argument("--shadows", nargs="+", default=[], metavar="FILE", help="answers of shadow models")
-    own.add_argument("--out", required=True, metavar="FOLDER", help="for audit.json, records.parquet, report.html")
+    own.add_argument(
+        "--out", required=True, metavar="FOLDER", help="for audit.json, records.parquet, report.html"
+    )
     own.add_argument("--attacks", nargs="+", metavar="NAME", help="attacks to run; by default all that can")
 
 
