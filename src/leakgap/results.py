@@ -127,8 +127,11 @@ TABLES: dict[str, Table] = {
         ("technique", "mask"),
     ),
     "exposure": Table(
-        "one row per image: of the targets trained on it, how many are caught at 1% FPR each",
-        HEAD | dict.fromkeys(("image", "label", "caught", "targets"), "integer"),
+        "one row per image: of the targets trained on it, how many give it away at 1% FPR, its mean exposure in "
+        "them, and how much the shadow models memorize it",
+        HEAD
+        | dict.fromkeys(("image", "label", "caught", "targets"), "integer")
+        | dict.fromkeys(("exposure", "memorization", "memorization_error"), "number"),
         ("technique", "step", "attacker", "attack", "image"),
     ),
 }
