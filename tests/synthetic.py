@@ -233,6 +233,9 @@ def _exposure(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> No
                     "label": labels,
                     "caught": rng.binomial(targets, rng.beta(0.2, 4, len(labels))).astype(np.int32),
                     "targets": np.int32(targets),
+                    "exposure": rng.normal(-1, 0.5, len(labels)),
+                    "memorization": rng.beta(0.3, 4, len(labels)),
+                    "memorization_error": np.float64(0.05),
                 }
             )
             for row in mine.itertuples(index=False)

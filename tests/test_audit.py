@@ -189,6 +189,17 @@ def test_exposure_counts_how_often_a_member_is_caught(made: Study):
         caught += m & (s > worst)
     assert (exposure["caught"].to_numpy() == caught).all()
     assert (exposure["targets"] == 4).all()
+    # below the threshold on the whole where never caught, above it where always
+    assert exposure.loc[caught == 0, "exposure"].mean() < 0 < exposure.loc[caught == 4, "exposure"].min()
+    phi = np.stack(
+        [
+            pd.read_parquet(made.paths.logits("crop", mask)).query("step == 2 and view == 0")["phi"]
+            for mask in made.masks
+        ]
+    )
+    p = 1 / (1 + np.exp(-phi[:, exposure["image"]]))
+    expected = [p[m, i].mean() - p[~m, i].mean() for i, m in enumerate(member[:8].T)]
+    np.testing.assert_allclose(exposure["memorization"], expected, atol=1e-6)
 
 
 def test_a_missing_model_is_an_error_that_names_it(made: Study, capsys: pytest.CaptureFixture):

@@ -17,6 +17,8 @@ class LeakgapError(Exception):
 if TYPE_CHECKING:
     from leakgap.attacks import Evidence, run
     from leakgap.attacks.lira import leave_one_out
+    from leakgap.audit.answers import Answers
+    from leakgap.audit.model import Audit, audit_model
     from leakgap.augment import Technique
     from leakgap.data.masks import balanced_masks
     from leakgap.logits import phi
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from leakgap.training.resnet import resnet18
 
 _PLACES = {
+    "Answers": "leakgap.audit.answers",
+    "Audit": "leakgap.audit.model",
     "Evidence": "leakgap.attacks",
     "Resampling": "leakgap.measure.bootstrap",
     "Technique": "leakgap.augment",
     "auc": "leakgap.measure.roc",
+    "audit_model": "leakgap.audit.model",
     "balanced_masks": "leakgap.data.masks",
     "contrast": "leakgap.measure.contrast",
     "epsilon_lower_bound": "leakgap.measure.epsilon",
@@ -43,11 +48,14 @@ _PLACES = {
 }
 
 __all__ = [
+    "Answers",
+    "Audit",
     "Evidence",
     "LeakgapError",
     "Resampling",
     "Technique",
     "auc",
+    "audit_model",
     "balanced_masks",
     "contrast",
     "epsilon_lower_bound",

@@ -197,6 +197,9 @@ VERBS = {
 }
 
 
+AUDIT = "say what models leak, from their answers and those of shadow models; needs no study"
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="python -m leakgap", description=__doc__.split("\n")[0])
@@ -214,7 +217,20 @@ def parser() -> argparse.ArgumentParser:
                 else {"type": option.type, "nargs": option.nargs, "required": option.default is None}
             )
             own.add_argument(f"--{option.name}", help=option.help, **how)
+    _add_audit(verbs.add_parser("audit", help=AUDIT, description=AUDIT))
     return top
+
+
+def _add_audit(own: argparse.ArgumentParser) -> None:
+    """Add the arguments of the one verb that needs no study."""
+    answers = "file of a model's answers: Parquet, CSV or .npz (docs/audit-a-model.md)"
+    own.set_defaults(verb="audit")
+    own.add_argument("targets", nargs="+", metavar="TARGET", help=answers)
+    own.add_argument("--shadows", nargs="+", default=[], metavar="FILE", help="answers of shadow models")
+    own.add_argument(
+        "--out", required=True, metavar="FOLDER", help="for audit.json, records.parquet, report.html"
+    )
+    own.add_argument("--attacks", nargs="+", metavar="NAME", help="attacks to run; by default all that can")
 
 
 def run(verb: str, study: Study, **told: Any) -> None:
@@ -231,9 +247,12 @@ def run(verb: str, study: Study, **told: Any) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; return 0, or 1 after printing one sentence about bad input."""
     told = vars(parser().parse_args(arguments))
-    verb, study = told.pop("verb"), told.pop("study")
+    verb = told.pop("verb")
     try:
-        run(verb, Study.load(study), **told)
+        if verb == "audit":
+            resolve_name("leakgap.audit.model:audit_files")(**told)
+        else:
+            run(verb, Study.load(told.pop("study")), **told)
     except LeakgapError as error:
         print(f"leakgap {verb}: {error}", file=sys.stderr)
         return 1

@@ -132,8 +132,11 @@ TABLES: dict[str, Table] = {
         ("technique", "mask"),
     ),
     "exposure": Table(
-        "one row per image: of the targets trained on it, how many are caught at 1% FPR each",
-        HEAD | _each("integer", "image", "label", "caught", "targets"),
+        "one row per image: of the targets trained on it, how many give it away at 1% FPR, its mean exposure in "
+        "them, and how much the shadow models memorize it",
+        HEAD
+        | _each("integer", "image", "label", "caught", "targets")
+        | _each("number", "exposure", "memorization", "memorization_error"),
         ("technique", "step", "attacker", "attack", "image"),
     ),
 }

@@ -89,6 +89,7 @@ class Attack:
     needs_steps: bool = False  # earlier steps of the same models, where there are any
     min_in: int = 0  # in-models of an image besides those left out; with fewer its score is NaN
     min_out: int = 0
+    min_shadows: int = 0  # of whatever training set
 
     @property
     def min_masks(self) -> int:
@@ -116,18 +117,34 @@ ATTACKS: dict[str, Attack] = {
     "modified-entropy": _threshold(
         "modified_entropy", "minus the entropy that knows the label", "Song 2021", needs_logits=True
     ),
-    "loss-per-class": _threshold("loss_per_class", "loss, ranked in its class", "Song 2021"),
+    "loss-per-class": _threshold("loss_per_class", "loss, ranked in its class", "Song 2021", min_shadows=1),
     "entropy-per-class": _threshold(
-        "entropy_per_class", "entropy, ranked in its class", "Song 2021", needs_logits=True
+        "entropy_per_class",
+        "entropy, ranked in its class",
+        "Song 2021",
+        needs_logits=True,
+        min_shadows=1,
     ),
     "modified-entropy-per-class": _threshold(
-        "modified_entropy_per_class", "modified entropy, ranked in its class", "Song 2021", needs_logits=True
+        "modified_entropy_per_class",
+        "modified entropy, ranked in its class",
+        "Song 2021",
+        needs_logits=True,
+        min_shadows=1,
     ),
     "shadow-nn": Attack(
-        "leakgap.attacks.learned:shadow_nn", "a network per class", "Shokri 2017", needs_logits=True
+        "leakgap.attacks.learned:shadow_nn",
+        "a network per class",
+        "Shokri 2017",
+        needs_logits=True,
+        min_shadows=2,
     ),
     "one-shadow": Attack(
-        "leakgap.attacks.learned:one_shadow", "a network on one shadow model", "Salem 2019", needs_logits=True
+        "leakgap.attacks.learned:one_shadow",
+        "a network on one shadow model",
+        "Salem 2019",
+        needs_logits=True,
+        min_shadows=1,
     ),
     "rapid": Attack(
         "leakgap.attacks.learned:rapid", "a network on the loss, raw and calibrated", "He 2024", min_out=3

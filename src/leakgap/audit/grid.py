@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.special import expit
 
 from leakgap import LeakgapError, attacks, results
+from leakgap.audit.records import memorization, over_targets
 from leakgap.data.masks import mask_row, read_inputs
 from leakgap.files import atomic
 from leakgap.logits import Model, Reader, StepLogits
@@ -112,7 +114,7 @@ def attack_technique(
                 }
                 _measure(tables, head, study, attacked, score, resampled, last=step == len(epochs))
                 if step == len(epochs):
-                    tables["exposure"].append(_exposure(head, attacked, score, labels))
+                    tables["exposure"].append(_exposure(head, attacked, score, labels, evidence))
                     if name in (study.attack.headline, STRONGEST):
                         tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence, resampled))
             kept_scores.write(step, attacked, kept)
@@ -250,26 +252,16 @@ def _per_target(
 
 
 def _exposure(
-    head: dict[str, Any], targets: Targets, score: np.ndarray, labels: np.ndarray, fpr: float = 0.01
+    head: dict[str, Any], targets: Targets, score: np.ndarray, labels: np.ndarray, known: attacks.Evidence
 ) -> pd.DataFrame:
-    """Return one row per image: of the targets that trained on it, how many are caught at 1% FPR each."""
-    rows = designs(targets.names)[LEAVE_ONE_OUT]
-    caught = np.zeros(len(labels), np.int32)
-    for row in rows:
-        images = np.flatnonzero(targets.evaluated)
-        flagged = roc.flagged(score[row, images], targets.member[row, images], fpr)
-        caught[images[flagged & targets.member[row, images]]] += 1
-    members = targets.member[rows].sum(0)
-    images = np.flatnonzero(targets.evaluated)
-    return pd.DataFrame(
-        head
-        | {
-            "image": images.astype(np.int32),
-            "label": labels[images],
-            "caught": caught[images],
-            "targets": members[images].astype(np.int32),
-        }
-    )
+    """Return one row per image: of the targets that trained on it, how many are caught at 1% FPR, how exposed it
+    is in them, and how much the shadow models memorize it."""
+    rows, images = designs(targets.names)[LEAVE_ONE_OUT], np.flatnonzero(targets.evaluated)
+    of_image = over_targets(score[np.ix_(rows, images)], targets.member[np.ix_(rows, images)], fpr=0.01)
+    value, error = memorization(expit(known.shadow[:, images, 0]), known.member[:, images])
+    memorized = {"memorization": value.astype(np.float32), "memorization_error": error.astype(np.float32)}
+    place = {"image": images.astype(np.int32), "label": labels[images]}
+    return pd.DataFrame(head | place | of_image | memorized)
 
 
 def _fewer_shadows(

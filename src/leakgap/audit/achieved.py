@@ -1,0 +1,100 @@
+"""What an attack achieves on the targets of an audit, with intervals, and the thresholds that shadow models set."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from leakgap.audit.join import Joined, given_away
+from leakgap.audit.scores import Scores
+from leakgap.measure.bootstrap import Resampling
+from leakgap.measure.contrast import interval
+from leakgap.measure.single import (
+    UNDEFINED,
+    Bounds,
+    auc_interval,
+    mean_auc_interval,
+    precision,
+    share_interval,
+    threshold,
+    tpr_interval,
+)
+
+LEVEL = 0.95  # of every interval and bound
+PRIORS = (0.01, 0.1, 0.5)  # shares of members among those accused, for the precision
+
+
+def achieved(score: Scores, joined: Joined, fprs: Sequence[float], seed: int) -> dict[str, Any]:
+    """Return the numbers of one attack, by the names of the summary's columns.
+
+    Where membership is known: AUC, TPR at each FPR and precision of the called at each prior, with the bounds of
+    their intervals, and the FPR and TPR of the threshold that shadow models set. Else: this threshold, and how many
+    records are above it.
+    """
+    seen = ~joined.reserved
+    values = score.target[:, seen]
+    found: dict[str, Any] = {"n_targets": len(values), "abstained": float(np.isnan(values).mean())}
+    limits = [shadow_threshold(score, joined, fpr) for fpr in fprs]
+    if joined.target_member is None:
+        for fpr, limit in zip(fprs, limits, strict=True):
+            count = int((values > limit).sum()) if np.isfinite(limit) else None
+            found |= {f"threshold_at_{fpr:g}": limit, f"called_at_{fpr:g}": count}
+        return found
+    member = joined.target_member[:, seen]
+    found |= {"n_members": int(member.sum()), "n_nonmembers": int((~member).sum())}
+    measures = _single if len(values) == 1 else _several
+    auc, tprs = measures(values, member, fprs, seed)
+    found |= _named("auc", auc)
+    for fpr, tpr, limit in zip(fprs, tprs, limits, strict=True):
+        found |= _named(f"tpr_at_{fpr:g}", tpr)
+        for prior in PRIORS:
+            called = Bounds(*(precision(rate, fpr, prior) for rate in tpr))
+            found |= _named(f"precision_at_{fpr:g}_of_{prior:g}", called)
+        found[f"threshold_at_{fpr:g}"] = limit
+        for rate, side in (("fpr", ~member), ("tpr", member)):
+            found |= _named(f"achieved_{rate}_at_{fpr:g}", _share_above(values, side, limit))
+    return found
+
+
+def shadow_threshold(score: Scores, joined: Joined, fpr: float) -> float:
+    """The score above which records are called members, from the non-members of the shadow models alone."""
+    return threshold(shadow_nonmembers(score, joined), fpr)
+
+
+def shadow_nonmembers(score: Scores, joined: Joined) -> np.ndarray:
+    """The scores of the shadow models' non-members, where the attack on a shadow model did not abstain."""
+    scores = score.shadow[joined.asked & ~joined.member & ~joined.reserved]
+    return scores[~np.isnan(scores)]
+
+
+def _single(
+    score: np.ndarray, member: np.ndarray, fprs: Sequence[float], _seed: int
+) -> tuple[Bounds, list[Bounds]]:
+    """AUC and TPRs of one target, with its records as a sample."""
+    tprs = [tpr_interval(score[0], member[0], fpr, LEVEL) for fpr in fprs]
+    return auc_interval(score[0], member[0], LEVEL), tprs
+
+
+def _several(
+    score: np.ndarray, member: np.ndarray, fprs: Sequence[float], seed: int
+) -> tuple[Bounds, list[Bounds]]:
+    """Mean AUC and pooled TPRs of several targets, with models and records as samples."""
+    every = np.ones(member.shape[1], bool)
+    alike = given_away(member, member, np.ones(member.shape, bool)).argmax(
+        1
+    )  # a target and its complement are one draw
+    pooled = Resampling(member, every, unit=alike, seed=seed).pooled(score, fprs)
+    tprs = [Bounds(*interval(each, LEVEL)[:3]) for each in pooled]
+    return mean_auc_interval(score, member, every, LEVEL), tprs
+
+
+def _share_above(score: np.ndarray, side: np.ndarray, limit: float) -> Bounds:
+    """The share of one side above a threshold; with an interval for one target, of independent records."""
+    if not np.isfinite(limit):
+        return UNDEFINED
+    above, of = int((side & (score > limit)).sum()), int(side.sum())
+    return share_interval(above, of, LEVEL) if len(score) == 1 else Bounds(above / of, np.nan, np.nan)
+
+
+def _named(name: str, bounds: Bounds) -> dict[str, float]:
+    return {name: bounds.value, f"{name}_low": bounds.low, f"{name}_high": bounds.high}

@@ -1,0 +1,245 @@
+"""An audit of models that somebody has: from answers of targets and of shadow models to what the targets leak.
+
+What is measured is decided without the targets' membership: which attack leads is the one that does best on the
+shadow models themselves, each attacked by the others, and thresholds come from there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from leakgap import LeakgapError, __version__
+from leakgap.audit.achieved import LEVEL, PRIORS, achieved, shadow_nonmembers, shadow_threshold
+from leakgap.audit.answers import Answers
+from leakgap.audit.chance import signs_against_chance
+from leakgap.audit.join import Joined, join
+from leakgap.audit.records import exposure, memorization
+from leakgap.audit.scores import Scores, run_attacks
+from leakgap.audit.words import answer, not_looked_at
+from leakgap.measure import roc
+from leakgap.measure.epsilon import guesses_for, recipe_epsilon
+from leakgap.measure.single import conformal_curve, threshold
+
+FEW = 4  # with fewer shadow models, attacks on them by the others are no guide: the first of these leads
+LEADERS = ("lira-pooled", "base", "lira-offline-fixed", "calibrated-loss", "loss", "correctness")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    summary: a row for every attack that ran. records: a row for every target and record, the most exposed first.
+    curves: points of the ROC of every attack, `attack`, `fpr` and `tpr`; none where membership is not known.
+    about: what was audited, how, and what was not, as it is written to audit.json.
+    """
+
+    summary: pd.DataFrame
+    records: pd.DataFrame
+    curves: pd.DataFrame
+    about: dict[str, Any]
+
+    def write(self, folder: str | Path) -> None:
+        """Write audit.json, records.parquet and report.html, each whole or not at all."""
+        from leakgap.audit.page import write_audit
+
+        write_audit(self, Path(folder))
+
+
+def audit_model(
+    target: Answers | Sequence[Answers],
+    shadows: Sequence[Answers],
+    *,
+    attacks: Sequence[str] | None = None,
+    fprs: Sequence[float] = (0.01, 0.001),
+    seed: int = 0,
+) -> Audit:
+    """Attack a target, or several of one training recipe, with shadow models, and say how much it leaks.
+
+    Parameters
+    ----------
+    target: answers of the model, or of several models trained alike. With membership its leak is measured; without,
+        records are scored, and called at thresholds that the shadow models set.
+    shadows: answers of models trained like the target on other draws of the records, and on which ones; any number,
+        none included. A shadow model trained on exactly the target's members, or exactly the rest, is left out.
+    attacks: names of the registry; all that the answers allow by default.
+    fprs: false positive rates at which attacks are read.
+    seed: of attacks that learn, resampling, and the matching behind the bound of epsilon.
+
+    Raises LeakgapError for answers that can't be about the same records, and unknown attacks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> def model(name):
+    ...     member = rng.random(500) < 0.5
+    ...     phi = rng.normal(2.0 * member)
+    ...     return Answers.of({"record": range(500), "label": [0] * 500, "member": member, "phi": phi}, name)
+    >>> audit = audit_model(model("mine"), [model(f"shadow {k}") for k in range(8)], attacks=["loss", "base"])
+    >>> bool(audit.summary.set_index("attack").loc["loss", "auc"] > 0.85)
+    True
+    """
+    targets = [target] if isinstance(target, Answers) else list(target)
+    fprs = list(dict.fromkeys(fprs))
+    if not fprs:
+        raise LeakgapError("fprs: an audit reads attacks at one false positive rate at least")
+    for fpr in fprs:
+        if not 0 < fpr < 1:
+            raise LeakgapError(f"fprs: {fpr} does not lie between 0 and 1")
+    joined = join(targets, shadows)
+    scores, not_run = run_attacks(joined, tuple(attacks) if attacks is not None else None, seed)
+    leading, chosen_by = _leading(scores, joined, max(fprs))
+    measured = joined.target_member is not None
+    rows = [{"attack": name} | achieved(score, joined, fprs, seed) for name, score in scores.items()]
+    rows.sort(key=lambda row: row["attack"] != leading)
+    about = {
+        "leakgap": __version__,
+        "measured": measured,
+        "targets": [_model(each) for each in targets],
+        "shadows": [
+            _model(each) | {"left_out": bool(joined.left_out[:, n].all())} for n, each in enumerate(shadows)
+        ],
+        "records": int((~joined.reserved).sum()),
+        "reserved": int(joined.reserved.sum()),
+        "views": targets[0].views,
+        "classes": targets[0].classes,
+        "shadow_models": int((~joined.left_out).sum(1).max()),
+        "answered": float(joined.asked.mean()) if shadows else 1.0,
+        "saturated": joined.saturated,
+        "leading": leading,
+        "chosen_by": chosen_by,
+        "not_run": not_run,
+        "fprs": fprs,
+        "level": LEVEL,
+        "seed": seed,
+        "priors": list(PRIORS),
+    }
+    if measured:
+        about |= _sureness(joined, scores[leading], seed)
+    told = {"answer": answer(about, rows[0]), "not_looked_at": not_looked_at(about, rows[0])}
+    return Audit(
+        pd.DataFrame(rows),
+        _records(targets, joined, scores, leading, fprs),
+        _curves(joined, scores),
+        told | about,
+    )
+
+
+def _model(answers: Answers) -> dict[str, Any]:
+    member = answers.member
+    return {
+        "name": answers.name,
+        "kind": answers.kind,
+        "records": len(answers.record),
+        "members": None if member is None else int(member.sum()),
+    }
+
+
+def _leading(scores: dict[str, Scores], joined: Joined, fpr: float) -> tuple[str, str]:
+    """Choose the attack that leads, without a look at the targets."""
+    seen, success = joined.asked & ~joined.reserved, {}
+    for name, score in scores.items():
+        values, inside = score.shadow[seen], joined.member[seen]
+        measured = (roc.tpr_at_fpr(values, inside, fpr), roc.auc(values, inside))
+        if not np.isnan(measured).any() and not np.isnan(values).all():
+            success[name] = measured
+    if len(joined.member) < FEW or not success:
+        first = next(iter([name for name in LEADERS if name in scores] or scores))
+        return (
+            first,
+            "the shadow models are too few to try attacks on, and of those that ran it usually does best",
+        )
+    return max(success, key=lambda name: success[name]), (
+        f"of the attacks that ran it recognizes most of the shadow models' own records at {100 * fpr:g}% false "
+        "positives, each attacked by the others"
+    )
+
+
+def _sureness(joined: Joined, score: Scores, seed: int) -> dict[str, Any]:
+    """What the number of non-members and the way that members were drawn allow to say."""
+    assert joined.target_member is not None
+    seen = ~joined.reserved
+    member = joined.target_member[:, seen]
+    signs = [signs_against_chance(joined, t) for t in range(len(member))]
+    found = sorted({sign for each in signs for sign in each})
+    values = np.where(np.isnan(score.target), -np.inf, score.target)[:, seen].astype(np.float64)
+    matches = int(min(member.sum(1).min(), (~member).sum(1).min()))
+    guesses = guesses_for(matches)
+    epsilon = None
+    if not found:
+        epsilon = recipe_epsilon(values, member, guesses=guesses, level=LEVEL, seed=seed)
+    nonmembers = int((~member).sum())
+    return {
+        "nonmembers": nonmembers,
+        "lowest_fpr": 1 / (nonmembers + 1),
+        "signs_against_chance": found,
+        "epsilon": {"bound": epsilon, "guesses": guesses, "matches": matches, "delta": 0.0, "level": LEVEL},
+    }
+
+
+def _records(
+    targets: Sequence[Answers], joined: Joined, scores: dict[str, Scores], leading: str, fprs: Sequence[float]
+) -> pd.DataFrame:
+    """Return a row for every target and record that is not reserved, the most exposed first."""
+    seen, score = ~joined.reserved, scores[leading]
+    if joined.target_member is not None:
+        others = score.target[:, seen][~joined.target_member[:, seen]]
+        limits = [threshold(others, fpr) for fpr in fprs]
+    else:
+        others = shadow_nonmembers(score, joined)
+        limits = [shadow_threshold(score, joined, fpr) for fpr in fprs]
+    memorized, error = memorization(_probability(joined), joined.member, joined.asked)
+    exposed = exposure(score.target, others, max(fprs))
+    tables = []
+    for t, model in enumerate(targets):
+        used = joined.asked & ~joined.left_out[t][:, None]
+        columns: dict[str, Any] = {"target": model.name, "record": joined.record, "label": joined.label}
+        if joined.target_member is not None:
+            columns["member"] = joined.target_member[t]
+        columns["in_models"] = (used & joined.member).sum(0).astype(np.int32)
+        columns["out_models"] = (used & ~joined.member).sum(0).astype(np.int32)
+        columns["exposure"] = exposed[t]
+        for fpr, limit in zip(fprs, limits, strict=True):
+            if np.isfinite(limit):
+                columns[f"called_at_{fpr:g}"] = score.target[t] > limit
+        columns |= {"memorization": memorized, "memorization_error": error}
+        columns |= {name: each.target[t].astype(np.float32) for name, each in scores.items()}
+        tables.append(pd.DataFrame(columns)[seen])
+    return pd.concat(tables).sort_values("exposure", ascending=False, kind="stable", ignore_index=True)
+
+
+def _probability(joined: Joined) -> np.ndarray:
+    """The shadow models' probability of the label, or whether they predict it: float [N, S], 0 where not asked."""
+    if joined.phi is not None:
+        return np.where(joined.asked, expit(joined.phi[1][..., 0]), 0)
+    assert joined.correct is not None  # answers without phi are predictions
+    return np.where(joined.asked, joined.correct[1], 0)
+
+
+def _curves(joined: Joined, scores: dict[str, Scores]) -> pd.DataFrame:
+    if joined.target_member is None:
+        return pd.DataFrame({"attack": [], "fpr": [], "tpr": []})
+    seen, tables = ~joined.reserved, []
+    for name, score in scores.items():
+        fpr, tpr = conformal_curve(score.target[:, seen], joined.target_member[:, seen], points=200)
+        tables.append(pd.DataFrame({"attack": name, "fpr": fpr, "tpr": tpr}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def audit_files(
+    targets: Sequence[str], shadows: Sequence[str], out: str, attacks: Sequence[str] | None = None
+) -> None:
+    """Audit files of answers, write audit.json, records.parquet and report.html below `out`, print the answer."""
+    if Path(out).exists() and not Path(out).is_dir():
+        raise LeakgapError(f"{out}: is a file, and the audit writes a folder")
+    models = [[Answers.read(path) for path in paths] for paths in (targets, shadows)]
+    audit = audit_model(*models, attacks=attacks)
+    audit.write(out)
+    print(*audit.about["answer"], sep="\n")

@@ -1,0 +1,157 @@
+"""Scores of attacks: of the targets by the shadow models, and of each shadow model by the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from leakgap import LeakgapError, attacks
+from leakgap.audit.join import Joined
+
+PATTERNS = 64  # sets of shadow models that answered the same records; records of rarer sets are not scored
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one attack, NaN where it abstains; a reserved record has none."""
+
+    target: np.ndarray  # float32 [T, S]
+    shadow: np.ndarray  # float32 [N, S]: each shadow model attacked by the others
+
+
+def run_attacks(
+    joined: Joined, names: tuple[str, ...] | None, seed: int
+) -> tuple[dict[str, Scores], dict[str, str]]:
+    """Run the attacks named, by default all; return the scores of those that can, and why the others can't.
+
+    Raises LeakgapError for a name that is no attack, and where none of them can run.
+    """
+    for name in names or ():
+        if name not in attacks.ATTACKS:
+            raise LeakgapError(f"attacks: {name!r} is unknown; allowed are {', '.join(attacks.ATTACKS)}")
+    scores, reasons = {}, {}
+    for name in dict.fromkeys(names or attacks.ATTACKS):
+        reason = _lacking(name, joined)
+        if reason is None:
+            score = _run(name, joined, seed)
+            if np.isnan(score.target).all():
+                reason = _too_few(name)
+            else:
+                scores[name] = score
+        if reason is not None:
+            reasons[name] = reason
+    if not scores:
+        raise LeakgapError(f"no attack can run: {'; '.join(by_reason(reasons))}")
+    return scores, reasons
+
+
+def by_reason(reasons: dict[str, str]) -> list[str]:
+    """Return a phrase for every reason, with the attacks that it holds for.
+
+    >>> by_reason({"entropy": "needs logits", "rmia": "needs a population", "shadow-nn": "needs logits"})
+    ['entropy, shadow-nn: needs logits', 'rmia: needs a population']
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(those)}: {reason}" for reason, those in names.items()]
+
+
+def _lacking(name: str, joined: Joined) -> str | None:
+    """Say what the answers lack that an attack needs; None where nothing is."""
+    attack = attacks.ATTACKS[name]
+    if name == "correctness":
+        return None if joined.correct else "needs logits, probabilities or predictions in every file"
+    if joined.phi is None:
+        return "needs logits, probabilities, phi or the loss in every file"
+    if attack.needs_logits and joined.logits is None:
+        return "needs logits or probabilities in every file"
+    if attack.needs_reserved and not joined.reserved.any():
+        return "needs records set aside from all training (column reserved), and there are none"
+    needed, held = max(attack.min_in, attack.min_out, attack.min_shadows), len(joined.member)
+    if needed > held:
+        return f"needs shadow models, {needed} or more, and has {held}"
+    return None
+
+
+def _too_few(name: str) -> str:
+    attack = attacks.ATTACKS[name]
+    counts = [(attack.min_in, "trained on it"), (attack.min_out, "trained without it")]
+    needed = " and ".join(f"{count} {side}" for count, side in counts if count)
+    return f"finds too few shadow models for every record ({needed or 'it needs some of either kind'})"
+
+
+def _run(name: str, joined: Joined, seed: int) -> Scores:
+    if name == "correctness":
+        assert joined.correct is not None
+        target, shadow = (np.where(joined.reserved, np.nan, part) for part in joined.correct)
+        return Scores(target, shadow)
+    assert joined.phi is not None
+    targets, shadows = joined.phi
+    logits = None if joined.logits is None else joined.logits[0]
+    known = _Shadows(joined, seed)
+    target = known.attack(name, targets, logits, joined.left_out)
+    if not len(shadows):
+        return Scores(target, np.empty((0, len(joined.record)), np.float32))
+    shadow = known.attack(name, known.phi, known.logits, joined.shadows_left_out)
+    return Scores(target, np.where(joined.asked, shadow, np.nan))
+
+
+class _Shadows:
+    """What the attacker knows. A shadow model that was not asked about a record is never used for it.
+
+    Records that the same shadow models answered are attacked together, with the other models left out. What
+    these did not answer is filled in with the mean of those that did, so that statistics over many records,
+    such as a pooled variance, are hardly moved by it.
+    """
+
+    def __init__(self, joined: Joined, seed: int):
+        self.joined, self.seed = joined, seed
+        assert joined.phi is not None
+        self.phi = _filled(joined.phi[1], joined.asked, joined.phi[0])
+        self.logits = None
+        if joined.logits is not None:
+            self.logits = _filled(joined.logits[1], joined.asked, joined.logits[0])
+
+    def attack(
+        self, name: str, target: np.ndarray, logits: np.ndarray | None, left_out: np.ndarray
+    ) -> np.ndarray:
+        """Attack targets [T, S, V] without shadow models left out, bool [T, N]: float32 [T, S]."""
+        joined = self.joined
+        scores = np.full(target.shape[:2], np.nan, np.float32)
+        for records, silent in self._patterns(attacks.ATTACKS[name]):
+            evidence = attacks.Evidence(
+                target=target,
+                shadow=self.phi,
+                member=joined.member,
+                left_out=left_out | silent,
+                labels=joined.codes,
+                reserved=joined.reserved,
+                target_logits=logits,
+                shadow_logits=self.logits,
+                seed=self.seed,
+            )
+            scores[:, records] = attacks.run(name, evidence)[:, records]
+        scores[:, joined.reserved] = np.nan
+        return scores
+
+    def _patterns(self, attack: attacks.Attack) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield records, bool [S], with the shadow models that were not asked about them, bool [N]."""
+        asked = self.joined.asked
+        if asked.all() or not max(attack.min_in, attack.min_out, attack.min_shadows):
+            yield np.ones(asked.shape[1], bool), np.zeros(len(asked), bool)
+            return
+        patterns, which, count = np.unique(asked, axis=1, return_inverse=True, return_counts=True)
+        for pattern in np.argsort(-count, kind="stable")[:PATTERNS]:
+            yield which.reshape(-1) == pattern, ~patterns[:, pattern]
+
+
+def _filled(values: np.ndarray, asked: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Fill in the mean of what was asked, or the first target's answer where nobody was."""
+    if asked.all():
+        return values
+    answered = asked.sum(0)[:, None]
+    mean = np.where(answered, np.nansum(values, 0) / np.maximum(answered, 1), target[0])
+    return np.where(asked[..., None], values, mean[None]).astype(np.float32)

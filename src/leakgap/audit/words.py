@@ -1,0 +1,160 @@
+"""An audit in plain words: the answer, and what was not looked at."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from leakgap.audit.scores import by_reason
+
+Row = dict[str, Any]
+
+
+def percent(share: float) -> str:
+    """Write a share in percent, to a tenth of a percent, or to two digits below one percent.
+
+    >>> percent(0.0314), percent(0.0012), percent(1.0)
+    ('3.1', '0.12', '100')
+    """
+    value = 100 * share
+    if value == 0 or math.isnan(value):
+        return "0" if value == 0 else "undefined"
+    text = f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+    return text.removesuffix(".0")
+
+
+def interval(row: Row, name: str) -> str:
+    """Write an estimate in percent with its bounds, none of them rounded toward the estimate's favour."""
+    if math.isnan(row[name]):
+        return "undefined"
+    if math.isnan(row[f"{name}_low"]):
+        return f"{percent(row[name])}%"
+    low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
+    digits = 1 if high >= 1 else 2 if high >= 0.1 else 3
+    factor = 10**digits
+    low, high = math.floor(low * factor) / factor, math.ceil(high * factor) / factor
+    return f"{percent(row[name])}% [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def one_in(fpr: float) -> str:
+    """Write a false positive rate as people say it.
+
+    >>> one_in(0.001), one_in(0.015)
+    ('one false accusation in 1,000', '1.5 false accusations in 100')
+    """
+    times = round(1 / fpr)
+    if math.isclose(1 / fpr, times, rel_tol=1e-6):
+        return f"one false accusation in {times:,}"
+    return f"{100 * fpr:g} false accusations in 100"
+
+
+def bound(value: float) -> str:
+    """Write a lower bound, rounded down.
+
+    >>> bound(2.919)
+    '2.91'
+    """
+    return f"{math.floor(100 * value) / 100:g}"
+
+
+def attacker(about: dict[str, Any]) -> str:
+    """Say who attacks: how many shadow models it has."""
+    count = about["shadow_models"]
+    if not count:
+        return "an attacker without shadow models"
+    return f"an attacker with {count:g} shadow model{'s' * (count != 1)}"
+
+
+def answer(about: dict[str, Any], leading: Row) -> list[str]:
+    """Return the answer, the most important sentence first. leading: the summary's row of the leading attack."""
+    return list(_measured(about, leading) if about["measured"] else _scored(about, leading))
+
+
+def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
+    whose = "the training records" if len(about["targets"]) == 1 else "the models' training records"
+    read = sorted(fpr for fpr in about["fprs"] if not math.isnan(row[f"tpr_at_{fpr:g}"]))
+    if not read:
+        needed = math.ceil(1 / max(about["fprs"]) - 1)
+        yield (
+            f"{about['nonmembers']} non-members are too few to say what an attacker recognizes at "
+            f"{one_in(max(about['fprs']))}: it takes {needed}."
+        )
+        yield (
+            f"Over all thresholds, {attacker(about)} ranks a training record above another record "
+            f"{interval(row, 'auc')} of the time; guessing does so 50%."
+        )
+    for place, fpr in enumerate(read):
+        name = f"tpr_at_{fpr:g}"
+        if not place:
+            yield f"At {one_in(fpr)}, {attacker(about)} recognizes {interval(row, name)} of {whose}."
+            yield _beside_guessing(row, fpr)
+        else:
+            yield f"At {one_in(fpr)} it is {interval(row, name)}."
+    if about["signs_against_chance"]:
+        yield (
+            f"Beware: {'; '.join(about['signs_against_chance'])}. What is recognized may be this difference, and "
+            "nothing that the model remembers."
+        )
+    epsilon = about["epsilon"]["bound"]
+    if epsilon:
+        yield (
+            f"Training was not differentially private with any epsilon below {bound(epsilon)} "
+            f"({100 * about['level']:g}% confidence)."
+        )
+
+
+def _beside_guessing(row: Row, fpr: float) -> str:
+    rate, low = row[f"tpr_at_{fpr:g}"], row[f"tpr_at_{fpr:g}_low"]
+    if low > fpr:
+        times = f"{rate / fpr:.0f}" if rate > 10 * fpr else f"{rate / fpr:.1f}"
+        return f"Guessing would recognize {percent(fpr)}%: this is {times} times as many."
+    return f"Guessing would recognize {percent(fpr)}%: the attacker can't be told from somebody who guesses."
+
+
+def _scored(about: dict[str, Any], row: Row) -> Iterator[str]:
+    yield "Which records the model was trained on is not known here, so its leak is not measured."
+    read = [fpr for fpr in about["fprs"] if row[f"called_at_{fpr:g}"] is not None]
+    for fpr in read:
+        yield (
+            f"At a nominal {one_in(fpr)}, {attacker(about)} calls {row[f'called_at_{fpr:g}']:,.0f} of "
+            f"{about['records'] * len(about['targets']):,} records members; with no leak it would call about "
+            f"{fpr * about['records'] * len(about['targets']):,.0f}."
+        )
+    if not read:
+        yield (
+            "Thresholds come from shadow models that are attacked by one another, and these are too few: records "
+            "are ranked, and none is called."
+        )
+
+
+def not_looked_at(about: dict[str, Any], row: Row) -> list[str]:
+    """Say what the audit can't speak about, and why."""
+    return list(_gaps(about, row))
+
+
+def _gaps(about: dict[str, Any], row: Row) -> Iterator[str]:
+    undefined = [fpr for fpr in about["fprs"] if about["measured"] and math.isnan(row[f"tpr_at_{fpr:g}"])]
+    if undefined:
+        rates = ", ".join(f"{percent(fpr)}%" for fpr in undefined)
+        yield (
+            f"False positive rates of {rates}: {about['nonmembers']:,} non-members speak about rates down to "
+            f"{percent(about['lowest_fpr'])}%."
+        )
+    if not about["shadow_models"]:
+        yield (
+            "Attackers with shadow models. They are the stronger by far: that little is recognized without says "
+            "nothing about them. Train four or more like the target on random halves of the records."
+        )
+    elif about["shadow_models"] < 4:
+        yield "Attackers with more shadow models, who recognize more: four to sixteen tell much more than these."
+    if about["targets"] and len(about["targets"]) == 1:
+        yield (
+            "Other models of the same recipe. The intervals are about this model, with its records as a sample; "
+            "how much models vary takes several targets."
+        )
+    for phrase in by_reason(about["not_run"]):
+        yield f"{phrase}."
+    yield (
+        "Attackers who see more than these answers: weights, gradients, intermediate checkpoints, or answers to "
+        "questions of their own choice."
+    )
+    yield "What the model gives away other than membership: attributes, or the records themselves."

@@ -1,0 +1,197 @@
+"""How sure a measure of one target is: intervals in closed form, from the records alone.
+
+One target says nothing about how much models of its recipe vary; these intervals are about this model, with its
+records as a sample. For several targets see `leakgap.measure.bootstrap`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import beta, norm, rankdata
+from scipy.stats import t as student_t
+
+from leakgap.measure.roc import auc, tpr_at_fpr
+
+
+class Bounds(NamedTuple):
+    """An estimate and its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+UNDEFINED = Bounds(float("nan"), float("nan"), float("nan"))
+
+
+def tpr_interval(score: np.ndarray, member: np.ndarray, fpr: float, level: float = 0.95) -> Bounds:
+    """Return the conformal TPR of one target with its interval; score, member: [S], NaN abstains.
+
+    Two things vary with the records: which members are above the threshold, and the threshold itself, one of the
+    n0 non-members. The share of members above a given threshold has Clopper and Pearson's interval. The false
+    positive rate of the k-th highest non-member is Beta(k, n0 + 1 - k), so the TPR at its quantiles, along the
+    ROC, says how far the threshold moves it; before the first non-member the ROC is taken to be a line from the
+    origin, the lowest that a concave one can be. The two deviations are squared and added (MOVER; Zou and Donner
+    2008, "Construction of confidence intervals about effect measures"). So zero of n members, or all of them, have
+    an honest bound too, which a bootstrap does not give. NaN where the TPR is undefined.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> score, member = np.arange(400) % 199 / 199, np.arange(400) < 200
+    >>> [round(value, 3) for value in tpr_interval(score, member, fpr=0.01)]
+    [0.005, 0.0, 0.034]
+    """
+    value = tpr_at_fpr(score, member, fpr)
+    if np.isnan(value):
+        return UNDEFINED
+    inside, outside = _split(score, member)
+    n1, n0, tail = len(inside), len(outside), (1 - level) / 2
+    _, low, high = share_interval(round(value * n1), n1, level)
+    rank = int(np.floor(fpr * (n0 + 1) + 1e-9))  # the threshold is the non-member of this rank from the top
+    fprs, tprs = conformal_curve(score, member)
+    few, many = np.interp(
+        beta.ppf([tail, 1 - tail], rank, n0 + 1 - rank), np.append(0, fprs), np.append(0, tprs)
+    )
+    return Bounds(
+        value,
+        max(0.0, value - float(np.hypot(value - low, value - few))),
+        min(1.0, value + float(np.hypot(high - value, many - value))),
+    )
+
+
+def conformal_curve(
+    score: np.ndarray, member: np.ndarray, points: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ROC in the conformal reading: FPRs k / (n0 + 1) and the TPR at each.
+
+    score, member: of one shape, any. All k from 1 to n0 + 1, or about as many as `points` says, spaced by
+    ratio. Where one class is missing, none.
+
+    >>> import numpy as np
+    >>> conformal_curve(np.array([3.0, 1, 2, 0]), np.array([True, True, False, False]))
+    (array([0.33333333, 0.66666667, 1.        ]), array([0.5, 1. , 1. ]))
+    """
+    inside, outside = _split(np.ravel(score), np.ravel(member))
+    n1, n0 = len(inside), len(outside)
+    if not n1 or not n0:
+        return np.empty(0), np.empty(0)
+    ranks = np.arange(1, n0 + 2)
+    if points is not None:
+        ranks = np.unique(np.geomspace(1, n0 + 1, points).round().astype(int))
+    thresholds = np.append(np.sort(outside)[::-1], -np.inf)[ranks - 1]
+    above = n1 - np.searchsorted(np.sort(inside), thresholds, side="right")
+    return ranks / (n0 + 1), np.where(ranks > n0, 1.0, above / n1)
+
+
+def share_interval(count: int, of: int, level: float = 0.95) -> Bounds:
+    """Return a share of independent records with its interval (Clopper and Pearson 1934); NaN of none.
+
+    >>> [round(value, 3) for value in share_interval(0, 30)]
+    [0.0, 0.0, 0.116]
+    """
+    if not of:
+        return UNDEFINED
+    tail = (1 - level) / 2
+    low = beta.ppf(tail, count, of - count + 1) if count else 0.0
+    high = beta.ppf(1 - tail, count + 1, of - count) if count < of else 1.0
+    return Bounds(count / of, float(low), float(high))
+
+
+def threshold(nonmembers: np.ndarray, fpr: float) -> float:
+    """Return the score above which records are called members; nonmembers: scores of any shape, NaN abstains.
+
+    In the conformal reading: the non-member of rank fpr (n0 + 1) from the top, so that the next non-member is above
+    it with a probability of at most fpr. NaN where n0 is less than 1 / fpr - 1.
+
+    >>> import numpy as np
+    >>> threshold(np.arange(99), 0.01), threshold(np.arange(98), 0.01)
+    (98.0, nan)
+    """
+    flat = np.ravel(nonmembers).astype(np.float64)
+    rank = int(np.floor(fpr * (len(flat) + 1) + 1e-9))
+    if rank < 1:
+        return float("nan")
+    return float(np.partition(np.where(np.isnan(flat), -np.inf, flat), len(flat) - rank)[len(flat) - rank])
+
+
+def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> Bounds:
+    """Return the AUC of one target with its interval; score, member: [S], NaN abstains.
+
+    DeLong, DeLong and Clarke-Pearson 1988: the variances of the share of non-members that a member outscores, and
+    of members that a non-member is outscored by, on the scale of log(AUC / (1 - AUC)). An AUC of exactly 1 (or 0)
+    has no variance to estimate; then min(n0, n1) disjoint pairs of a member and a non-member were all told apart,
+    and the bound is Clopper and Pearson's for them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [round(value, 3) for value in auc_interval(np.arange(40) % 23, np.arange(40) < 20)]
+    [0.489, 0.314, 0.666]
+    """
+    value = auc(score, member)
+    if np.isnan(value):
+        return UNDEFINED
+    inside, outside = _split(score, member)
+    n1, n0 = len(inside), len(outside)
+    if value in (0, 1):
+        bound = ((1 - level) / 2) ** (1 / min(n1, n0))
+        return Bounds(value, bound, 1.0) if value else Bounds(value, 0.0, 1 - bound)
+    if min(n1, n0) < 2:
+        return Bounds(value, 0.0, 1.0)
+    of_members, of_others = _placements(inside, outside)
+    error = np.sqrt(of_members.var(ddof=1) / n1 + of_others.var(ddof=1) / n0)
+    middle, half = np.log(value / (1 - value)), norm.isf((1 - level) / 2) * error / (value * (1 - value))
+    low, high = 1 / (1 + np.exp(-(middle + np.array([-half, half]))))
+    return Bounds(value, float(low), float(high))
+
+
+def mean_auc_interval(
+    score: np.ndarray, member: np.ndarray, evaluated: np.ndarray, level: float = 0.95
+) -> Bounds:
+    """Return the mean of the AUCs of T targets, two or more, with its interval: models and records are samples.
+
+    score, member: [T, S]; evaluated: bool [T, S] or [S], the pairs that count. Targets share records, so the
+    variance is that between targets, plus that of the records' influences summed over targets, less that of the
+    single pairs, which both count (Cameron, Gelbach and Miller 2011), and not less than the latter; Student's t
+    with T - 1 degrees of freedom.
+    """
+    values, influence = [], np.zeros(score.shape)
+    for t, seen in enumerate(np.broadcast_to(evaluated, score.shape)):
+        records = np.flatnonzero(seen)
+        values.append(auc(score[t, records], member[t, records]))
+        of_members, of_others = _placements(*_split(score[t, records], member[t, records]))
+        inside = member[t, records]
+        influence[t, records[inside]] = (of_members - values[-1]) / len(of_members)
+        influence[t, records[~inside]] = (of_others - values[-1]) / len(of_others)
+    targets = len(values)
+    influence /= targets
+    pairs = (influence**2).sum()
+    variance = max(np.var(values, ddof=1) / targets + (influence.sum(0) ** 2).sum() - pairs, pairs)
+    half = student_t.isf((1 - level) / 2, targets - 1) * np.sqrt(variance)
+    value = float(np.mean(values))
+    return Bounds(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def precision(rate: float, fpr: float, prior: float) -> float:
+    """Share of true members among the called: prior TPR / (prior TPR + (1 - prior) FPR); NaN where none is called.
+
+    Rises with the TPR, so an interval of the TPR becomes one of the precision by its ends.
+
+    >>> round(precision(0.05, fpr=0.01, prior=0.1), 3)
+    0.357
+    """
+    called = prior * rate + (1 - prior) * fpr
+    return prior * rate / called if called > 0 else float("nan")
+
+
+def _placements(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the non-members that each member outscores, and of the members that outscore each non-member."""
+    ranks = rankdata(np.concatenate([inside, outside]))
+    n1, n0 = len(inside), len(outside)
+    return (ranks[:n1] - rankdata(inside)) / n0, 1 - (ranks[n1:] - rankdata(outside)) / n1
+
+
+def _split(score: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    score = np.where(np.isnan(score), -np.inf, score).astype(np.float64)
+    return score[member], score[~member]
