@@ -112,7 +112,7 @@ TABLES: dict[str, Table] = {
     ),
     "draws": Table(
         "bootstrap draws of pooled TPRs, by what was resampled: the headline attack, and all at the last step",
-        HEAD | {"design": "text", "fpr": "number", "resampled": "text", "tprs": "numbers"},
+        HEAD | _each("text", "design", "resampled") | _each("number", "fpr") | _each("numbers", "tprs"),
         ("technique", "step", "attacker", "attack", "design", "fpr", "resampled"),
     ),
     "curves": Table(
