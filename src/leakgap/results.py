@@ -127,7 +127,8 @@ TABLES: dict[str, Table] = {
     ),
     "models": Table(
         "what trained every model, where, and for how long",
-        {"technique": "text", "mask": "text", "seconds": "number"}
+        _each("text", "technique", "mask")
+        | _each("number", "seconds")
         | _each("text", "device", "threads", "torch_version", "code_version"),
         ("technique", "mask"),
     ),
