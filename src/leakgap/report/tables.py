@@ -208,7 +208,7 @@ TABLES = (
     ),
     Table(
         shadows,
-        "Pooled TPR of the headline attack and of lira-pooled by the number of shadow models that the attacker has.",
+        "Pooled TPR of the headline attack and of lira-pooled by the number of shadow models that one has.",
     ),
 )
 EXPOSED = (
