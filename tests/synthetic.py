@@ -25,6 +25,8 @@ SPREAD = {
     "pairs": (0.02, 0.02),
 }  # in all cells alike, and apart
 
+ATTACKS = ["lira-online-fixed", "lira-offline-fixed", "lira-online", "lira-offline", "loss"]
+
 
 def study(
     steps: tuple[int, ...] = (2, 4, 8, 15, 22, 30),
@@ -33,7 +35,7 @@ def study(
 ) -> Study:
     """Return a small study of three techniques; keywords go to grid."""
     values = {"techniques": ["none", "policy", "crop+mirror+cutout+policy"], "masks": 8} | grid
-    attack = {"bootstrap": 100, "attackers": list(attackers)}
+    attack = {"attacks": ATTACKS, "bootstrap": 100, "attackers": list(attackers)}
     return Study.load({"name": "made-up", "grid": values, "train": {"steps": list(steps)}, "attack": attack})
 
 

@@ -214,9 +214,9 @@ class Attack(Section, Headline):
     """How the models are attacked."""
 
     attacks: tuple[str, ...] = Field(
-        ("lira-online-fixed", "lira-offline-fixed", "lira-online", "lira-offline", "loss"),
+        ("lira-pooled", "lira-online", "lira-online-fixed", "lira-offline", "base", "mast", "loss"),
         min_length=1,
-        description="names in the registry of attacks; the first is the headline of figures and claims",
+        description="names in the registry of attacks; the first, said before the run, is the headline of figures and claims",
     )
     attackers: tuple[Literal["informed", "uninformed"], ...] = Field(
         ("informed", "uninformed"),
