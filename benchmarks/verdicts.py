@@ -1,11 +1,12 @@
 """False-verdict rate and power of the claims on simulated studies whose truth is known.
 
-    python -m benchmarks.verdicts [--studies 200] [--seed 0]
+    OMP_NUM_THREADS=1 python -m benchmarks.verdicts [--studies 200] [--seed 0]
 
 A world draws techniques from a population; TPR follows one driver plus an effect of the technique and one of the
-cell. Claims 5 to 8 are judged against that population (the statistics in studies of 600 techniques, without noise),
-claims 1 to 4 against the true TPRs of the very techniques simulated. A verdict is *false* when it is `supported`
-and the quantity is not beyond the threshold, or `contradicted` and it is not short of it: at the threshold, both.
+cell. Claims 5 to 8 are judged against that population (the statistics over the cells above chance in studies of
+600 techniques, without noise), claims 1 to 4 against the true TPRs of the very techniques simulated. A verdict is
+*false* when it is `supported` and the quantity is not beyond the threshold, or `contradicted` and it is not short of
+it: at the threshold, both. `any` is the share of studies with any false verdict; Holm's rule is to keep it below 5%.
 """
 
 import argparse
@@ -14,9 +15,15 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from leakgap.claims import between as predict
+from leakgap.claims import between
 from leakgap.claims import questions as claims
+from leakgap.measure.bootstrap import KINDS, Pooled
+from leakgap.measure.contrast import interval
+from leakgap.measure.verdict import beyond, verdicts
+from leakgap.results import LEAVE_ONE_OUT, TABLES, Results
+from leakgap.study import Study
 
 MEMBERS = claims.ALL.split("+")
 ATTACK, FPR, STEPS = "lira-online", 0.01, 6
@@ -25,14 +32,16 @@ FACTORIAL = ["none", *("+".join(subset) for size in range(1, 5) for subset in co
 FIVE = ["none", "crop", "mirror", "policy", "crop+mirror+cutout+policy"]
 # world -> true informed/uninformed ratio against `policy` and against all techniques
 WORLDS = {
-    "gap": (2.0, 0.8),
-    "train accuracy": (claims.HELP, claims.HELP),
-    "test accuracy": (0.7, 1.5),
+    "gap": (2.0, 1.0),
+    "train accuracy": (claims.HELP, claims.MARGIN),
+    "test accuracy": (0.7, 2.5),
     "null": (1.0, 1.0),
     "unrelated": (1.3, 0.95),
-    "tie": (3.0, 1.0),
+    "tie": (3.0, 1 / claims.MARGIN),
     "shared members": (1.0, 2.0),
 }
+# standard deviations of log10 TPR: of one model, one set of images, one study's single pairs, each half shared
+OF_MODEL, OF_IMAGES, OF_PAIRS = 0.08, 0.03, 0.02
 
 
 @dataclass(frozen=True)
@@ -113,13 +122,18 @@ def targets(
     passed = rng.beta(k, images + 1 - k, shape) / (k / (images + 1))
     wobble = above * (rng.normal(0, 0.05, (1, masks, 1)) + rng.normal(0, 0.05, shape))
     tpr = rng.binomial(images, np.minimum(1, FPR * 10 ** (truth.leak[:, None] + wobble) * passed)) / images
-    rows = frame(names, masks, **seen, n_members=images, n_nonmembers=images, auc=0.5 + 0.1 * tpr)
-    rows["tpr_at_0.01"] = tpr.ravel()
-    rows["tpr_at_0.001"] = np.nan
+    rows = frame(names, masks, **seen, auc=0.5 + 0.1 * tpr)
+    rows[f"tpr_at_{FPR:g}"] = tpr.ravel()
     rows["acc_gap"], rows["loss_gap"] = rows.train_acc - rows.test_acc, rows.test_loss - rows.train_loss
-    return rows.assign(
-        study="simulated", epoch=rows.step, attacker="informed", attack=ATTACK, balanced_acc=0.5
-    )
+    rows = rows.assign(n_members=images, n_nonmembers=images, balanced_acc=0.5, attacker="informed")
+    return in_schema("summary", rows, f"tpr_at_{FPR:g}")
+
+
+def in_schema(name: str, rows: pd.DataFrame, *further: str) -> pd.DataFrame:
+    """Complete the rows to a joined table."""
+    whole = {"study": "simulated", "epoch": rows["step"], "attack": ATTACK, "design": LEAVE_ONE_OUT}
+    rows = rows.assign(**{column: value for column, value in whole.items() if column not in rows})
+    return TABLES[name].check(rows[[*TABLES[name].columns, *further]], name)
 
 
 def pooled_rows(
@@ -128,9 +142,12 @@ def pooled_rows(
     help_: tuple[float, float],
     masks: int,
     rng: np.random.Generator,
-    draws: int = 400,
+    count: int = 400,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Pooled TPRs and replicates: effects of masks and images, partly shared by all cells, both resampled."""
+    """Pooled TPRs and their bootstrap draws: effects of models, images and single pairs, half shared by all cells.
+
+    The draws of models see the effects of models and pairs, those of images the effects of images and pairs.
+    """
     ratio = {"policy": help_[0], FACTORIAL[-1]: help_[1]}
     keys = [(name, step + 1, "informed") for name in names for step in range(STEPS)]
     keys += [(name, STEPS, "uninformed") for name in ratio if name in names]
@@ -140,47 +157,82 @@ def pooled_rows(
             for n, s, a in keys
         ]
     )
+    units = masks // 2
 
-    def images(count: int) -> np.ndarray:
-        return rng.normal(0, 0.03, (count, 1)) + rng.normal(0, 0.025, (count, len(keys)))
+    def effects(sd: float, rows: int = 1) -> np.ndarray:
+        own = rng.normal(0, sd, (rows, len(keys))) + rng.normal(0, sd, (rows, 1))
+        return own * np.sqrt(0.5)
 
-    mask = rng.normal(0, 0.08, (masks, 1)) + rng.normal(0, 0.08, (masks, len(keys)))
-    tpr = FPR * 10 ** (leak + mask + images(1))
-    weight = rng.multinomial(masks, np.full(masks, 1 / masks), draws) / masks
-    again = weight @ tpr * 10 ** images(draws)
-    table = pd.DataFrame(keys, columns=["technique", "step", "attacker"])
-    table = table.assign(study="simulated", design="leave-one-out", attack=ATTACK, fpr=FPR)
-    low, high = np.quantile(again, [0.025, 0.975], axis=0)
+    of_units = effects(OF_MODEL / np.sqrt(2), units) + effects(OF_PAIRS * np.sqrt(units), units)
+    tpr = FPR * 10 ** (leak + of_units.mean(axis=0) + effects(OF_IMAGES)[0])
+    weight = rng.multinomial(units, np.full(units, 1 / units), count) / units
+    again = {
+        "models": weight @ of_units - of_units.mean(axis=0),
+        "images": effects(np.hypot(OF_IMAGES, OF_PAIRS), count),
+        "pairs": effects(OF_PAIRS, count),
+    }
+    draws = {kind: tpr * (1 + np.log(10) * again[kind]) for kind in KINDS}
+    ends = [
+        interval(Pooled(tpr[k], {kind: draws[kind][:, k] for kind in KINDS}, units, masks * IMAGES))
+        for k in range(len(keys))
+    ]
+    table = pd.DataFrame(keys, columns=["technique", "step", "attacker"]).assign(fpr=FPR, tpr=tpr)
+    table["low"], table["high"] = [one.low for one in ends], [one.high for one in ends]
     sizes = {"n_targets": masks, "n_members": masks * IMAGES, "n_nonmembers": masks * IMAGES}
-    pooled = table.assign(epoch=table.step, tpr=tpr.mean(axis=0), low=low, high=high, **sizes)
-    long = table.loc[np.repeat(table.index, draws)].reset_index(drop=True)
-    return pooled, long.assign(replicate=np.tile(np.arange(draws), len(keys)), tpr=again.T.ravel())
+    long = pd.concat(
+        [table.assign(resampled=kind, tprs=list(draws[kind].T)) for kind in KINDS], ignore_index=True
+    )
+    return in_schema("pooled", table.assign(**sizes)), in_schema("draws", long)
+
+
+def loss_curves(truth: Truth, names: list[str], rng: np.random.Generator) -> pd.DataFrame:
+    """ROC curves of the loss attack: two Gaussians as far apart as the losses."""
+    fpr = np.geomspace(1e-3, 1, 60)
+    apart = truth.test_loss - truth.train_loss + rng.normal(0, 0.02, truth.leak.shape)
+    tpr = stats.norm.sf(stats.norm.isf(fpr) - apart[..., None])
+    technique, step, point = np.indices(tpr.shape).reshape(3, -1)
+    rows = {"technique": np.array(names, object)[technique], "step": step + 1, "attacker": "informed"}
+    return in_schema("curves", pd.DataFrame(rows | {"attack": "loss", "fpr": fpr[point], "tpr": tpr.ravel()}))
+
+
+class Simulated(Results):
+    """Results that were never on disk."""
+
+    def __init__(self, tables: dict[str, pd.DataFrame]):
+        attack = {"attacks": [ATTACK, "loss"], "fpr": sorted(set(tables["pooled"]["fpr"]), reverse=True)}
+        super().__init__(Study.load({"name": "simulated", "attack": attack}))
+        self.tables = tables
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The schema is checked here as on disk."""
+        return TABLES[name].check(self.tables[name], name)
 
 
 def simulate(
     world: str, names: list[str], masks: int = MASKS, seed: int = 0
 ) -> tuple[Truth, dict[str, pd.DataFrame]]:
-    """The truth and the four tables that `claims.judge` takes."""
+    """The truth and the tables that claims are made of."""
     rng = np.random.default_rng([seed, list(WORLDS).index(world), len(names)])
     truth = draw_truth(world, names, rng)
     summary, halves = (targets(truth, names, masks, images, rng) for images in (IMAGES, IMAGES // 2))
-    pooled, replicates = pooled_rows(truth, names, WORLDS[world], masks, rng)
-    return truth, {"summary": summary, "halves": halves, "pooled": pooled, "replicates": replicates}
+    pooled, draws = pooled_rows(truth, names, WORLDS[world], masks, rng)
+    tables = {"summary": summary, "halves": halves, "pooled": pooled, "draws": draws}
+    return truth, tables | {"curves": loss_curves(truth, names, rng)}
 
 
 def statistics(table: pd.DataFrame) -> np.ndarray:
     """Estimands of claims 5 to 8 in a huge study: correlation, error difference, slope, both of the loss gap."""
-    y, fold = table.log_tpr.to_numpy(), np.arange(len(table)) // STEPS % 20
+    y, fold = table.log_tpr.to_numpy(), table.index.to_numpy() // STEPS % 20
 
     def x(name: str) -> np.ndarray:
         return table[name].to_numpy(float)
 
     test, gap, loss = (
-        predict.left_out_errors(x(name), y, fold).mean() for name in ("test_acc", "acc_gap", "loss_gap")
+        between.left_out_errors(x(name), y, fold).mean() for name in ("test_acc", "acc_gap", "loss_gap")
     )
-    slope = predict.partial_slope(x("test_acc"), y, x("acc_gap"))
+    slope = between.partial_slope(x("test_acc"), y, x("acc_gap"))
     return np.array(
-        [predict.spearman(x("acc_gap"), y), test - gap, slope, gap - loss, predict.spearman(x("loss_gap"), y)]
+        [between.spearman(x("acc_gap"), y), test - gap, slope, gap - loss, between.spearman(x("loss_gap"), y)]
     )
 
 
@@ -193,9 +245,12 @@ def population(world: str, names: list[str], studies: int = 12, count: int = 600
         )
         table = pd.DataFrame({key: values.ravel() for key, values in vars(truth).items()})
         table["acc_gap"], table["loss_gap"] = truth.acc_gap.ravel(), table.test_loss - table.train_loss
-        floor = np.log10(predict.censoring_floor(FPR, IMAGES // 2, IMAGES // 2, MASKS) / FPR)
-        values.append(statistics(table.assign(log_tpr=np.maximum(table.leak, floor))))
-    draws = np.nan_to_num(values).round(9)  # no correlation where all TPRs are equal
+        half = np.full(MASKS, IMAGES // 2)
+        told = table[table.leak > np.log10(between.censoring_floor(FPR, half, half) / FPR)]
+        if told.empty:
+            return np.zeros(5)
+        values.append(statistics(told.assign(log_tpr=told.leak)))
+    draws = np.round(values, 9)
     mean, error = draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(studies)
     return np.where(np.abs(mean) > 3 * error, np.sign(mean), 0)
 
@@ -206,15 +261,16 @@ def signs(world: str, names: list[str], truth: Truth, beyond: np.ndarray) -> lis
     none, last = names.index("none"), truth.leak[:, -1]
     path = truth.leak[none]
     rises, falls = np.sign(path[-1] - path[0]), (np.diff(path) < np.log10(claims.FALL)).any()
-    helps = [np.sign(round(np.log(ratio / claims.HELP), 9)) for ratio in WORLDS[world]]
+    helps = np.sign(round(np.log(WORLDS[world][0] / claims.HELP), 9))
+    equal = np.sign(round(np.log(claims.MARGIN) - abs(np.log(WORLDS[world][1])), 9))
     agrees = -1 if -1 in beyond[3:] else min(beyond[3:])
     return [
         int(sign)
         for sign in (
             np.sign(last[none] - last[most].mean()),
             -1 if falls else rises,
-            helps[0],
-            -helps[1],
+            helps,
+            equal,
             *beyond[:3],
             agrees,
         )
@@ -223,15 +279,15 @@ def signs(world: str, names: list[str], truth: Truth, beyond: np.ndarray) -> lis
 
 def measure(world: str, names: list[str], studies: int, seed: int) -> pd.DataFrame:
     """One row per study and claim: verdict, truth; and claim 6's other intervals, which decide nothing."""
-    beyond, rows = population(world, names), []
+    true_of_cells, rows = population(world, names), []
     for study in range(studies):
         truth, tables = simulate(world, names, MASKS, seed + study)
-        true = signs(world, names, truth, beyond)
-        for claim, sign in zip(claims.judge(**tables, attack=ATTACK, seed=study), true, strict=True):
-            rows.append({"claim": str(claim.id), "verdict": claim.verdict, "sign": sign})
-            for title, other in others(tables["halves"], study) if claim.id == 6 else ():
-                rows.append({"claim": title, "verdict": other.verdict(0), "sign": sign})
-    table = pd.DataFrame(rows)
+        true = signs(world, names, truth, true_of_cells)
+        for claim, sign in zip(claims.judge(Simulated(tables)), true, strict=True):
+            rows.append({"study": study, "claim": str(claim.id), "verdict": claim.verdict, "sign": sign})
+        for title, verdict in others(tables["halves"], study):
+            rows.append({"study": study, "claim": title, "verdict": verdict, "sign": true[5]})
+    table = pd.DataFrame(rows).assign(world=world, techniques=len(names))
     table["false"] = (table.verdict == "supported") & (table["sign"] <= 0)
     table["false"] |= (table.verdict == "contradicted") & (table["sign"] >= 0)
     table["right"] = (table.verdict == "supported") & (table["sign"] > 0)
@@ -239,40 +295,79 @@ def measure(world: str, names: list[str], studies: int, seed: int) -> pd.DataFra
     return table
 
 
-def others(halves: pd.DataFrame, seed: int) -> list[tuple[str, predict.Estimate]]:
-    """Claim 6 by the intervals that ignore what folds share: percentile cluster bootstrap, plain Student's t."""
-    table = predict.cells(halves, FPR)
-    _, each = predict.error_difference("", table, "test_acc", "acc_gap")
-    return [
-        ("6 bootstrap", predict.bootstrap_interval("", each, seed)),
-        ("6 plain t", predict.mean_interval("", each)),
+def others(halves: pd.DataFrame, seed: int) -> list[tuple[str, str]]:
+    """Claim 6, alone, by intervals that ignore what folds share: percentile cluster bootstrap, Student's t."""
+    table = between.cells(halves, FPR)
+    told = table[~table.censored]
+    if told.technique.nunique() < 3:
+        return [("6 bootstrap", "undecided"), ("6 plain t", "undecided")]
+    each = between.error_differences(told, "test_acc", "acc_gap")
+    low, high = bootstrap_interval(each, seed)
+    bootstrap = "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
+    return [("6 bootstrap", bootstrap), ("6 plain t", verdicts([beyond(between.mean_interval(each), 0)])[0])]
+
+
+def bootstrap_interval(values: np.ndarray, seed: int, draws: int = 2000) -> tuple[float, float]:
+    """Percentile bootstrap over clusters of the mean of one value per cluster; too narrow where these are few."""
+    rows = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
+    low, high = np.quantile(values[rows].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+CLAIMS = [str(number) for number in range(1, 9)]
+
+
+def by_world(table: pd.DataFrame) -> str:
+    """A Markdown row: studies with any false verdict, then false / right verdicts of every claim, percent."""
+    share = table.groupby("claim")[["false", "right"]].mean() * 100
+    sign = table.groupby("claim")["sign"].agg(
+        lambda values: values.iloc[0] if values.nunique() == 1 else None
+    )
+    marks = {1: "+", -1: "-", 0: "0"}
+    wrong = table[table.claim.isin(CLAIMS)].groupby("study")["false"].any().mean() * 100
+    row = [table.world.iloc[0], table.techniques.iloc[0], f"{wrong:.1f}"]
+    for claim in (*CLAIMS, "6 bootstrap", "6 plain t"):
+        row.append(f"{share.false[claim]:.1f} / {share.right[claim]:.1f} {marks.get(sign[claim], '±')}")
+    return f"| {' | '.join(map(str, row))} |"
+
+
+def by_truth(table: pd.DataFrame) -> str:
+    """A Markdown table: how often each claim is decided, in percent, where it is true, false, at the border."""
+    lines = [
+        "| techniques | claim | truth | studies | supported | contradicted | undecided |",
+        "|---" * 7 + "|",
     ]
+    table = table[table.claim.isin(CLAIMS)]
+    for (techniques, claim, sign), part in table.groupby(["techniques", "claim", "sign"]):
+        truth = {1: "true", -1: "false", 0: "border"}[int(sign)]
+        words = [
+            f"{100 * (part.verdict == word).mean():.1f}"
+            for word in ("supported", "contradicted", "undecided")
+        ]
+        lines.append(f"| {techniques} | {claim} | {truth} | {len(part)} | {' | '.join(words)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Print one Markdown row per world and size: false verdicts / right verdicts, in percent, of every claim."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    header = [*map(str, range(1, 9)), "6 bootstrap", "6 plain t"]
+    header = ["world", "techniques", "any", *CLAIMS, "6 bootstrap", "6 plain t"]
     print(
         f"{options.studies} studies each; false % / right % of verdicts (+ true, - false, 0 neither, ± both occur)"
     )
-    print("| world | techniques |", " | ".join(header), "|")
-    print("|---" * (len(header) + 2) + "|")
+    print(f"| {' | '.join(header)} |")
+    print("|---" * len(header) + "|")
+    tables = []
     for world in WORLDS:
         for names in (FIVE, FACTORIAL):
-            table = measure(world, names, options.studies, options.seed)
-            share = table.groupby("claim")[["false", "right"]].mean() * 100
-            sign = table.groupby("claim")["sign"].agg(
-                lambda values: values.iloc[0] if values.nunique() == 1 else None
-            )
-            marks = {1: "+", -1: "-", 0: "0"}
-            cells = [f"{share.false[c]:.1f} / {share.right[c]:.1f} {marks.get(sign[c], '±')}" for c in header]
-            print(f"| {world} | {len(names)} |", " | ".join(cells), "|", flush=True)
+            tables.append(measure(world, names, options.studies, options.seed))
+            print(by_world(tables[-1]), flush=True)
+    print("\n" + by_truth(pd.concat(tables)))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The claims of the paper on trial."""
+"""The paper's claims on trial: `between` estimates, `case` finds rows, `questions` asks, `claim` writes down."""

@@ -1,18 +1,20 @@
 """How well a quantity of the training predicts attack success, with the techniques as clusters.
 
-The unit is the *cell*, one technique at one step, averaged over its masks; the outcome is log10 of its mean TPR.
+The unit is the *cell*, one technique at one step, averaged over its targets; the outcome is log10 of its mean TPR.
 Cells of one technique are one cluster: every interval has (techniques - 1) degrees of freedom, never more.
 Techniques that share members (crop, crop+mirror) count as clusters of their own: an interval speaks of techniques
 made of the same members; were the members themselves drawn from many, it would be too narrow.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.optimize import isotonic_regression
+
+from leakgap.measure.contrast import SCALES, Interval, Scale
+from leakgap.results import MEANS, tpr_column
 
 PREDICTORS = {
     "acc_gap": "accuracy gap",
@@ -24,73 +26,62 @@ PREDICTORS = {
 }
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval; None where it is undefined."""
+def student(value: float, se: float, df: int, level: float = 0.95, scale: Scale = "plain") -> Interval:
+    """Student's t interval of a value on its scale; no spread is no standard error, and no interval.
 
-    name: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-    def verdict(self, threshold: float, *, below: bool = False) -> str:
-        """`supported` where the whole interval is above the threshold (below it, if so asked), and so on."""
-        if self.low is None or self.high is None or self.low <= threshold <= self.high:
-            return "undecided"
-        return "supported" if (self.low > threshold) != below else "contradicted"
-
-    def against(self, threshold: float) -> str:
-        """Where the interval lies, in words."""
-        if self.low is None or self.high is None:
-            return "the interval is undefined"
-        side = "above" if self.low > threshold else "below" if self.high < threshold else "on both sides of"
-        return f"the interval {self.low:.3g} to {self.high:.3g} is {side} {threshold:g}"
-
-    def compared(self, paper: float) -> str:
-        """Where the paper's number lies, in words."""
-        if self.low is None or self.high is None:
-            return f"the paper's {paper:g} can't be compared"
-        where = "above" if paper > self.high else "below" if paper < self.low else "inside"
-        return f"the paper's {paper:g} lies {where} the interval"
-
-
-def estimate(name: str, value: float, half_width: float = np.nan, back: Callable = float) -> Estimate:
-    """The interval value -+ half_width, each end sent through `back`; NaN becomes None."""
-    ends = (value, value - half_width, value + half_width)
-    return Estimate(name, *(float(back(end)) if np.isfinite(end) else None for end in ends))
+    >>> [round(end, 3) for end in student(1.0, 0.5, 4)[:3]]
+    [1.0, -0.388, 2.388]
+    """
+    back = SCALES[scale][1]
+    se = float(se) if se > 0 else np.nan
+    half = stats.t.isf((1 - level) / 2, df) * se if df else np.nan
+    middle, low, high = (float(back(end)) for end in (value, value - half, value + half))
+    note = "" if se > 0 else "no spread between techniques"
+    return Interval(middle, low, high, float(value), se, float(df), scale, note)
 
 
 def censoring_floor(
-    fpr: float, n_members: float, n_nonmembers: float, targets: int = 1, level: float = 0.95
+    fpr: float,
+    n_members: int | np.ndarray,
+    n_nonmembers: int | np.ndarray,
+    level: float = 0.95,
 ) -> float:
-    """The largest TPR that chance alone explains at this FPR: anything up to it counts as equal to it.
+    """The largest mean TPR of some targets that chance alone explains at this FPR.
 
-    With exchangeable scores a conformal threshold is passed by a Beta(k, n_nonmembers + 1 - k) share of the
-    members, k = floor(fpr (n_nonmembers + 1)): the number caught is beta-binomial. `targets` TPRs are averaged.
-    Returns the upper end of the two-sided interval at `level` (normal for the mean); NaN where k = 0.
+    n_members, n_nonmembers: of each target, int or int [targets]. With exchangeable scores a conformal threshold is
+    passed by a Beta(k, n_nonmembers + 1 - k) share of the members, k = floor(fpr (n_nonmembers + 1)): the number
+    caught is beta-binomial. Returns the upper end of the two-sided interval at `level`, normal for the mean; NaN
+    where k = 0 for one of them.
     """
-    k = np.floor(fpr * (n_nonmembers + 1) * (1 + 1e-12))
-    if k < 1:
+    members, others = (np.atleast_1d(np.asarray(count)) for count in (n_members, n_nonmembers))
+    k = np.floor(fpr * (others + 1) * (1 + 1e-12))
+    if (k < 1).any():
         return np.nan
-    caught = stats.betabinom(int(n_members), k, n_nonmembers + 1 - k)
-    return float(
-        (caught.mean() + stats.norm.ppf((1 + level) / 2) * caught.std() / np.sqrt(targets)) / int(n_members)
-    )
+    caught = stats.betabinom(members, k, others + 1 - k)
+    mean, variance = (caught.mean() / members).mean(), (caught.var() / members**2).sum() / len(members) ** 2
+    return float(mean + stats.norm.ppf((1 + level) / 2) * np.sqrt(variance))
 
 
 def cells(targets: pd.DataFrame, fpr: float, level: float = 0.95) -> pd.DataFrame:
-    """One row per (technique, step): mean predictors, `tpr`, `log_tpr` floored at chance, and `censored`.
+    """One row per (technique, step): means over its targets, their number, and whether chance explains the TPR.
 
-    `targets` has one row per target and step (the columns of halves.parquet), at one attacker and one attack.
+    `targets` has one row per target and step (the columns of halves.parquet), of one attacker and one attack. Added
+    are `loss_ratio` (mean test loss / mean train loss), `targets`, `tpr`, `log_tpr` (base 10, at least the floor of
+    the cell's own targets) and `censored`. A mean is undefined, NaN, if one of its targets is.
     """
-    columns = [name for name in PREDICTORS if name != "step"]
-    tpr = f"tpr_at_{fpr:g}"
-    groups = targets.groupby(["technique", "step"], sort=True)
-    table = groups[columns].mean().assign(tpr=groups[tpr].mean(), masks=groups.size()).reset_index()
-    floor = censoring_floor(
-        fpr, targets.n_members.median(), targets.n_nonmembers.median(), int(table.masks.median()), level
+    rows = []
+    for (technique, step), part in targets.groupby(["technique", "step"]):  # sorted
+        floor = censoring_floor(fpr, part["n_members"].to_numpy(), part["n_nonmembers"].to_numpy(), level)
+        means = {name: part[name].to_numpy().mean() for name in MEANS}
+        tpr = part[tpr_column(fpr)].to_numpy().mean()
+        place = {"technique": technique, "step": step, "targets": len(part)}
+        rows.append(place | means | {"tpr": tpr, "floor": floor})
+    table = pd.DataFrame(rows)
+    return table.assign(
+        loss_ratio=table["test_loss"] / table["train_loss"],
+        log_tpr=np.log10(np.maximum(table["tpr"], table["floor"])),
+        censored=table["tpr"] <= table["floor"],
     )
-    return table.assign(log_tpr=np.log10(np.maximum(table.tpr, floor)), censored=table.tpr <= floor)
 
 
 def isotonic(x: np.ndarray, y: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -115,10 +106,8 @@ def left_out_errors(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> np.nda
     return np.array(errors)
 
 
-def mean_interval(
-    name: str, values: np.ndarray, level: float = 0.95, *, folds: bool = False, bound: float = np.inf
-) -> Estimate:
-    """Student's t interval of the mean of one value per cluster [G], cut at -+ bound.
+def mean_interval(values: np.ndarray, level: float = 0.95, *, folds: bool = False) -> Interval:
+    """Student's t interval of the mean of one value per cluster [G]; undefined ones are left out.
 
     `folds`: the values come from cross-validation, whose training sets overlap; the variance of their mean is then
     s^2 (1/G + 1/(G - 1)) (Nadeau and Bengio 2003, n_test/n_train = 1/(G - 1)), not s^2/G.
@@ -126,28 +115,21 @@ def mean_interval(
     values = values[np.isfinite(values)]
     count = len(values)
     if count < 2:
-        return estimate(name, values[0] if count else np.nan)
+        return student(values[0] if count else np.nan, np.nan, 0, level)
     scale = 1 / count + (1 / (count - 1) if folds else 0)
-    half = stats.t.ppf((1 + level) / 2, count - 1) * values.std(ddof=1) * np.sqrt(scale)
-    return estimate(name, values.mean(), half, lambda end: np.clip(end, -bound, bound))
+    return student(values.mean(), values.std(ddof=1) * np.sqrt(scale), count - 1, level)
 
 
-def bootstrap_interval(
-    name: str, values: np.ndarray, seed: int, level: float = 0.95, draws: int = 2000
-) -> Estimate:
-    """Percentile bootstrap over clusters of the mean of one value per cluster; too narrow where these are few."""
-    rows = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    low, high = np.quantile(values[rows].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(name, float(values.mean()), float(low), float(high))
+def error_difference(table: pd.DataFrame, first: str, second: str, level: float = 0.95) -> Interval:
+    """Left-out error by `first` minus that by `second`, mean over techniques, in decades of TPR."""
+    return mean_interval(error_differences(table, first, second), level, folds=True)
 
 
-def error_difference(
-    name: str, table: pd.DataFrame, first: str, second: str, level: float = 0.95
-) -> tuple[Estimate, np.ndarray]:
-    """Left-out error by `first` minus that by `second`, decades of TPR: the mean, and one value per technique."""
-    y, cluster = table.log_tpr.to_numpy(), table.technique.to_numpy()
-    errors = [left_out_errors(table[column].to_numpy(float), y, cluster) for column in (first, second)]
-    return mean_interval(name, errors[0] - errors[1], level, folds=True), errors[0] - errors[1]
+def error_differences(table: pd.DataFrame, first: str, second: str) -> np.ndarray:
+    """The same for every technique, float64 [techniques]."""
+    y, cluster = table["log_tpr"].to_numpy(), table["technique"].to_numpy()
+    one, other = (left_out_errors(table[name].to_numpy(float), y, cluster) for name in (first, second))
+    return one - other
 
 
 def jackknife(
@@ -182,17 +164,17 @@ def _fisher(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> float:
 
 
 def correlation(
-    name: str, table: pd.DataFrame, x: str, y: str = "log_tpr", level: float = 0.95, within: str | None = None
-) -> Estimate:
+    table: pd.DataFrame, x: str, y: str = "log_tpr", level: float = 0.95, within: str | None = None
+) -> Interval:
     """Spearman over cells, or its mean over the groups of column `within`; jackknife over techniques on Fisher's z.
 
     The standard error is at least that of as many independent cells: few clusters can agree by luck.
     """
     group = table[within].to_numpy() if within else np.zeros(len(table))
     columns = (table[x].to_numpy(float), table[y].to_numpy(float), group)
-    value, error, count = jackknife(_fisher, table.technique.to_numpy(), *columns)
+    value, error, count = jackknife(_fisher, table["technique"].to_numpy(), *columns)
     error = np.maximum(error, 1.03 / np.sqrt(len(table) - 3)) if len(table) > 4 else np.nan
-    return estimate(name, value, stats.t.ppf((1 + level) / 2, count - 1) * error, np.tanh)
+    return student(value, error, count - 1, level, "fisher")
 
 
 def partial_slope(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
@@ -205,23 +187,29 @@ def partial_slope(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
     return float((x * y).sum() / spread) if spread > 0 else np.nan
 
 
-def slope_at_equal(name: str, table: pd.DataFrame, x: str, given: str, level: float = 0.95) -> Estimate:
+def slope_at_equal(table: pd.DataFrame, x: str, given: str, level: float = 0.95) -> Interval:
     """`partial_slope` of log_tpr over cells, with a delete-one-technique jackknife interval."""
     columns = (table[column].to_numpy(float) for column in (x, "log_tpr", given))
-    value, error, count = jackknife(partial_slope, table.technique.to_numpy(), *columns)
-    return estimate(name, value, stats.t.ppf((1 + level) / 2, count - 1) * error)
+    value, error, count = jackknife(partial_slope, table["technique"].to_numpy(), *columns)
+    return student(value, error, count - 1, level)
 
 
-def correlation_within_cells(
-    name: str, targets: pd.DataFrame, x: str, fpr: float, level: float = 0.95
-) -> Estimate:
-    """Spearman of x and TPR across the masks of a cell, mean over cells; one value per technique, t interval."""
-    floor = censoring_floor(fpr, targets.n_members.median(), targets.n_nonmembers.median(), 1, level)
-    data = targets[["technique", "step", x]].assign(y=targets[f"tpr_at_{fpr:g}"].clip(lower=floor))
-    cell = [data.technique, data.step]
+def correlation_within_cells(targets: pd.DataFrame, x: str, fpr: float, level: float = 0.95) -> Interval:
+    """Spearman of x and TPR across the targets of a cell, mean over cells; one value per technique, t interval.
+
+    A TPR that chance explains is set to its floor.
+    """
+    sizes = list(zip(targets["n_members"], targets["n_nonmembers"], strict=True))
+    floors = {
+        (inside, outside): censoring_floor(fpr, inside, outside, level) for inside, outside in set(sizes)
+    }
+    floor = np.array([floors[size] for size in sizes])
+    data = targets[["technique", "step", x]].assign(y=np.maximum(targets[tpr_column(fpr)], floor))
+    cell = [data["technique"], data["step"]]
     ranks = data.groupby(cell)[[x, "y"]].rank()
     ranks -= ranks.groupby(cell).transform("mean")
-    products = pd.DataFrame({"xy": ranks[x] * ranks.y, "xx": ranks[x] ** 2, "yy": ranks.y**2})
+    products = pd.DataFrame({"xy": ranks[x] * ranks["y"], "xx": ranks[x] ** 2, "yy": ranks["y"] ** 2})
     sums = products.groupby(cell).sum()
-    rho: pd.Series = (sums.xy / np.sqrt(sums.xx * sums.yy)).where(sums.xx * sums.yy > 0)
-    return mean_interval(name, rho.groupby("technique").mean().to_numpy(), level, bound=1)
+    spread = sums["xx"] * sums["yy"]
+    rho: pd.Series = (sums["xy"] / np.sqrt(spread)).where(spread > 0)
+    return mean_interval(rho.groupby("technique").mean().to_numpy(), level)

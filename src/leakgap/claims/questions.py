@@ -1,397 +1,426 @@
 """The paper's eight claims on trial: estimand, statistic, interval, verdict.
 
-Claims 1 to 4 compare pooled TPRs of T target models: the logarithm of a ratio, with the standard deviation of its
-paired bootstrap replicates times sqrt(T / (T - 1)) and Student's t on T - 1 degrees of freedom. Claims 5 to 8
-compare techniques: predictors from one half of the images, TPR from the other, as in `leakgap.claims.between`.
-A verdict is read off an interval: beyond the threshold `supported`, short of it `contradicted`, else `undecided`.
+Claims 1 to 4 compare pooled TPRs (`Results.contrast`), for the headline attack and for the strongest one. Claims
+5 to 8 compare techniques: predictors from one half of the images, TPR from the other (`leakgap.claims.between`), on
+the cells whose TPR can be told from chance. Each verdict is `supported`, `contradicted` or `undecided`; that any of
+the claims judged with one attack is false has probability 1 - level at most (`measure.verdict`).
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from itertools import chain, pairwise
-from typing import Any
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from leakgap.claims import between as predict
-from leakgap.claims.between import Estimate
-from leakgap.claims.record import MASK_PREFIX, Record, Rows, Undecidable
+from leakgap.claims import between
+from leakgap.claims.case import LOSS, Case, Undecidable, smallest_fpr, strongest
+from leakgap.claims.claim import Claim, Estimate, Finding, Question, from_json, to_json, to_markdown
 from leakgap.files import atomic
-from leakgap.results import read
-from leakgap.study import Study
+from leakgap.measure.contrast import Interval
+from leakgap.measure.verdict import UNDEFINED, Trial, beyond, equivalent, holm, together, verdicts
+from leakgap.results import LEAVE_ONE_OUT, Results
+from leakgap.study import NONE, Study
 
-NONE, ALL = "none", "crop+mirror+cutout+policy"
+__all__ = ["ALL", "QUESTIONS", "Claim", "from_json", "judge", "to_json", "to_markdown", "write_claims"]
+
+ALL = "crop+mirror+cutout+policy"
 HELP = 1.1  # a ratio up to this is not called help
 FALL = 0.8  # a ratio of consecutive steps down to this is not called a fall
+MARGIN, MARGIN_FPR = 1.5, 0.01  # ratios from 1 / MARGIN to MARGIN at this FPR are not called help either
+POOLED = 4  # the first so many claims compare pooled TPRs, of any attack; the others are the headline's
+
+QUESTIONS: list[Question] = []
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What the statistic of one claim says."""
+def question(title: str, statement: str, estimand: str, statistic: str, threshold: float) -> Callable:
+    """Register the function below as the next claim's answer."""
 
-    value: Estimate
-    verdict: str
-    reason: str
-    rows: tuple[Rows, ...]
-    secondary: tuple[Estimate, ...] = ()
-    notes: tuple[str, ...] = ()
+    def register(answer: Callable[[Case], Finding]) -> Callable[[Case], Finding]:
+        number = len(QUESTIONS) + 1
+        QUESTIONS.append(Question(number, title, statement, estimand, statistic, threshold, answer))
+        return answer
 
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim with its verdict: `supported`, `contradicted` or `undecided`. Undefined numbers are None."""
-
-    study: str
-    design: str
-    attack: str
-    id: int
-    title: str
-    statement: str
-    estimand: str
-    statistic: str
-    value: float | None
-    low: float | None
-    high: float | None
-    level: float
-    threshold: float
-    verdict: str
-    reason: str
-    notes: tuple[str, ...] = ()
-    rows: tuple[Rows, ...] = ()
-    secondary: tuple[Estimate, ...] = ()
+    return register
 
 
-def augmentation(record: Record) -> Finding:
-    """Claim 1."""
-    names = list(record.at_fpr.index.unique("technique"))
+def against(found: Interval, threshold: float) -> str:
+    """Where the interval lies, in words."""
+    if not np.isfinite(found.low):
+        return "the interval is undefined" + (f": {found.note}" if found.note else "")
+    side = "above" if found.low > threshold else "below" if found.high < threshold else "on both sides of"
+    return f"the interval {found.low:.3g} to {found.high:.3g} is {side} {threshold:g}"
+
+
+def compared(found: Interval, paper: float) -> str:
+    """Where the paper's number lies, in words."""
+    if not np.isfinite(found.low):
+        return f"the paper's {paper:g} can't be compared"
+    where = "above" if paper > found.high else "below" if paper < found.low else "inside"
+    return f"the paper's {paper:g} lies {where} the interval"
+
+
+# --- pooled TPRs
+
+
+@question(
+    "Augmentation lowers the attack's TPR",
+    "Without augmentation TPR at 0.1% FPR is 19.56%, with all techniques 0.18%.",
+    "pooled TPR of models trained without augmentation over that with the most techniques, last step, informed",
+    "ratio of pooled TPRs",
+    1,
+)
+def augmentation(case: Case) -> Finding:
+    """None over the techniques of most members (their geometric mean); beside it none over each technique."""
+    names = list(dict.fromkeys(case.pooled["technique"]))
     if NONE not in names or len(names) < 2:
         raise Undecidable("the grid needs `none` and an augmentation technique")
-    size = {name: len(name.split("+")) for name in names if name != NONE}
+    size = {name: len(name.split("+")) for name in sorted(names) if name != NONE}
     most = [name for name in size if size[name] == max(size.values())]
-
-    def key(name: str) -> tuple:
-        return (name, record.last, "informed")
-
-    value = record.ratio(f"none / {' and '.join(most)}", [key(NONE)], [key(name) for name in most])
-    each = tuple(record.ratio(f"none / {name}", [key(NONE)], [key(name)], len(size)) for name in size)
-    lower = sum(one.verdict(1) == "supported" for one in each)
-    higher = sum(one.verdict(1) == "contradicted" for one in each)
+    none, cells = case.cell(NONE), [case.cell(name) for name in most]
+    found = case.contrast([none], cells)
+    each = {name: case.contrast([none], [case.cell(name)], len(size)) for name in size}
     notes = (
-        f"pooled at {record.pooled_fpr:g} FPR; of {len(each)} techniques {lower} are below `none` and {higher} "
-        "above, by simultaneous intervals (Bonferroni)",
-        value.compared(109)
+        f"pooled at {case.fpr:g} FPR; of {len(each)} techniques {sum(one.low > 1 for one in each.values())} are "
+        f"below `none` and {sum(one.high < 1 for one in each.values())} above, by simultaneous intervals "
+        "(Bonferroni)",
+        compared(found, 109)
         + " (19.56/0.18 on one CIFAR-10 target at 0.1% FPR, itself uncertain from 71 to 185)",
-        *record.chance([key(name) for name in most]),
+        *case.chance(cells),
     )
-    rows = record.pooled_query(f"step == {record.last} and attacker == 'informed'")
-    return Finding(value, value.verdict(1), value.against(1), rows, each, notes)
+    return Finding(
+        Estimate.of(f"none / {' and '.join(most)}", found),
+        beyond(found, 1),
+        against(found, 1),
+        case.pooled_rows(f"step == {case.results.last} and attacker == 'informed'"),
+        tuple(Estimate.of(f"none / {name}", one) for name, one in each.items()),
+        notes,
+    )
 
 
-def early_stopping(record: Record) -> Finding:
-    """Claim 2: supported if the last step is above the first and no step falls, contradicted if either fails."""
-    keys = sorted(key for key in record.at_fpr.index if key[0] == NONE and key[2] == "informed")
-    if len(keys) < 2:
+@question(
+    "Early stopping lowers TPR, monotone in the step",
+    "From step 1 to step 6 TPR rises from 0.1% to 18.28%, every step above the one before.",
+    f"pooled TPR, `none`, at the last step over that at the first; none below {FALL:g} times the step before, "
+    "where one of the two can be told from chance",
+    "ratio of pooled TPRs",
+    1,
+)
+def early_stopping(case: Case) -> Finding:
+    """The last step is above the first, and no step falls. Chance followed by chance is a tie, which is no fall."""
+    rows = case.pooled[(case.pooled["technique"] == NONE) & (case.pooled["attacker"] == "informed")]
+    cells = [case.cell(NONE, int(step)) for step in sorted(rows["step"])]
+    if len(cells) < 2:
         raise Undecidable("the grid has no `none` with two steps or more")
-    value = record.ratio("last step / first step", keys[-1:], keys[:1])
-    pairs = tuple(
-        record.ratio(f"step {after[1]} / step {before[1]}", [after], [before], len(keys) - 1)
-        for before, after in pairwise(keys)
-    )
-    rise, monotone = value.verdict(1), [pair.verdict(FALL) for pair in pairs]
-    together = {rise, *monotone}
-    decided = next(name for name in ("contradicted", "undecided", "supported") if name in together)
+    found = case.contrast(cells[-1:], cells[:1])
+    pairs = {pair: case.contrast([pair[1]], [pair[0]], len(cells) - 1) for pair in pairwise(cells)}
+    tied = [pair for pair in pairs if all(case.at_chance(cell) for cell in pair)]
+    trials = [beyond(one, FALL) for pair, one in pairs.items() if pair not in tied]
+    falls = sum(one.high < FALL for pair, one in pairs.items() if pair not in tied)
+    holds = sum(one.low > FALL for pair, one in pairs.items() if pair not in tied)
     reason = (
-        f"last against first: {value.against(1)}; of {len(pairs)} consecutive steps {monotone.count('supported')} "
-        f"show no fall below {FALL:g} times the step before, {monotone.count('contradicted')} show one (Bonferroni)"
+        f"last against first: {against(found, 1)}; of {len(pairs)} consecutive steps {holds} show no fall below "
+        f"{FALL:g} times the step before, {falls} show one (Bonferroni), {len(tied)} are a tie at chance"
     )
-    rows = record.pooled_query(f"technique == '{NONE}' and attacker == 'informed'")
-    notes = (f"pooled at {record.pooled_fpr:g} FPR; the paper: 18.28 / 0.10 = 183", *record.chance(keys))
-    return Finding(value, decided, reason, rows, pairs, notes)
+    return Finding(
+        Estimate.of("last step / first step", found),
+        together([beyond(found, 1), *trials]),
+        reason,
+        case.pooled_rows(f"technique == '{NONE}' and attacker == 'informed'"),
+        tuple(
+            Estimate.of(f"step {after.step} / step {before.step}", one)
+            for (before, after), one in pairs.items()
+        ),
+        (f"pooled at {case.fpr:g} FPR; the paper: 18.28 / 0.10 = 183", *case.chance(cells)),
+    )
 
 
-def _knowledge(record: Record, technique: str) -> tuple[Estimate, tuple[Rows, ...], tuple[str, ...]]:
-    if technique not in record.at_fpr.index.unique("technique"):
+def _knowledge(case: Case, technique: str, fpr: float) -> tuple[Interval, Finding]:
+    """Informed over uninformed attacker, last step; the finding still without its trial."""
+    if technique not in set(case.pooled["technique"]):
         raise Undecidable(f"the grid has no `{technique}`")
-    keys = [(technique, record.last, attacker) for attacker in ("informed", "uninformed")]
-    value = record.ratio("informed / uninformed", keys[:1], keys[1:])
-    rows = record.pooled_query(f"technique == '{technique}' and step == {record.last}")
-    return value, rows, (f"pooled at {record.pooled_fpr:g} FPR, last step", *record.chance(keys))
+    cells = [case.cell(technique, attacker=attacker) for attacker in ("informed", "uninformed")]
+    found = case.contrast(cells[:1], cells[1:], fpr=fpr)
+    rows = case.pooled_rows(f"technique == '{technique}' and step == {case.results.last}", fpr)
+    notes = (f"pooled at {fpr:g} FPR, last step", *case.chance(cells, fpr))
+    return found, Finding(Estimate.of("informed / uninformed", found), UNDEFINED, "", rows=rows, notes=notes)
 
 
-def knowing_policy(record: Record) -> Finding:
-    """Claim 3."""
-    value, rows, notes = _knowledge(record, "policy")
-    return Finding(value, value.verdict(HELP), value.against(HELP), rows, (), (*notes, value.compared(5)))
+@question(
+    "Knowing the technique helps against `policy`",
+    "Shadow models trained with `policy` too raise the attack's TPR up to 5 times.",
+    f"pooled TPR of the informed attacker over the uninformed one's; help is a ratio above {HELP:g}",
+    "ratio of pooled TPRs",
+    HELP,
+)
+def knowing_policy(case: Case) -> Finding:
+    """The ratio is above HELP."""
+    found, finding = _knowledge(case, "policy", case.fpr)
+    return replace(
+        finding,
+        trial=beyond(found, HELP),
+        reason=against(found, HELP),
+        notes=(*finding.notes, compared(found, 5)),
+    )
 
 
-def knowing_all(record: Record) -> Finding:
-    """Claim 4."""
-    value, rows, notes = _knowledge(record, ALL)
-    return Finding(value, value.verdict(HELP, below=True), value.against(HELP), rows, (), notes)
+@question(
+    "Knowing the technique does not help against all techniques combined",
+    "With all techniques, knowledge of the training procedure cannot enhance the attack.",
+    f"pooled TPR of the informed attacker over the uninformed one's at {100 * MARGIN_FPR:g}% FPR; a ratio from "
+    f"{1 / MARGIN:.2f} to {MARGIN:g}, stated beforehand, is no help",
+    "ratio of pooled TPRs",
+    MARGIN,
+)
+def knowing_all(case: Case) -> Finding:
+    """The ratio is equivalent to 1, by a margin stated before any study: that nothing was shown shows nothing."""
+    if not np.isclose(case.results.pooled["fpr"], MARGIN_FPR, rtol=1e-9).any():
+        raise Undecidable(f"the study has no TPR at {MARGIN_FPR:g} FPR, for which the margin is stated")
+    found, finding = _knowledge(case, ALL, MARGIN_FPR)
+    if not np.isfinite(found.low):
+        return replace(finding, reason=against(found, MARGIN))
+    inside = found.low > 1 / MARGIN and found.high < MARGIN
+    outside = found.high < 1 / MARGIN or found.low > MARGIN
+    where = "inside" if inside else "outside" if outside else "neither inside nor outside"
+    reason = f"the interval {found.low:.3g} to {found.high:.3g} is {where} {1 / MARGIN:.3g} to {MARGIN:g}"
+    return replace(finding, trial=equivalent(found, MARGIN), reason=reason)
 
 
-def gap_raises(record: Record) -> Finding:
-    """Claim 5."""
-    value = predict.correlation("accuracy gap", record.cells, "acc_gap", level=record.level)
-    return Finding(value, value.verdict(0), value.against(0), record.target_rows, (), record.target_notes)
+# --- cells of techniques and steps
+
+CELL = "cells: each technique at each step, mean over its targets, where it can be told from chance"
 
 
-def gap_predicts(record: Record) -> Finding:
-    """Claim 6: against test accuracy; the other rivals are reported beside it."""
-    table, level = record.cells, record.level
-    rivals = {name: predict.PREDICTORS[name] for name in ("test_acc", "train_acc", "train_loss", "step")}
-    results = {
-        title: predict.error_difference(f"error by {title} - by gap", table, name, "acc_gap", level)
-        for name, title in rivals.items()
+def _both(name: str, case: Case, estimate: Callable[[pd.DataFrame], Interval]) -> tuple[Interval, Estimate]:
+    """The estimate on the cells told from chance, and on all cells as what stands beside it."""
+    return estimate(case.cells), Estimate.of(f"{name}, all cells", estimate(case.all_cells))
+
+
+@question(
+    "TPR rises with the accuracy gap",
+    "There is a clear upward trend in attack success as the train-test accuracy gap increases.",
+    f"rank correlation of accuracy gap and TPR over {CELL}",
+    "Spearman correlation",
+    0,
+)
+def gap_raises(case: Case) -> Finding:
+    """Spearman's correlation is above 0."""
+    name = "Spearman, accuracy gap and TPR"
+    found, beside = _both(name, case, lambda cells: between.correlation(cells, "acc_gap", level=case.level))
+    return Finding(
+        Estimate.of(name, found),
+        beyond(found, 0),
+        against(found, 0),
+        case.target_rows,
+        (beside,),
+        case.target_notes,
+    )
+
+
+@question(
+    "The gap predicts TPR better than test accuracy",
+    "Compared with test accuracy, the accuracy gap is the better predictor of vulnerability.",
+    "mean absolute error in log10 TPR on a technique left out of a monotone fit, by test accuracy less by gap, "
+    f"over {CELL}",
+    "difference of left-out errors, decades",
+    0,
+)
+def gap_predicts(case: Case) -> Finding:
+    """The gap's error is smaller. Beside it the gap's other rivals, by simultaneous intervals (Bonferroni)."""
+    rivals = {name: between.PREDICTORS[name] for name in ("train_acc", "train_loss", "step")}
+    rivals["loss_ratio"] = "loss ratio (test / train)"
+    if "loss_tnr" in case.all_cells:
+        rivals["loss_tnr"] = "TNR of the loss attack"
+        tnr = f"TNR of the loss attack: where its FNR is {case.target_fpr:g}, off its pooled curve of all images"
+    else:
+        tnr = f"no TNR of the loss attack: it needs the curves of `{LOSS}` in every cell (attack.keep)"
+    name = "error by test accuracy - by gap"
+    found, beside = _both(
+        name, case, lambda cells: between.error_difference(cells, "test_acc", "acc_gap", case.level)
+    )
+    each = {
+        title: between.error_difference(case.cells, column, "acc_gap", 1 - (1 - case.level) / len(rivals))
+        for column, title in rivals.items()
     }
-    value, each = results.pop(rivals["test_acc"])
-    bootstrap = predict.bootstrap_interval(
-        f"{value.name}, percentile cluster bootstrap", each, record.seed, level
-    )
-    against: dict[str, list[str]] = {"supported": [], "contradicted": [], "undecided": []}
-    for title, (difference, _) in results.items():
-        against[difference.verdict(0)].append(title)
-    better, worse, open_ = (
-        ", ".join(against[name]) or "none" for name in ("contradicted", "supported", "undecided")
-    )
+    better = ", ".join(title for title, one in each.items() if one.high < 0) or "none"
+    worse = ", ".join(title for title, one in each.items() if one.low > 0) or "none"
+    other = ", ".join(title for title, one in each.items() if not (one.high < 0 or one.low > 0)) or "none"
     notes = (
-        *record.target_notes,
-        f"other rivals: better than the gap {better}; worse {worse}; not told apart from it {open_}",
+        *case.target_notes,
+        f"other rivals: better than the gap {better}; worse {worse}; not told apart from it {other}",
+        tnr,
         "gap, train and test accuracy span one space: any two of them carry what the third carries",
     )
-    secondary = (*(difference for difference, _ in results.values()), bootstrap, *rank_correlations(record))
-    return Finding(value, value.verdict(0), value.against(0), record.target_rows, secondary, notes)
+    errors = (Estimate.of(f"error by {title} - by gap", one) for title, one in each.items())
+    return Finding(
+        Estimate.of(name, found),
+        beyond(found, 0),
+        against(found, 0),
+        case.target_rows,
+        (beside, *errors, *_rank_correlations(case)),
+        notes,
+    )
 
 
-def rank_correlations(record: Record) -> Iterable[Estimate]:
-    """Spearman with TPR of each predictor: between techniques, across steps, across masks of a cell."""
-    table, level = record.cells, record.level
-    for column, title in predict.PREDICTORS.items():
+def _rank_correlations(case: Case) -> Iterable[Estimate]:
+    """Spearman with TPR of each predictor: between techniques, across steps, across targets of a cell."""
+    for column, title in between.PREDICTORS.items():
         if column != "step":
             name = f"Spearman, {title}, between techniques at a fixed step"
-            yield predict.correlation(name, table, column, level=level, within="step")
+            yield Estimate.of(name, between.correlation(case.cells, column, level=case.level, within="step"))
         each = [
-            predict.spearman(part[column].to_numpy(float), part.log_tpr.to_numpy())
-            for _, part in table.groupby("technique")
+            between.spearman(part[column].to_numpy(float), part["log_tpr"].to_numpy())
+            for _, part in case.cells.groupby("technique")
         ]
         name = f"Spearman, {title}, across steps within a technique"
-        yield predict.mean_interval(name, np.array(each), level, bound=1)
+        yield _bounded(name, between.mean_interval(np.array(each), case.level))
         if column != "step":
-            name = f"Spearman, {title}, across masks within a cell"
-            yield predict.correlation_within_cells(name, record.informed, column, record.target_fpr, level)
+            name = f"Spearman, {title}, across targets within a cell, all cells"
+            yield _bounded(
+                name,
+                between.correlation_within_cells(case.targets, column, case.target_fpr, case.level),
+            )
 
 
-def test_at_equal_gap(record: Record) -> Finding:
-    """Claim 7."""
-    value = predict.slope_at_equal("slope", record.cells, "test_acc", "acc_gap", record.level)
-    return Finding(value, value.verdict(0), value.against(0), record.target_rows, (), record.target_notes)
+def _bounded(name: str, found: Interval) -> Estimate:
+    """A mean of correlations, its interval cut at -1 and 1."""
+    return Estimate.of(name, found._replace(low=np.maximum(found.low, -1), high=np.minimum(found.high, 1)))
 
 
-def loss_gap(record: Record) -> Finding:
-    """Claim 8: supported if TPR rises with the loss gap and its error is smaller, contradicted if either fails."""
-    table, level = record.cells, record.level
-    value, _ = predict.error_difference(
-        "error by accuracy gap - by loss gap", table, "acc_gap", "loss_gap", level
-    )
-    rise = predict.correlation("Spearman, loss gap and TPR", table, "loss_gap", level=level)
-    both = predict.correlation(
-        "Spearman, loss gap and accuracy gap", table, "loss_gap", "acc_gap", level=level
-    )
-    together = {value.verdict(0), rise.verdict(0)}
-    decided = next(name for name in ("contradicted", "undecided", "supported") if name in together)
-    reason = f"smoother: {value.against(0)}; agrees: {rise.against(0)}"
-    return Finding(value, decided, reason, record.target_rows, (rise, both), record.target_notes)
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of a study; `answer` finds out."""
-
-    title: str
-    statement: str
-    estimand: str
-    statistic: str
-    threshold: float
-    answer: Callable[[Record], Finding]
-
-
-CELL = "cells: each technique at each step, mean over its masks"
-QUESTIONS = (
-    Question(
-        "Augmentation lowers the attack's TPR",
-        "Without augmentation TPR at 0.1% FPR is 19.56%, with all techniques 0.18%.",
-        "pooled TPR of models trained without augmentation over that with the most techniques, last step, informed",
-        "ratio of pooled TPRs",
-        1,
-        augmentation,
-    ),
-    Question(
-        "Early stopping lowers TPR, monotone in the step",
-        "From step 1 to step 6 TPR rises from 0.1% to 18.28%, every step above the one before.",
-        f"pooled TPR, `none`, at the last step over that at the first; none below {FALL:g} times the step before",
-        "ratio of pooled TPRs",
-        1,
-        early_stopping,
-    ),
-    Question(
-        "Knowing the technique helps against `policy`",
-        "Shadow models trained with `policy` too raise the attack's TPR up to 5 times.",
-        f"pooled TPR of the informed attacker over the uninformed one's; help is a ratio above {HELP:g}",
-        "ratio of pooled TPRs",
-        HELP,
-        knowing_policy,
-    ),
-    Question(
-        "Knowing the technique does not help against all techniques combined",
-        "With all techniques, knowledge of the training procedure cannot enhance the attack.",
-        f"pooled TPR of the informed attacker over the uninformed one's; help is a ratio above {HELP:g}",
-        "ratio of pooled TPRs",
-        HELP,
-        knowing_all,
-    ),
-    Question(
-        "TPR rises with the accuracy gap",
-        "There is a clear upward trend in attack success as the train-test accuracy gap increases.",
-        f"rank correlation of accuracy gap and TPR over {CELL}",
-        "Spearman correlation",
-        0,
-        gap_raises,
-    ),
-    Question(
-        "The gap predicts TPR better than test accuracy",
-        "Compared with test accuracy, the accuracy gap is the better predictor of vulnerability.",
-        "mean absolute error in log10 TPR on a technique left out of a monotone fit: by test accuracy less by gap",
-        "difference of left-out errors, decades",
-        0,
-        gap_predicts,
-    ),
-    Question(
-        "At equal gap, higher test accuracy goes with higher TPR",
-        "Among models with the same accuracy gap, those with higher test accuracy are attacked better.",
-        "slope of log10 TPR on test accuracy over cells, both less their monotone fits on the gap",
-        "partial slope, decades of TPR per unit of accuracy",
-        0,
-        test_at_equal_gap,
-    ),
-    Question(
-        "The loss gap agrees with the accuracy gap and is smoother",
-        "Outcomes by loss gap and accuracy gap closely align; those by loss gap are smoother.",
-        "left-out error in log10 TPR by the accuracy gap less by the loss gap; and TPR rises with the loss gap",
-        "difference of left-out errors, decades",
-        0,
-        loss_gap,
-    ),
+@question(
+    "At equal gap, higher test accuracy goes with higher TPR",
+    "Among models with the same accuracy gap, those with higher test accuracy are attacked better.",
+    f"slope of log10 TPR on test accuracy, both less their monotone fits on the gap, over {CELL}",
+    "partial slope, decades of TPR per unit of accuracy",
+    0,
 )
+def test_at_equal_gap(case: Case) -> Finding:
+    """The partial slope is above 0."""
+    found, beside = _both(
+        "slope", case, lambda cells: between.slope_at_equal(cells, "test_acc", "acc_gap", case.level)
+    )
+    return Finding(
+        Estimate.of("slope", found),
+        beyond(found, 0),
+        against(found, 0),
+        case.target_rows,
+        (beside,),
+        case.target_notes,
+    )
+
+
+@question(
+    "The loss gap agrees with the accuracy gap and is smoother",
+    "Outcomes by loss gap and accuracy gap closely align; those by loss gap are smoother.",
+    "left-out error in log10 TPR by the accuracy gap less by the loss gap; and TPR rises with the loss gap; "
+    f"over {CELL}",
+    "difference of left-out errors, decades",
+    0,
+)
+def loss_gap(case: Case) -> Finding:
+    """TPR rises with the loss gap, and its error is smaller; contradicted if either fails."""
+    smoother, agree = "error by accuracy gap - by loss gap", "Spearman, loss gap and TPR"
+    found, beside = _both(
+        smoother, case, lambda cells: between.error_difference(cells, "acc_gap", "loss_gap", case.level)
+    )
+    rise, rise_beside = _both(
+        agree, case, lambda cells: between.correlation(cells, "loss_gap", level=case.level)
+    )
+    both = between.correlation(case.cells, "loss_gap", "acc_gap", level=case.level)
+    secondary = (
+        Estimate.of(agree, rise),
+        Estimate.of("Spearman, loss gap and accuracy gap", both),
+        beside,
+        rise_beside,
+    )
+    return Finding(
+        Estimate.of(smoother, found),
+        together([beyond(found, 0), beyond(rise, 0)]),
+        f"smoother: {against(found, 0)}; agrees: {against(rise, 0)}",
+        case.target_rows,
+        secondary,
+        case.target_notes,
+    )
+
+
+# --- verdicts
 
 
 def judge(
-    summary: pd.DataFrame,
-    halves: pd.DataFrame,
-    pooled: pd.DataFrame,
-    replicates: pd.DataFrame,
-    *,
-    attack: str,
+    results: Results,
+    attack: str | None = None,
+    design: str = LEAVE_ONE_OUT,
     fpr: float | None = None,
-    design: str = "leave-one-out",
     level: float = 0.95,
-    seed: int = 0,
 ) -> list[Claim]:
-    """Put the eight claims on trial with one attack's rows of one study's tables.
+    """Put the claims on trial: all eight with the headline attack, the first four with any other.
 
-    `design`: `leave-one-out` or `replicates`. `fpr`: where TPRs are compared; without it, the smallest at which all
-    pooled TPRs are defined; single targets use the smallest one defined for all of them from there on, and say so.
-    The order of the rows does not matter. Raises LeakgapError for a missing column, an attack that was not run, two
-    rows of one target, or an unknown design.
+    fpr: of the pooled TPRs; without it, the smallest at which all of them are defined. Claim 4 is always judged at
+    MARGIN_FPR, single targets at the smallest FPR from `fpr` on that is defined for all of them. LeakgapError for
+    an attack without rows or an unknown design.
     """
-    tables = {"summary": summary, "halves": halves, "pooled": pooled, "replicates": replicates}
-    record = Record.of(tables, attack=attack, fpr=fpr, design=design, level=level, seed=seed)
-    return [_answer(number, question, record) for number, question in enumerate(QUESTIONS, 1)]
+    headline = results.study.attack.headline
+    case = Case(
+        results,
+        attack or headline,
+        design,
+        fpr or smallest_fpr(results, attack or headline, design),
+        level,
+    )
+    questions = QUESTIONS if case.attack == headline else QUESTIONS[:POOLED]
+    findings = [_answer(question, case) for question in questions]
+    trials: list[Trial] = [finding.trial for finding in findings]
+    judged = zip(
+        questions, findings, holm([trial.p for trial in trials]), verdicts(trials, 1 - level), strict=True
+    )
+    return [Claim.of(case, *each) for each in judged]
 
 
-def _answer(number: int, question: Question, record: Record) -> Claim:
+def _answer(question: Question, case: Case) -> Finding:
     try:
-        found = question.answer(record)
+        return question.answer(case)
     except Undecidable as lack:
-        found = Finding(Estimate(question.statistic, None), "undecided", str(lack), ())
-    fields: dict[str, Any] = {name: value for name, value in vars(found).items() if name != "value"}
-    fields |= {name: value for name, value in vars(question).items() if name != "answer"}
-    fields |= {name: getattr(found.value, name) for name in ("value", "low", "high")}
-    fields |= {name: getattr(record, name) for name in ("study", "design", "attack", "level")}
-    return Claim(id=number, **fields)
+        return Finding(Estimate(question.statistic, None), UNDEFINED, str(lack))
+
+
+def side_by_side(results: Results, design: str = LEAVE_ONE_OUT) -> list[Claim]:
+    """The claims judged with the headline attack, then those on pooled TPRs with the strongest, if it is another.
+
+    Where the two disagree, a note on both says so.
+    """
+    ours = judge(results, design=design)
+    fpr = smallest_fpr(results, ours[0].attack, design)
+    attack = strongest(results, design, fpr)
+    if attack == ours[0].attack:
+        return ours
+    theirs = judge(results, attack, design, fpr)
+    others = {claim.id: claim for claim in ours}
+    first = {claim.id: claim for claim in theirs}
+    return [_beside(claim, first.get(claim.id), "strongest") for claim in ours] + [
+        _beside(claim, others[claim.id], "headline") for claim in theirs
+    ]
+
+
+def _beside(claim: Claim, other: Claim | None, kind: str) -> Claim:
+    """Add a sentence to a claim on which another attack's verdict is another."""
+    if other is None or other.verdict == claim.verdict:
+        return claim
+    value = "undefined" if other.value is None else f"{other.value:.3g}"
+    sentence = (
+        f"attacks disagree: {claim.verdict} by {claim.attack}, {other.verdict} by the {kind} attack, "
+        f"{other.attack} ({other.statistic} {value})"
+    )
+    return replace(claim, notes=(*claim.notes, sentence))
 
 
 def write_claims(study: Study, joined: Sequence[str], out: str, page: str) -> None:
-    """Judge a study's headline attack, in each design that has targets, into JSON and a Markdown page."""
-    needed = ("summary", "halves", "pooled", "replicates")
-    summary, halves, pooled, replicates = (read(joined, name) for name in needed)
-    starts = set(summary["mask"].str[0])
-    designs = [design for design, first in MASK_PREFIX.items() if first in starts]
-    attack, seed = study.attack.headline, study.attack.seed
-    found = [
-        judge(summary, halves, pooled, replicates, attack=attack, design=design, seed=seed)
-        for design in designs
-    ]
-    for path, text in ((out, to_json([*chain(*found)])), (page, "\n".join(map(to_markdown, found)))):
+    """Judge a study, in each design that has targets, into JSON and a Markdown page."""
+    results = Results(study, joined)
+    found = [side_by_side(results, design) for design in results.designs]
+    texts = {
+        out: to_json([claim for claims in found for claim in claims]),
+        page: "\n".join(to_markdown(claims) for claims in found),
+    }
+    for path, text in texts.items():
         with atomic(path) as temporary:
             temporary.write_text(text)
-
-
-def to_json(claims: Sequence[Claim]) -> str:
-    """The claims as a JSON list of objects; undefined numbers are null."""
-    return json.dumps([asdict(claim) for claim in claims], indent=2, allow_nan=False) + "\n"
-
-
-def from_json(text: str) -> list[Claim]:
-    """The claims that `to_json` wrote."""
-    parts = {"rows": Rows, "secondary": Estimate}
-    claims = json.loads(text)
-    for claim in claims:
-        claim |= {name: tuple(make(**part) for part in claim[name]) for name, make in parts.items()}
-        claim["notes"] = tuple(claim["notes"])
-    return [Claim(**claim) for claim in claims]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
-
-
-def _interval(value: Claim | Estimate) -> str:
-    return f"{_number(value.value)} | {_number(value.low)} to {_number(value.high)}"
-
-
-def to_markdown(claims: Sequence[Claim]) -> str:
-    """A table of one design's verdicts, then a section for each claim."""
-    title = f"# The claims on trial: {claims[0].study}, {claims[0].attack}, {claims[0].design}"
-    lines = [
-        title,
-        "",
-        "| | claim | statistic | value | interval | threshold | verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for claim in claims:
-        cells = (
-            claim.id,
-            claim.title,
-            claim.statistic,
-            _interval(claim),
-            f"{claim.threshold:g}",
-            f"**{claim.verdict}**",
-        )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    for claim in claims:
-        lines += [
-            "",
-            f"## {claim.id}. {claim.title}: {claim.verdict}",
-            "",
-            f"The paper: {claim.statement}",
-            "",
-        ]
-        lines += [f"- Estimand: {claim.estimand}.", f"- Verdict at level {claim.level:g}: {claim.reason}."]
-        lines += [f"- {note[0].upper() + note[1:]}." for note in claim.notes]
-        lines += [f"- Rows: {rows.count} of `{rows.table}`: `{rows.query}`" for rows in claim.rows]
-        if claim.secondary:
-            lines += ["", "| beside it | value | interval |", "|---|---|---|"]
-            lines += [f"| {one.name} | {_interval(one)} |" for one in claim.secondary]
-    return "\n".join(lines) + "\n"

@@ -24,10 +24,11 @@ from leakgap.measure.bootstrap import KINDS, Kind, Pooled
 
 HALF = 0.5  # the count that stands for a count of zero; the variance of its logarithm is 1 / HALF
 
-Scale = Literal["log", "logit", "plain"]
+Scale = Literal["log", "logit", "fisher", "plain"]
 SCALES: dict[Scale, tuple[Callable, Callable]] = {  # how a value gets to the scale of its interval, and back
     "log": (np.log, np.exp),
     "logit": (special.logit, special.expit),
+    "fisher": (np.arctanh, np.tanh),  # of correlations between techniques
     "plain": (float, float),
 }
 

@@ -1,0 +1,157 @@
+"""What a claim on trial consists of, and its two forms on disk: JSON for programs, Markdown for reading."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+
+from leakgap.claims.case import Case, Rows
+from leakgap.measure.contrast import Interval
+from leakgap.measure.verdict import Trial
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval; None where it is undefined."""
+
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, name: str, found: Interval) -> Self:
+        return cls(name, *(float(end) if np.isfinite(end) else None for end in found[:3]))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the statistic of one claim says: the estimate, how it was judged, the rows, what stands beside it."""
+
+    estimate: Estimate
+    trial: Trial
+    reason: str
+    rows: tuple[Rows, ...] = ()
+    secondary: tuple[Estimate, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """One claim of the paper, and what is estimated to judge it; the verdict is about `threshold`."""
+
+    id: int
+    title: str
+    statement: str
+    estimand: str
+    statistic: str
+    threshold: float
+    answer: Callable[[Case], Finding]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A question answered by one study under one attack and design, as claims.json holds it.
+
+    p: two-sided p-value against the threshold, adjusted by Holm's rule for the claims judged together; None where
+    undefined. The interval is that of this claim alone.
+    """
+
+    study: str
+    design: str
+    attack: str
+    id: int
+    title: str
+    statement: str
+    estimand: str
+    statistic: str
+    value: float | None
+    low: float | None
+    high: float | None
+    level: float
+    threshold: float
+    p: float | None
+    verdict: str
+    reason: str
+    notes: tuple[str, ...]
+    rows: tuple[Rows, ...]
+    secondary: tuple[Estimate, ...]
+
+    @classmethod
+    def of(cls, case: Case, question: Question, finding: Finding, p: float, verdict: str) -> Self:
+        return cls(
+            study=case.results.study.name,
+            design=case.design,
+            attack=case.attack,
+            id=question.id,
+            title=question.title,
+            statement=question.statement,
+            estimand=question.estimand,
+            statistic=question.statistic,
+            value=finding.estimate.value,
+            low=finding.estimate.low,
+            high=finding.estimate.high,
+            level=case.level,
+            threshold=question.threshold,
+            p=None if np.isnan(p) else float(p),
+            verdict=verdict,
+            reason=finding.reason,
+            notes=finding.notes,
+            rows=finding.rows,
+            secondary=finding.secondary,
+        )
+
+
+def to_json(claims: Sequence[Claim]) -> str:
+    """The claims as a JSON list of objects; undefined numbers are null."""
+    return json.dumps([asdict(claim) for claim in claims], indent=2, allow_nan=False) + "\n"
+
+
+def from_json(text: str) -> list[Claim]:
+    """The claims that `to_json` wrote."""
+    return [_claim(record) for record in json.loads(text)]
+
+
+def _claim(record: dict[str, Any]) -> Claim:
+    values = {field.name: record[field.name] for field in fields(Claim)}
+    values["notes"] = tuple(record["notes"])
+    values["rows"] = tuple(Rows(**rows) for rows in record["rows"])
+    values["secondary"] = tuple(Estimate(**estimate) for estimate in record["secondary"])
+    return Claim(**values)
+
+
+def _interval(value: Claim | Estimate) -> str:
+    number, low, high = ("–" if end is None else f"{end:.3g}" for end in (value.value, value.low, value.high))
+    return f"{number} | {low} to {high}"
+
+
+def to_markdown(claims: Sequence[Claim]) -> str:
+    """A table of one design's verdicts, the attacks side by side, then a section for each claim."""
+    lines = [
+        f"# The claims on trial: {claims[0].study}, {claims[0].design}",
+        "",
+        f"The headline attack is {claims[0].attack}. Intervals are each claim's own; verdicts are by p-values "
+        "adjusted for all claims judged with one attack (Holm).",
+        "",
+        "| | claim | attack | statistic | value | interval | threshold | adjusted p | verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for claim in claims:
+        p = "–" if claim.p is None else f"{claim.p:.2g}"
+        cells = (
+            *(claim.id, claim.title, claim.attack, claim.statistic, _interval(claim)),
+            *(f"{claim.threshold:g}", p, f"**{claim.verdict}**"),
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    for claim in claims:
+        lines += ["", f"## {claim.id}. {claim.title}: {claim.verdict} ({claim.attack})", ""]
+        lines += [f"The paper: {claim.statement}", ""]
+        lines += [f"- Estimand: {claim.estimand}.", f"- Verdict at level {claim.level:g}: {claim.reason}."]
+        lines += [f"- {note[0].upper() + note[1:]}." for note in claim.notes]
+        lines += [f"- Rows: {rows.count} of `{rows.table}`: `{rows.query}`" for rows in claim.rows]
+        if claim.secondary:
+            lines += ["", "| beside it | value | interval |", "|---|---|---|"]
+            lines += [f"| {one.name} | {_interval(one)} |" for one in claim.secondary]
+    return "\n".join(lines) + "\n"
