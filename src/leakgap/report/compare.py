@@ -66,24 +66,27 @@ def compare(one: Study, other: Study) -> Path:
 
 def verdicts(one: Study, other: Study) -> pd.DataFrame:
     """Return one row per claim: both verdicts, and whether they agree, differ, or one is open."""
-    pairs = zip(_claims(one), _claims(other), strict=True)
+    theirs = {claim.id: claim for claim in _claims(other)}
     rows = [
         {
             "claim": f"{mine.id}. {mine.title}",
             one.name: mine.verdict,
-            other.name: theirs.verdict,
-            "together": _together(mine.verdict, theirs.verdict),
+            other.name: theirs[mine.id].verdict,
+            "together": _together(mine.verdict, theirs[mine.id].verdict),
         }
-        for mine, theirs in pairs
+        for mine in _claims(one)
+        if mine.id in theirs
     ]
     return pd.DataFrame(rows)
 
 
 def _claims(study: Study) -> list[Claim]:
+    """Return the claims judged with the headline attack on leave-one-out targets."""
     path = Path(study.paths.claims)
     if not path.is_file():
         raise LeakgapError(f"{path} is missing: run the claims of {study.name} first")
-    return [claim for claim in from_json(path.read_text()) if claim.design == LEAVE_ONE_OUT]
+    claims = from_json(path.read_text(encoding="utf-8"))
+    return [c for c in claims if c.design == LEAVE_ONE_OUT and c.attack == study.attack.headline]
 
 
 def _together(mine: str, theirs: str) -> str:

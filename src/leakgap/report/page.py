@@ -85,7 +85,7 @@ def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figur
     environment.filters |= {"marked": _marked, "short": _short, "heading": _heading}
     return environment.from_string(_resource("leakgap.report", "page.html.j2")).render(
         study=study,
-        claims=_json(claims, "claims"),
+        claims=_claims(claims, study.attack.headline),
         figures=[figure for figure in drawn if "left_out" not in figure],
         tables=list(_tables(tables)),
         model_table=_model_table(study, shown),
@@ -117,6 +117,17 @@ def _json(path: str, verb: str) -> Any:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise LeakgapError(f"{path} is missing: run {verb} first") from None
+
+
+def _claims(path: str, headline: str) -> list[dict[str, Any]]:
+    """Return the claims judged with the headline attack, each with what the strongest attack says `beside` it."""
+    claims = _json(path, "claims")
+    others = {(claim["design"], claim["id"]): claim for claim in claims if claim["attack"] != headline}
+    return [
+        claim | {"beside": others.get((claim["design"], claim["id"]))}
+        for claim in claims
+        if claim["attack"] == headline
+    ]
 
 
 def _data_uri(path: Path, kind: str) -> str:
