@@ -12,6 +12,7 @@ from leakgap import LeakgapError
 from leakgap.__main__ import main
 from leakgap.claims.questions import from_json, judge, to_json
 from leakgap.report.compare import compare, pooled, verdicts
+from leakgap.results import Results
 from leakgap.study import Study
 
 
@@ -20,10 +21,7 @@ def written(name: str, techniques: list[str], seed: int) -> Study:
     study = synthetic.study(techniques=techniques).model_copy(update={"name": name})
     Path(study.paths.root).mkdir(parents=True)
     synthetic.write_study(study, seed=seed)
-    tables = [
-        pd.read_parquet(study.paths.joined(name)) for name in ("summary", "halves", "pooled", "replicates")
-    ]
-    Path(study.paths.claims).write_text(to_json(judge(*tables, attack=study.attack.headline)))
+    Path(study.paths.claims).write_text(to_json(judge(Results(study))))
     Path(f"{name}.json").write_text(study.model_dump_json())
     return study
 

@@ -8,6 +8,8 @@ import pytest
 
 import synthetic
 from leakgap.__main__ import run
+from leakgap.claims.questions import judge
+from leakgap.measure.contrast import interval
 from leakgap.report.tables import attacks, knowledge, markdown, replicates, steps, techniques
 from leakgap.results import Results, read
 from leakgap.study import Data, Study
@@ -85,6 +87,24 @@ def test_knowledge_is_paired(study: Study):
     assert (
         1.96 < (high - low) / 2 / error <= 3.19
     )  # Student's t, between infinitely many and 3 degrees of freedom
+
+
+def test_one_estimand_has_one_interval_wherever_it_is_shown(study: Study):
+    """Informed over uninformed, all techniques, last step, 1% FPR: in the table, the reader and claim 4."""
+    results, technique = Results(study), "crop+mirror+cutout+policy"
+    cells = [results.cell(technique, attacker=attacker) for attacker in ("informed", "uninformed")]
+    ratio = results.contrast(cells[0], cells[1], 0.01)
+    rows = knowledge(results).query("technique == @technique and step == 6 and fpr == 0.01")
+    assert rows[["ratio", "ratio_low", "ratio_high"]].to_numpy().tolist() == [list(ratio[:3])]
+    claim = judge(results)[3]
+    assert (claim.value, claim.low, claim.high) == ratio[:3]
+    pooled = results.row(cells[0], 0.01)
+    shown = techniques(results).set_index("technique").loc[technique]
+    assert [shown[f"pooled_{name}_at_0.01"] for name in ("tpr", "low", "high")] == [
+        *pooled[["tpr", "low", "high"]]
+    ]
+    found = interval(results.replicated(cells[0], 0.01))
+    assert [found.value, found.low, found.high] == [*pooled[["tpr", "low", "high"]]]
 
 
 def test_attacks_stand_beside_the_headline(study: Study):

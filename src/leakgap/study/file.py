@@ -216,7 +216,8 @@ class Attack(Section, Headline):
     attacks: tuple[str, ...] = Field(
         ("lira-pooled", "lira-online", "lira-online-fixed", "lira-offline", "base", "mast", "loss"),
         min_length=1,
-        description="names in the registry of attacks; the first, said before the run, is the headline of figures and claims",
+        description="names in the registry of attacks; the first, said before the run, is the headline of figures "
+        "and claims",
     )
     attackers: tuple[Literal["informed", "uninformed"], ...] = Field(
         ("informed", "uninformed"),
