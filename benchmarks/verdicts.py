@@ -5,8 +5,9 @@
 A world draws techniques from a population; TPR follows one driver plus an effect of the technique and one of the
 cell. Claims 5 to 8 are judged against that population (the statistics over the cells above chance in studies of
 600 techniques, without noise), claims 1 to 4 against the true TPRs of the very techniques simulated. A verdict is
-*false* when it is `supported` and the quantity is not beyond the threshold, or `contradicted` and it is not short of
-it: at the threshold, both. `any` is the share of studies with any false verdict; Holm's rule is to keep it below 5%.
+*false* when it is `supported` and the quantity is not beyond the threshold, or `contradicted` and it is not short
+of it: at the threshold, both. `any` is the share of studies with any false verdict, which Holm's rule is to keep
+below 5%.
 """
 
 import argparse

@@ -1,31 +1,33 @@
 """Pooled TPRs with their intervals: by technique and step, by attack, by number of shadow models, by factor."""
 
-from collections.abc import Hashable, Iterable
-from itertools import combinations
+from collections.abc import Sequence
+from itertools import combinations, cycle
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
 from leakgap.augment import MEMBERS, canonical
-from leakgap.report.figures.data import LeftOut, Setting, in_order, wide_replicates
+from leakgap.report.figures.setting import LeftOut, Setting, in_order
 from leakgap.report.figures.style import (
     GREY,
     INFORMED,
     UNINFORMED,
-    at_fpr,
+    across,
     canvas,
+    finished,
     log_percent,
     look,
-    panels,
     percent,
     sequential,
+    tpr_at,
 )
-from leakgap.results import known
+from leakgap.results import Cell, at_fpr
 
 
 def _floor(table: pd.DataFrame, fpr: float) -> float:
@@ -59,24 +61,21 @@ def _rows(axes: Axes, names: list[str]) -> None:
         axes.axhline(edge - 0.5, color="#E6E6E6", linewidth=0.6, zorder=0)
 
 
-def pooled_tpr(setting: Setting, pooled: pd.DataFrame) -> Figure:
-    """Pooled TPR of every technique and step with its 95% interval (two-way bootstrap over models and images),
-    first step on top. Dashed: chance, TPR = FPR. `undefined`: fewer non-members than the false positive rate
-    needs. An arrowhead at the edge: below the axis."""
-    rows = known(setting.study, pooled)
-    rows = rows[rows["attack"] == setting.study.attack.headline]
+def pooled_tpr(setting: Setting) -> Figure:
+    """Draw one panel for each FPR, one row for each technique, the first step on top."""
+    rows = setting.pooled[setting.pooled["attack"] == setting.study.attack.headline]
     parts, fprs = in_order(setting, rows), setting.study.attack.fpr
     count = len(setting.steps)
     height = max(2.6, 1.2 + len(parts) * max(0.3, 0.11 * count))
     figure = canvas(3.2 + 2.6 * len(fprs), height, f"Pooled TPR by technique and step\n{setting.whose}")
     colours = sequential(count)
     for axes, fpr in zip(np.atleast_1d(figure.subplots(1, len(fprs), sharey=True)), fprs, strict=True):
-        here = rows[np.isclose(rows["fpr"], fpr)]
+        here = at_fpr(rows, fpr)
         floor = _floor(here, fpr)
         _rows(axes, [technique for technique, _ in parts])
         log_percent(axes, "x", floor, np.nanmax([*(here["high"] * 1.3), 5 * fpr]))
         axes.axvline(fpr, color=GREY, linestyle="--", linewidth=0.9)
-        axes.set_xlabel(f"Pooled {at_fpr(fpr)} (%)")
+        axes.set_xlabel(f"Pooled {tpr_at(fpr)} (%)")
         for place, (technique, _) in enumerate(parts):
             for _, row in here[here["technique"] == technique].iterrows():
                 offset = 0.8 * ((row["step"] - 0.5) / count - 0.5)
@@ -85,46 +84,44 @@ def pooled_tpr(setting: Setting, pooled: pd.DataFrame) -> Figure:
         Line2D([], [], marker="o", color=colour, markersize=4, label=setting.step_name(step))
         for step, colour in zip(setting.steps, colours, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside right upper", fontsize=7)
+    figure.legend(handles=handles, loc="outside right center", fontsize=7)
     return figure
 
 
-def attacks(setting: Setting, pooled: pd.DataFrame) -> Figure:
-    """All attacks side by side, one panel for each technique, last step: pooled TPR with its 95% interval (two-way
-    bootstrap over models and images). Dashed in the same colour: chance, TPR = FPR. An arrowhead at the edge:
-    below the axis."""
-    rows = known(setting.study, pooled)
-    rows = rows[rows["step"] == setting.steps[-1]]
+def attacks(setting: Setting) -> Figure:
+    """Draw the last step, one panel for each technique, one row for each attack."""
+    rows = setting.pooled[setting.pooled["step"] == setting.results.last]
     parts, fprs = in_order(setting, rows), sorted(setting.study.attack.fpr, reverse=True)
     names = list(setting.study.attack.attacks)
-    size = (2.5, 0.9 + len(names) * (0.1 + 0.04 * len(fprs)))
-    title = f"Attacks side by side, {setting.step_name(setting.steps[-1])}\n{setting.study.attacker} attacker"
-    figure, grid = panels([technique for technique, _ in parts], title, size=size, share="all")
+    height = 0.9 + len(names) * (0.1 + 0.04 * len(fprs))
+    size = across(len(parts), height)
+    order = [technique for technique, _ in parts]
+    grid = sns.FacetGrid(rows, col="technique", col_order=order, aspect=2.5 / height, **size)
     colours = sequential(len(fprs) + 1)[:-1] if len(fprs) > 2 else [INFORMED, UNINFORMED]
-    marks = "osD^v"
-    floor = min(_floor(rows[np.isclose(rows["fpr"], fpr)], fpr) for fpr in fprs)
-    for axes, (_, part) in zip(grid, parts, strict=True):
+    looks = list(zip(fprs, cycle(colours), cycle("osD^v")))
+    floor = min(_floor(at_fpr(rows, fpr), fpr) for fpr in fprs)
+    for technique, part in parts:
+        axes = grid.axes_dict[technique]
         _rows(axes, names)
         log_percent(axes, "x", floor, min(1, rows["high"].max() * 1.4))
-        for index, (fpr, colour) in enumerate(zip(fprs, colours, strict=False)):
+        for index, (fpr, colour, marker) in enumerate(looks):
             axes.axvline(fpr, color=colour, linestyle="--", linewidth=0.8, alpha=0.7)
-            here = part[np.isclose(part["fpr"], fpr)].set_index("attack")
+            here = at_fpr(part, fpr).set_index("attack")
             for place, name in enumerate(names):
                 offset = 0.5 * ((index + 0.5) / len(fprs) - 0.5)
-                _interval(axes, here.loc[name], place + offset, colour, marks[index % 5], floor, 3.5)
-    figure.supxlabel("Pooled TPR (%)", fontsize=9)
-    handles = [
-        Line2D([], [], marker=marks[index % 5], color=colour, markersize=4, label=f"at {percent(fpr)}% FPR")
-        for index, (fpr, colour) in enumerate(zip(fprs, colours, strict=False))
-    ]
-    figure.legend(handles=handles, loc="outside right upper")
-    return figure
+                _interval(axes, here.loc[name], place + offset, colour, marker, floor, 3.5)
+    handles = {
+        f"at {percent(fpr)}% FPR": Line2D([], [], marker=marker, color=colour, markersize=4)
+        for fpr, colour, marker in looks
+    }
+    grid.add_legend(handles, title="", loc="outside right center")
+    title = f"Attacks side by side, {setting.last}\n{setting.study.attacker} attacker"
+    return finished(grid, title, "Pooled TPR (%)", "")
 
 
-def shadow_models(setting: Setting, shadows: pd.DataFrame) -> Figure:
-    """How the attack gains from shadow models: pooled TPR at the last step when the masks are dealt into groups
-    that know only one another, with 95% intervals (two-way bootstrap); points are set side by side, those below the
-    axis stand at its edge. Dashed: chance."""
+def shadow_models(setting: Setting) -> Figure:
+    """Draw one panel for each FPR; points of different techniques stand side by side."""
+    shadows = setting.results.shown(setting.results.shadows)
     shadows = shadows[shadows["attack"] == setting.study.attack.headline]
     counts, fprs = sorted(shadows["n_shadows"].unique()), setting.study.attack.fpr
     if len(counts) < 2:
@@ -133,7 +130,7 @@ def shadow_models(setting: Setting, shadows: pd.DataFrame) -> Figure:
     figure = canvas(2.2 + 3 * len(fprs), 3.6, f"Pooled TPR by number of shadow models\n{setting.whose}")
     spread = 2 ** (0.3 * (np.linspace(0, 1, len(parts)) - 0.5)) if len(parts) > 1 else [1]
     for axes, fpr in zip(np.atleast_1d(figure.subplots(1, len(fprs))), fprs, strict=True):
-        here = shadows[np.isclose(shadows["fpr"], fpr)]
+        here = at_fpr(shadows, fpr)
         floor = _floor(here, fpr)
         log_percent(axes, "y", floor, np.nanmax([*(here["high"] * 1.2), 5 * fpr]))
         axes.axhline(fpr, color=GREY, linestyle="--", linewidth=0.9)
@@ -147,66 +144,61 @@ def shadow_models(setting: Setting, shadows: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(FixedLocator(counts))
         axes.xaxis.set_major_formatter(FixedFormatter([str(count) for count in counts]))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set(xlabel="Shadow models", ylabel=f"Pooled {at_fpr(fpr)} (%)")
+        axes.set(xlabel="Shadow models", ylabel=f"Pooled {tpr_at(fpr)} (%)")
         if here["tpr"].isna().all():
             axes.text(
                 0.5, 0.5, "undefined: too few non-members", transform=axes.transAxes, ha="center", color=GREY
             )
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=7, handlelength=3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=7, handlelength=3)
     return figure
 
 
-def contrasts(log_tpr: pd.DataFrame) -> pd.DataFrame:
-    """Return main effects and interactions, one column each, for every row of log TPR [row, technique].
+def effects(techniques: Sequence[str]) -> dict[str, tuple[list[str], list[str]]]:
+    """Return the two halves of the techniques whose TPRs each main effect and each interaction compares.
 
-    The full factorial in -1/+1 coding: an effect is the mean with an even number of its factors absent minus the
-    mean of the rest (Box, Hunter and Hunter, ch. 5), so a main effect is with minus without.
+    Those with an even number of the effect's factors absent, and the rest (Box, Hunter and Hunter, ch. 5): a main
+    effect is with against without. LeftOut unless they are the full factorial of two or more members.
+
+    >>> effects(["none", "crop", "mirror", "crop+mirror"])["crop x mirror"]
+    (['none', 'crop+mirror'], ['crop', 'mirror'])
     """
-    members = _members(log_tpr)
-    factors = [name for size in range(1, len(members) + 1) for name in combinations(members, size)]
-    effects = {}
-    for factor in factors:
-        absent = [sum(member not in str(technique).split("+") for member in factor) for technique in log_tpr]
-        signs = np.where(np.array(absent) % 2, -1, 1)
-        effects[" x ".join(factor)] = log_tpr @ signs / (len(signs) / 2)
-    return pd.DataFrame(effects)
-
-
-def _members(techniques: Iterable[Hashable]) -> list[str]:
-    """Return the members that any of some techniques has, whatever else is registered."""
-    named = {member for technique in techniques for member in canonical(str(technique))}
-    return [member for member in MEMBERS if member in named]
-
-
-def factorial(setting: Setting, pooled: pd.DataFrame, replicates: pd.DataFrame) -> Figure:
-    """Main effects (dark) and interactions (light) of the augmentation techniques on log10 of the pooled TPR, last
-    step, with 95% intervals of the paired bootstrap replicates; TPRs below chance count as chance. A main
-    effect of -1 divides the TPR by 10 on average over the other techniques; an interaction is half of how much one
-    technique's effect changes with the other."""
-    members = _members(setting.techniques)
-    if len(members) < 2 or len(setting.techniques) < 2 ** len(members):
+    named = {member for technique in techniques for member in canonical(technique)}
+    members = [member for member in MEMBERS if member in named]
+    if len(members) < 2 or len(techniques) < 2 ** len(members):
         raise LeftOut("the grid is not the full factorial of two or more techniques")
-    rows = known(setting.study, pooled)
-    rows = rows[(rows["step"] == setting.steps[-1]) & (rows["attack"] == setting.study.attack.headline)]
-    draws, fprs = known(setting.study, replicates), setting.study.attack.fpr
-    title = f"Effects of the techniques on the pooled TPR, {setting.step_name(setting.steps[-1])}\n{setting.whose}"
-    figure = canvas(3 + 3 * len(fprs), 5.2, title)
+    found = {}
+    for size in range(1, len(members) + 1):
+        for factors in combinations(members, size):
+            odd = [name for name in techniques if len(set(factors) - set(canonical(name))) % 2]
+            found[" x ".join(factors)] = ([name for name in techniques if name not in odd], odd)
+    return found
+
+
+def factorial(setting: Setting) -> Figure:
+    """Draw one panel for each FPR, one row for each effect at the last step."""
+    halves, fprs = effects(setting.techniques), setting.study.attack.fpr
+    title = f"Effects of the techniques on the pooled TPR, {setting.last}\n{setting.whose}"
+    figure = canvas(3 + 3 * len(fprs), 1.6 + 0.24 * len(halves), title)
     for axes, fpr in zip(np.atleast_1d(figure.subplots(1, len(fprs), sharey=True)), fprs, strict=True):
-        tpr = rows[np.isclose(rows["fpr"], fpr)].set_index("technique")[["tpr"]].T
-        value = contrasts(tpr.clip(lower=fpr).apply(np.log10)).iloc[0]
-        spread = contrasts(wide_replicates(draws, fpr, "technique").clip(lower=fpr).apply(np.log10))
-        _rows(axes, list(value.index))
+        _rows(axes, list(halves))
         axes.axvline(0, color=GREY, linestyle="--", linewidth=0.9)
-        if value.isna().any():
+        axes.set_xlabel(f"Effect on log10 of pooled {tpr_at(fpr)}")
+        ratios = [
+            setting.results.contrast(_cells(setting, even), _cells(setting, odd), fpr)
+            for even, odd in halves.values()
+        ]
+        if any(np.isnan(ratio.value) for ratio in ratios):
             axes.text(0.5, 0.5, "undefined", transform=axes.transAxes, ha="center", color=GREY)
             continue
-        low, high = spread.quantile(0.025), spread.quantile(0.975)
-        for place, name in enumerate(value.index):
+        for place, (name, ratio) in enumerate(zip(halves, ratios, strict=True)):
             colour, marker = (INFORMED, "o") if " x " not in name else ("#8FB8D8", "D")
-            axes.plot([low[name], high[name]], [place, place], color=colour, linewidth=1.4)
-            axes.plot(value[name], place, marker, color=colour, markersize=5)
-        axes.set_xlabel(f"Effect on log10 of pooled {at_fpr(fpr)}")
+            axes.plot(np.log10([ratio.low, ratio.high]), [place, place], color=colour, linewidth=1.4)
+            axes.plot(np.log10(ratio.value), place, marker, color=colour, markersize=5)
         top = axes.secondary_xaxis("top")
         top.set_xlabel("as a factor", fontsize=8)
         top.xaxis.set_major_formatter(FuncFormatter(lambda effect, _: f"x{10**effect:.2g}"))
     return figure
+
+
+def _cells(setting: Setting, techniques: list[str]) -> list[Cell]:
+    return [setting.results.cell(technique, design=setting.design) for technique in techniques]

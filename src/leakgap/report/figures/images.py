@@ -5,20 +5,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from leakgap.data.pool import Pool
-from leakgap.report.figures.data import LeftOut, Setting, in_order
+from leakgap.data.pool import Pool, read_pool
+from leakgap.report.figures.setting import LeftOut, Setting, in_order
 from leakgap.report.figures.style import canvas
 
 ROWS, COLUMNS = 3, 10
 
 
-def most_exposed(setting: Setting, exposure: pd.DataFrame, pool: Pool) -> Figure:
-    """The images caught most often at 1% FPR, last step, without augmentation and with the most of it. Above each:
-    its class, and how many of the target models trained on it gave it away, of how many."""
-    shown = exposure[exposure["caught"] > 0].assign(share=exposure["caught"] / exposure["targets"])
+def most_exposed(setting: Setting) -> Figure:
+    """Draw the images caught most often, of each technique."""
+    caught = setting.exposure[setting.exposure["caught"] > 0]
+    shown = caught.assign(share=caught["caught"] / caught["targets"])
     parts = in_order(setting, shown.sort_values(["share", "image"], ascending=[False, True]))
     if not parts:
         raise LeftOut("no image is caught at 1% FPR")
+    pool = read_pool(setting.pool)
     figure = canvas(9, 0.7 + 3.4 * len(parts), f"Most exposed images\n{setting.whose}")
     for axes, (technique, rows) in zip(
         figure.subplots(len(parts), 1, squeeze=False)[:, 0], parts, strict=True

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba_array
@@ -13,19 +14,21 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from leakgap.claims.between import censoring_floor
-from leakgap.report.figures.data import Setting, in_order, target_fpr
+from leakgap.report.figures.setting import Setting, in_order, target_fpr
 from leakgap.report.figures.style import (
     DENSE,
     FAINT,
     GREY,
-    at_fpr,
+    across,
     canvas,
     colormap,
+    finished,
     log_percent,
     look,
-    panels,
     sequential,
+    tpr_at,
 )
+from leakgap.results import tpr_column
 
 QUANTITIES = {  # column: label, factor
     "acc_gap": ("Train - test accuracy (percentage points)", 100),
@@ -35,10 +38,12 @@ QUANTITIES = {  # column: label, factor
     "train_loss": ("Train loss (nats)", 1),
 }
 OUTLYING = 20  # times the median: where a dot is further out, the axis is logarithmic
-CENSORED = """One dot for each target model and step; its TPR is its own (conformal threshold on its own
-non-members), at the smallest false positive rate that is defined for all targets. Open marks on the dashed line are
-censored: a TPR in the shaded band, up to the upper end of the 95% interval of what exchangeable members and
-non-members give (beta-binomial), can't be told from chance, so it is drawn as the false positive rate itself."""
+
+
+def in_words(column: str) -> str:
+    """Name a quantity inside a sentence: acc_gap -> train - test accuracy."""
+    name = QUANTITIES[column][0].partition(" (")[0]
+    return name[0].lower() + name[1:]
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,11 @@ class Dots:
     floor: float
 
     @classmethod
-    def of(cls, setting: Setting, targets: pd.DataFrame, column: str) -> "Dots":
+    def of(cls, setting: Setting, column: str) -> "Dots":
         """LeftOut when the TPR of single targets is undefined."""
-        fpr = target_fpr(setting, targets)
+        fpr, targets = target_fpr(setting), setting.targets
         floor = censoring_floor(fpr, targets["n_members"].median(), targets["n_nonmembers"].median())
-        tpr = targets[f"tpr_at_{fpr:g}"].to_numpy()
+        tpr = targets[tpr_column(fpr)].to_numpy()
         x = targets[column].to_numpy() * QUANTITIES[column][1]
         return cls(x, np.where(tpr <= floor, fpr, tpr), tpr <= floor, fpr, floor)
 
@@ -120,103 +125,62 @@ class Dots:
             )
 
 
-def together(column: str, shade: str) -> Callable[[Setting, pd.DataFrame], Figure]:
+def together(column: str, shade: str) -> Callable[[Setting], Figure]:
     """Return the figure of all techniques in one panel: TPR against `column`, colour `shade`, marker technique."""
 
-    def draw(setting: Setting, targets: pd.DataFrame) -> Figure:
-        dots = Dots.of(setting, targets, column)
+    def draw(setting: Setting) -> Figure:
+        dots, targets = Dots.of(setting, column), setting.targets
         label, unit = QUANTITIES[shade]
         values = targets[shade].to_numpy() * unit
         scale = ScalarMappable(Normalize(values.min(), values.max()), colormap())
-        figure = canvas(7.6, 4.8, f"{at_fpr(dots.fpr)} of single targets, all steps\n{setting.whose}")
+        figure = canvas(7.6, 4.8, f"{tpr_at(dots.fpr)} of single targets, all steps\n{setting.whose}")
         axes = figure.subplots()
         dots.frame(axes)
         names, handles = targets["technique"].to_numpy(), []
         for technique, _ in in_order(setting, targets):
             style = look(technique)
             dots.draw(axes, names == technique, scale.to_rgba(values), style.marker, style.edge)
-            edge = style.edge if style.edge != "none" else "#888888"
-            handles.append(
-                Line2D(
-                    [],
-                    [],
-                    linestyle="",
-                    marker=style.marker,
-                    color="#888888",
-                    markeredgecolor=edge,
-                    label=technique,
-                )
-            )
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="",
-                marker="o",
-                color="none",
-                markeredgecolor="#888888",
-                label="censored (open)",
-            )
-        )
-        axes.set(xlabel=QUANTITIES[column][0], ylabel=f"{at_fpr(dots.fpr)}, each target by itself (%)")
+            edge = style.edge if style.edge != "none" else GREY
+            handles.append(_dot("#888888", style.marker, edge, label=technique))
+        handles.append(_dot("none", edge=GREY, label="censored (open)"))
+        axes.set(xlabel=QUANTITIES[column][0], ylabel=f"{tpr_at(dots.fpr)}, each target by itself (%)")
         bar = figure.colorbar(scale, ax=axes, pad=0.01, aspect=30)
         bar.set_label(label)
-        figure.legend(handles=handles, loc="outside right upper", fontsize=7)
+        figure.legend(handles=handles, loc="outside right center", fontsize=7)
         return figure
 
-    return _named(
-        draw,
-        f"tpr_vs_{column}",
-        f"{_title(column)}, coloured by {_lower(shade)}; the marker says the technique.",
-    )
+    return draw
 
 
-def apart(column: str) -> Callable[[Setting, pd.DataFrame], Figure]:
+def apart(column: str) -> Callable[[Setting], Figure]:
     """Return the figure of one panel for each technique: TPR against `column`, colour step."""
 
-    def draw(setting: Setting, targets: pd.DataFrame) -> Figure:
-        dots = Dots.of(setting, targets, column)
+    def draw(setting: Setting) -> Figure:
+        dots, targets = Dots.of(setting, column), setting.targets
         parts = [technique for technique, _ in in_order(setting, targets)]
-        title = f"{at_fpr(dots.fpr)} of single targets by technique\n{setting.whose}"
-        figure, grid = panels(parts, title, size=(2.5, 2.3), share="all")
+        grid = sns.FacetGrid(targets, col="technique", col_order=parts, **across(len(parts)))
         names, steps = targets["technique"].to_numpy(), targets["step"].to_numpy()
         colours = to_rgba_array(sequential(len(setting.steps)))
-        for axes, technique in zip(grid, parts, strict=True):
+        for technique, axes in grid.axes_dict.items():
             here = names == technique
             dots.frame(axes, here)
             axes.scatter(
                 dots.x[~here], dots.y[~here], s=4, color=FAINT, linewidths=0, rasterized=True, zorder=2
             )
             dots.draw(axes, here, colours[steps - 1], size=14)
-        figure.supxlabel(QUANTITIES[column][0], fontsize=9)
-        figure.supylabel(f"{at_fpr(dots.fpr)}, each target by itself (%)", fontsize=9)
-        handles = [
-            Line2D([], [], linestyle="", marker="o", color=colour, label=setting.step_name(step))
-            for step, colour in zip(setting.steps, colours, strict=True)
-        ]
-        handles.append(
-            Line2D([], [], linestyle="", marker="o", color="none", markeredgecolor=GREY, label="censored")
-        )
-        handles.append(Line2D([], [], linestyle="", marker=".", color=FAINT, label="other techniques"))
-        figure.legend(handles=handles, loc="outside right center", fontsize=7)
-        return figure
+        handles = {
+            setting.step_name(step): _dot(colour) for step, colour in zip(setting.steps, colours, strict=True)
+        }
+        handles |= {"censored": _dot("none", edge=GREY), "other techniques": _dot(FAINT, ".")}
+        grid.add_legend(handles, title="", loc="outside right center")
+        title = f"{tpr_at(dots.fpr)} of single targets by technique\n{setting.whose}"
+        return finished(grid, title, QUANTITIES[column][0], f"{tpr_at(dots.fpr)} (%)")
 
-    return _named(
-        draw,
-        f"tpr_vs_{column}_by_technique",
-        f"{_title(column)}, one panel for each technique; the colour says the step.",
-    )
-
-
-def _lower(column: str) -> str:
-    name = QUANTITIES[column][0].partition(" (")[0]
-    return name[0].lower() + name[1:]
-
-
-def _title(column: str) -> str:
-    return f"TPR against {_lower(column)}"
-
-
-def _named(draw: Callable[[Setting, pd.DataFrame], Figure], name: str, caption: str) -> Callable[..., Figure]:
-    draw.__name__, draw.__doc__ = name, f"{caption} {CENSORED}"
     return draw
+
+
+def _dot(colour: Any, marker: str = "o", edge: Any = None, **further: Any) -> Line2D:
+    """Return what stands for a dot in a legend."""
+    return Line2D(
+        [], [], linestyle="", marker=marker, color=colour, markeredgecolor=edge or colour, **further
+    )

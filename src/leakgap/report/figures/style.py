@@ -5,14 +5,15 @@ dashes say the same in grey. Which of crop, mirror and cutout a technique has de
 makes it dashed and open.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Any
 from zlib import crc32
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -35,7 +36,6 @@ LOOKS = {
 POLICY = "policy"
 INFORMED, UNINFORMED = "#0072B2", "#D55E00"
 GREY, FAINT = "#666666", "#C8C8C8"
-LEGEND = 1.6  # inches
 DENSE = 1500  # more dots than this are drawn as pixels in the SVG
 
 
@@ -118,24 +118,27 @@ def canvas(width: float, height: float, title: str) -> Figure:
     return figure
 
 
-def panels(
-    names: Sequence[str], title: str, *, size: tuple[float, float], share: Literal["none", "all"] = "none"
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure of small multiples, a panel of `size` inches for each name, and room for a legend.
+def across(count: int, height: float = 2.5) -> dict[str, Any]:
+    """Return how seaborn sets `count` panels of `height` inches: rows as even as can be, fewer panels larger."""
+    rows = ceil(count / (3 if count <= 9 else 4))
+    return {"col_wrap": ceil(count / rows), "height": height + max(0, 3 - count) * 0.6}
 
-    The labels of the outer axes and the legend are the caller's.
-    """
-    rows = ceil(len(names) / (3 if len(names) <= 9 else 4))
-    columns = ceil(len(names) / rows)
-    figure = canvas(columns * size[0] + LEGEND, rows * size[1] + 0.7, title)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
-    for axes in grid.flat[len(names) :]:
-        axes.remove()
-    used = list(grid.flat[: len(names)])
-    for axes, name in zip(used, names, strict=True):
+
+def finished(grid: sns.FacetGrid, title: str, x: str, y: str) -> Figure:
+    """Title a grid of panels and its axes, and lay it out; every panel has numbers on its own x axis."""
+    figure = grid.figure
+    plt.close(figure)  # pyplot, which seaborn draws with, is to forget it
+    for name, axes in grid.axes_dict.items():
         axes.set_title(name, fontsize=8)
-        axes.tick_params(labelbottom=True, labelsize=7.5)
-    return figure, used
+        axes.set(xlabel="", ylabel="")
+        axes.tick_params(labelbottom=True, labelleft=axes.get_subplotspec().is_first_col(), labelsize=7.5)
+    figure.suptitle(title, x=0.01, ha="left")
+    figure.supxlabel(x, fontsize=9)
+    figure.supylabel(y, fontsize=9)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.7)
+    figure.set_layout_engine("constrained")
+    return figure
 
 
 def percent(value: float, _: object = None) -> str:
@@ -154,6 +157,6 @@ def log_percent(axes: Axes, which: str, low: float, high: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def at_fpr(fpr: float) -> str:
+def tpr_at(fpr: float) -> str:
     """Write `TPR at 0.1% FPR`."""
     return f"TPR at {percent(fpr)}% FPR"

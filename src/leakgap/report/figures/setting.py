@@ -1,0 +1,107 @@
+"""What a figure is drawn from: the results of a study, and which of its targets are shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from leakgap.results import LEAVE_ONE_OUT, Results, read, tpr_column
+from leakgap.study import NONE, Study
+
+
+class LeftOut(Exception):
+    """The study can't have this figure; the message says why, for the report."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Results, the design whose targets are shown, and files of further things to be seen.
+
+    exposures: how often images are caught, a file per technique in the order of the grid; pool: the images.
+    """
+
+    results: Results
+    design: str = LEAVE_ONE_OUT
+    exposures: Sequence[str] = ()
+    pool: str = ""
+
+    @property
+    def study(self) -> Study:
+        """The study that the results are of."""
+        return self.results.study
+
+    @property
+    def techniques(self) -> tuple[str, ...]:
+        """In the order of the grid."""
+        return self.study.grid.techniques
+
+    @property
+    def most_augmented(self) -> str:
+        """The technique with the most members, the last of them."""
+        return max(reversed(self.techniques), key=lambda name: 0 if name == NONE else name.count("+") + 1)
+
+    @property
+    def steps(self) -> range:
+        """1..n."""
+        return range(1, len(self.study.train.steps) + 1)
+
+    def step_name(self, step: int) -> str:
+        """Name a step with its epoch."""
+        return f"step {step} (epoch {self.study.train.steps[step - 1]})"
+
+    @property
+    def last(self) -> str:
+        """Name the last step."""
+        return self.step_name(self.results.last)
+
+    @property
+    def whose(self) -> str:
+        """Name the attack, the attacker and the targets, for titles."""
+        targets = "" if self.design == LEAVE_ONE_OUT else ", replicates of mask 0"
+        return f"{self.study.attack.headline}, {self.study.attacker} attacker{targets}"
+
+    # --- rows of the joined tables
+
+    @cached_property
+    def pooled(self) -> pd.DataFrame:
+        """Pooled TPRs with intervals: all attacks and steps, the attacker that is shown."""
+        rows = self.results.shown(self.results.pooled)
+        return rows[rows["design"] == self.design]
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Pooled ROC of the headline attack: all steps, both attackers; without FPR 0, for logarithmic axes."""
+        rows = self.results.curves
+        rows = rows[(rows["attack"] == self.study.attack.headline) & (rows["design"] == self.design)]
+        return rows[rows["fpr"] > 0]
+
+    @cached_property
+    def targets(self) -> pd.DataFrame:
+        """One row per target and step: headline attack, the attacker that is shown."""
+        return self.results.targets(self.design)
+
+    @cached_property
+    def exposure(self) -> pd.DataFrame:
+        """How often each image is caught by the headline attack: none and the most augmented technique."""
+        tables = [
+            read(path)
+            for technique, path in zip(self.techniques, self.exposures, strict=True)
+            if technique in (NONE, self.most_augmented)
+        ]
+        rows = pd.concat(tables, ignore_index=True)
+        return rows[rows["attack"] == self.study.attack.headline]
+
+
+def target_fpr(setting: Setting) -> float:
+    """Return the smallest FPR at which every single target's TPR is defined; LeftOut when there is none."""
+    for fpr in sorted(setting.study.attack.fpr):
+        if setting.targets[tpr_column(fpr)].notna().all():
+            return fpr
+    raise LeftOut("the targets have too few non-members for the TPR of a single target at any of attack.fpr")
+
+
+def in_order(setting: Setting, table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Split a table by technique, in the order of the grid."""
+    parts = dict(list(table.groupby("technique", sort=False)))
+    return [(str(name), parts[name]) for name in setting.techniques if name in parts]
