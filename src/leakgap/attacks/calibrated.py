@@ -86,7 +86,7 @@ def share_below(values: np.ndarray, population: np.ndarray) -> np.ndarray:
     a low FPR.
 
     >>> share_below(np.array([0.0, 1.5, 3.0, 3.5]), np.array([1.0, 2.0, 3.0, 3.0])) * 4
-    array([0.  , 1.5 , 4.  , 4.5 ])
+    array([0. , 1.5, 4. , 4.5])
     """
     ordered = np.sort(population.astype(float))
     below = np.interp(values, ordered, np.arange(1, len(ordered) + 1))

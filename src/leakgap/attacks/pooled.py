@@ -158,7 +158,7 @@ def _centre(phi: np.ndarray, images: np.ndarray) -> np.ndarray:
 def _fit(sums: Sums, width: float, centre: np.ndarray) -> _Fit:
     """Smooth over the images in order of their midpoints; NaN where a side has no model."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = sums.phi / sums.count
+        mean = np.where(sums.count > 0, sums.phi / sums.count, np.float32(np.nan))
         deviations = np.maximum(sums.squares - sums.phi * mean, 0)
         weight = 1 / (1 / sums.count).sum(0)
     middle, effect = (mean[IN] + mean[OUT]) / 2 + centre, mean[IN] - mean[OUT]
