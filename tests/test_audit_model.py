@@ -21,7 +21,6 @@ from leakgap.audit.model import Audit, audit_files, audit_model
 from leakgap.audit.records import exposure, over_targets
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import roc
-from test_report import browser  # noqa: F401
 
 
 def world(
@@ -512,7 +511,7 @@ def test_a_page_of_several_targets_and_of_unknown_membership(tmp_path: Path):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1366, 390])
-def test_the_page_fits_a_desk_and_a_telephone(tmp_path: Path, browser, width: int):  # noqa: F811
+def test_the_page_fits_a_desk_and_a_telephone(tmp_path: Path, browser, width: int):
     long = "a-record-with-a-name-that-is-far-too-long-for-any-telephone-" * 3
     tables = [table.assign(record=[f"{long}{i}" for i in table["record"]]) for table in world(5, 1500)]
     written(tmp_path, tables)

@@ -2,8 +2,6 @@
 
 import base64
 import json
-import os
-import shutil
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -146,29 +144,6 @@ def test_a_missing_stage_is_one_sentence(study, part, message):
 
 
 # --- in a real browser
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Headless Chromium with an empty profile; skipped where there is none, an error in CI."""
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and chromedriver):
-        message = "needs chromium and chromedriver (Debian: chromium, chromium-driver)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    switches = "headless=new no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-    for switch in f"{switches} disable-component-update disable-sync".split():
-        options.add_argument(f"--{switch}")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    yield driver
-    driver.quit()
 
 
 def opened(browser, study, width: int = 1366):

@@ -38,6 +38,15 @@ class Audit:
     summary: a row for every attack that ran. records: a row for every target and record, the most exposed first.
     curves: points of the ROC of every attack, `attack`, `fpr` and `tpr`; none where membership is not known.
     about: what was audited, how, and what was not, as it is written to audit.json.
+
+    >>> import numpy as np
+    >>> member = np.arange(400) < 200
+    >>> columns = {"record": range(400), "label": [0] * 400, "member": member, "phi": np.sin(range(400)) + member}
+    >>> audit = audit_model(Answers.of(columns), [])
+    >>> print(audit.about["answer"][1])
+    Guessing would recognize 1%: this is 50 times as many.
+    >>> audit.summary[["attack", "auc"]].round(2).values.tolist()
+    [['loss', 0.82]]
     """
 
     summary: pd.DataFrame

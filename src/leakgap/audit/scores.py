@@ -70,6 +70,8 @@ def _lacking(name: str, joined: Joined) -> str | None:
         return "needs logits or probabilities in every file"
     if attack.needs_reserved and not joined.reserved.any():
         return "needs records set aside from all training (column reserved), and there are none"
+    if attack.needs_steps:
+        return "needs answers at several steps of training"
     needed, held = max(attack.min_in, attack.min_out, attack.min_shadows), len(joined.member)
     if needed > held:
         return f"needs shadow models, {needed} or more, and has {held}"
@@ -133,7 +135,8 @@ class _Shadows:
                 shadow_logits=self.logits,
                 seed=self.seed,
             )
-            scores[:, records] = attacks.run(name, evidence)[:, records]
+            with np.errstate(invalid="ignore", divide="ignore"):  # of records without models, which get NaN
+                scores[:, records] = attacks.run(name, evidence)[:, records]
         scores[:, joined.reserved] = np.nan
         return scores
 
