@@ -54,16 +54,18 @@ class Dots:
     y: np.ndarray  # TPR, a share; the FPR itself where censored
     censored: np.ndarray  # bool
     fpr: float
-    floor: float
+    floor: float  # the highest of the targets' floors
 
     @classmethod
     def of(cls, setting: Setting, column: str) -> "Dots":
         """LeftOut when the TPR of single targets is undefined."""
         fpr, targets = target_fpr(setting), setting.targets
-        floor = censoring_floor(fpr, targets["n_members"].median(), targets["n_nonmembers"].median())
+        counts = list(zip(targets["n_members"], targets["n_nonmembers"], strict=True))
+        floors = {count: censoring_floor(fpr, *count) for count in set(counts)}  # of a target's own counts
         tpr = targets[tpr_column(fpr)].to_numpy()
         x = targets[column].to_numpy() * QUANTITIES[column][1]
-        return cls(x, np.where(tpr <= floor, fpr, tpr), tpr <= floor, fpr, floor)
+        censored = tpr <= np.array([floors[count] for count in counts])
+        return cls(x, np.where(censored, fpr, tpr), censored, fpr, max(floors.values()))
 
     def frame(self, axes: Axes, which: np.ndarray | slice = slice(None)) -> None:
         """Draw the axes, what can't be told from chance, and how many of the dots `which` that is."""
