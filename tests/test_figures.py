@@ -9,33 +9,54 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 import synthetic
-from leakgap import LeakgapError
+from leakgap import LeakgapError, results
 from leakgap.__main__ import run
 from leakgap.augment import MEMBERS
 from leakgap.claims.between import censoring_floor
-from leakgap.data.pool import Pool
+from leakgap.data.pool import Pool, write_pool
 from leakgap.report.figures import FIGURES, style
-from leakgap.report.figures.data import LeftOut, Setting, target_fpr
-from leakgap.report.figures.forest import attacks, contrasts, factorial, pooled_tpr, shadow_models
+from leakgap.report.figures.forest import attacks, effects, factorial, pooled_tpr, shadow_models
 from leakgap.report.figures.images import most_exposed
-from leakgap.report.figures.roc import informed_vs_uninformed, roc_by_technique
-from leakgap.report.figures.scatter import Dots, together
-from leakgap.results import known
-from leakgap.study import Study
+from leakgap.report.figures.roc import informed_vs_uninformed, roc_by_step, roc_by_technique
+from leakgap.report.figures.scatter import Dots, apart, together
+from leakgap.report.figures.setting import LeftOut, Setting, target_fpr
+from leakgap.results import Results
 
 ALL = ["+".join(names) or "none" for size in range(5) for names in itertools.combinations(MEMBERS, size)]
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
+def setting(tmp_path_factory):
     """A study with both attackers and replicates; the working directory is its own."""
     study = synthetic.study(replicates=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("figures"))
         synthetic.write_study(study)
-        yield synthetic.source(study)
+        yield Setting(Results(study), exposures=study.exposures, pool=study.paths.pool)
+
+
+@pytest.fixture(autouse=True)
+def look():
+    with style.styled():
+        yield
+
+
+def changed(setting: Setting, **tables: pd.DataFrame) -> Setting:
+    """The same setting with other joined tables."""
+    results = Results(setting.study)
+    vars(results).update(tables)  # as if they had been read
+    return Setting(results, setting.design, setting.exposures, setting.pool)
+
+
+def of_cell(frame: pd.DataFrame, technique: str, attacker: str = "informed") -> pd.DataFrame:
+    """Rows of the headline attack at the last step."""
+    return frame.query(
+        "technique == @technique and step == 6 and attacker == @attacker and attack == 'lira-online-fixed' "
+        "and design == 'leave-one-out'"
+    )
 
 
 def lines_of(axes) -> dict:
@@ -67,12 +88,33 @@ def test_every_figure_is_drawn_or_named_with_a_reason(tmp_path, monkeypatch):
     assert all(len(figure.caption) > 60 for figure in FIGURES)
 
 
-def test_equal_tables_give_equal_bytes(source, tmp_path):
+def test_nothing_covers_titles_and_labels(tmp_path, monkeypatch):
+    """Two techniques leave one or two panels: the title is wide beside them, the axis label tall."""
+    monkeypatch.chdir(tmp_path)
+    study = synthetic.study(techniques=["none", "policy"])
+    synthetic.write_study(study)
+    setting = Setting(Results(study), exposures=study.exposures, pool=study.paths.pool)
+    for figure in FIGURES:
+        if figure.name == "factorial":  # two techniques are none
+            continue
+        drawn = figure.draw(setting)
+        drawn.draw_without_rendering()
+        words = [text for text in drawn.texts if text.get_text()]
+        extents = [part.get_window_extent() for part in (*words, *drawn.legends)]
+        extents += [axes.get_tightbbox() for axes in drawn.axes]
+        page = drawn.bbox.padded(2)
+        for box in extents:
+            assert page.contains(*box.min), f"{figure.name}: cut off"
+            assert page.contains(*box.max), f"{figure.name}: cut off"
+        for one, other in itertools.combinations([box.padded(-1) for box in extents], 2):
+            assert not one.overlaps(other), f"{figure.name}: one covers another"
+
+
+def test_equal_tables_give_equal_bytes(setting, tmp_path):
     from leakgap.report.figures import _save
 
     for folder in ("a", "b"):
-        with style.styled():
-            _save(roc_by_technique(source, source.curves), tmp_path / folder, "roc")
+        _save(roc_by_technique(setting), tmp_path / folder, "roc")
     for suffix in ("svg", "png"):
         assert (tmp_path / "a" / f"roc.{suffix}").read_bytes() == (
             tmp_path / "b" / f"roc.{suffix}"
@@ -132,163 +174,189 @@ def test_steps_grow_lighter():
     assert light[-1] < 85
 
 
-def test_roc_shows_the_headline_attack_informed_at_the_last_step(source):
-    lines = lines_of(roc_by_technique(source, source.curves).axes[0])
-    curves = pd.read_parquet(source.study.paths.joined("curves"))
-    for technique in source.techniques:
-        kept = curves.query(
-            "technique == @technique and step == 6 and attacker == 'informed' and attack == 'lira-online-fixed' "
-            "and design == 'leave-one-out'"
+def test_roc_shows_the_headline_attack_informed_at_the_last_step(setting):
+    lines = lines_of(roc_by_technique(setting).axes[0])
+    curves = pd.read_parquet(setting.study.paths.joined("curves"))
+    for technique in setting.techniques:
+        np.testing.assert_array_equal(lines[technique].get_ydata(), of_cell(curves, technique)["tpr"])
+
+
+def test_roc_by_step_shows_every_step_in_its_colour(setting):
+    figure = roc_by_step(setting)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(setting.techniques)
+    curves = pd.read_parquet(setting.study.paths.joined("curves"))
+    drawn = {line.get_color(): line.get_ydata() for line in figure.axes[1].get_lines()}
+    for step, colour in enumerate(style.sequential(6), 1):
+        kept = curves[curves["step"] == step].query(
+            "technique == 'policy' and attacker == 'informed' and design == 'leave-one-out'"
         )
-        np.testing.assert_array_equal(lines[technique].get_ydata(), kept["tpr"])
+        np.testing.assert_array_equal(drawn[colour], kept["tpr"])
 
 
-def test_informed_against_uninformed_states_the_paired_difference(source):
-    with style.styled():
-        figure = informed_vs_uninformed(source, source.curves, source.pooled, source.replicates)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == list(source.techniques[1:])
-    rows = source.replicates.query("technique == 'policy' and fpr == 0.01").set_index("replicate")
-    known, unknown = (rows[rows["attacker"] == who]["tpr"] for who in ("informed", "uninformed"))
-    low, high = np.quantile(100 * (known - unknown), [0.025, 0.975])
-    pooled = source.pooled.query(
-        "technique == 'policy' and fpr == 0.01 and step == 6 and attack == 'lira-online-fixed'"
-    )
-    tpr = pooled.set_index("attacker")["tpr"]
-    assert (
-        f"at 1%: {100 * (tpr['informed'] - tpr['uninformed']):+.2f} [{low:+.2f}, {high:+.2f}]"
-        in texts_of(figure)[0]
-    )
+def test_informed_against_uninformed_states_the_paired_difference(setting):
+    figure = informed_vs_uninformed(setting)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(setting.techniques[1:])
+    pooled, draws = (pd.read_parquet(setting.study.paths.joined(name)) for name in ("pooled", "draws"))
+    sides, values = [], []
+    for attacker in ("informed", "uninformed"):
+        values.append(of_cell(pooled, "policy", attacker).query("fpr == 0.01")["tpr"].item())
+        rows = of_cell(draws, "policy", attacker).query("fpr == 0.01")
+        sides.append(dict(zip(rows["resampled"], rows["tprs"], strict=True)))
+    # Cameron, Gelbach and Miller (2011), with Satterthwaite's degrees of freedom: 8 masks are 4 pairs
+    v = {kind: np.var(sides[0][kind] - sides[1][kind], ddof=1) for kind in sides[0]}
+    models = v["models"] * 4 / 3
+    total = max(models + v["images"] - v["pairs"], v["pairs"])
+    half = stats.t.ppf(0.975, max(3, 3 * (total / models) ** 2)) * np.sqrt(total)
+    value = values[0] - values[1]
+    expected = [f"{100 * number:+.2f}" for number in (value, value - half, value + half)]
+    assert "at 1%: {} [{}, {}]".format(*expected) in texts_of(figure)[0]
 
 
-def test_an_uninformed_study_shows_its_own_attacker(source):
-    study = Study.load(
-        {
-            "name": "made-up",
-            "grid": {"techniques": ["none", "policy"]},
-            "attack": {"attackers": ["uninformed"]},
-        }
-    )
-    kept = known(study, source.pooled)
-    assert set(zip(kept["technique"], kept["attacker"], strict=True)) == {
+def test_an_uninformed_study_shows_its_own_attacker(setting, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = synthetic.study(attackers=("uninformed",))
+    synthetic.write_study(study)
+    alone = Setting(Results(study))
+    assert set(zip(alone.pooled["technique"], alone.pooled["attacker"], strict=True)) == {
         ("none", "informed"),
         ("policy", "uninformed"),
         (ALL[-1], "uninformed"),
     }
-    alone = source.curves[source.curves["attacker"] == "informed"]
+    assert set(lines_of(roc_by_technique(alone).axes[0])) >= set(study.grid.techniques)
     with pytest.raises(LeftOut, match="both an informed and an uninformed"):
-        informed_vs_uninformed(source, alone, source.pooled, source.replicates)
+        informed_vs_uninformed(alone)
 
 
-def test_single_targets_are_read_at_the_smallest_defined_fpr(source):
-    targets = source.targets
-    assert targets["tpr_at_0.001"].isna().all()
-    assert target_fpr(source, targets) == 0.01
+def test_single_targets_are_read_at_the_smallest_defined_fpr(setting):
+    assert setting.targets["tpr_at_0.001"].isna().all()
+    assert target_fpr(setting) == 0.01
     with pytest.raises(LeftOut, match="too few non-members"):
-        target_fpr(source, targets.assign(**{"tpr_at_0.01": np.nan}))
-    figure = together("acc_gap", shade="test_acc")(source, targets)
+        target_fpr(changed(setting, summary=setting.results.summary.assign(**{"tpr_at_0.01": np.nan})))
+    figure = together("acc_gap", shade="test_acc")(setting)
     assert figure.axes[0].get_ylabel() == "TPR at 1% FPR, each target by itself (%)"
 
 
-def test_dots_that_chance_explains_are_censored(source):
-    dots = Dots.of(source, source.targets, "acc_gap")
+def test_dots_that_chance_explains_are_censored(setting):
+    dots = Dots.of(setting, "acc_gap")
     floor = censoring_floor(0.01, 810, 810)
     assert 0.01 < floor < 0.03
-    tprs = list(source.targets["tpr_at_0.01"])
+    tprs = list(setting.targets["tpr_at_0.01"])
     assert [bool(mark) for mark in dots.censored] == [tpr <= floor for tpr in tprs]
     assert list(dots.y) == [0.01 if tpr <= floor else tpr for tpr in tprs]
     assert 0 < dots.censored.sum() < len(tprs)
-    figure = together("acc_gap", shade="test_acc")(source, source.targets)
+    figure = together("acc_gap", shade="test_acc")(setting)
     assert f"{dots.censored.sum()} of {len(tprs)} censored" in texts_of(figure)
     drawn = sum(len(dotted.get_offsets()) for dotted in figure.axes[0].collections)
     assert drawn == len(tprs)
 
 
-def test_outlying_losses_stretch_the_axis(source):
-    targets = source.targets.assign(loss_gap=np.linspace(-0.1, 0.1, len(source.targets)))
-    plain = together("loss_gap", shade="test_acc")(source, targets)
+def test_every_technique_has_a_panel_of_its_own_dots(setting):
+    axes = apart("acc_gap")(setting).axes
+    assert [panel.get_title(loc="left") for panel in axes] == list(setting.techniques)
+    own = (setting.targets["technique"] == "policy").sum()
+    faint, *mine = (len(dotted.get_offsets()) for dotted in axes[1].collections)
+    assert (faint, sum(mine)) == (len(setting.targets) - own, own)
+
+
+def test_outlying_losses_stretch_the_axis(setting):
+    summary = setting.results.summary
+    summary = summary.assign(loss_gap=np.linspace(-0.1, 0.1, len(summary)))
+    plain = together("loss_gap", shade="test_acc")(changed(setting, summary=summary))
     assert plain.axes[0].get_xscale() == "linear"
-    targets.loc[targets.index[0], "loss_gap"] = 50
-    assert together("loss_gap", shade="test_acc")(source, targets).axes[0].get_xscale() == "symlog"
+    summary.loc[setting.targets.index[0], "loss_gap"] = 50
+    outlying = together("loss_gap", shade="test_acc")(changed(setting, summary=summary))
+    assert outlying.axes[0].get_xscale() == "symlog"
 
 
-def test_undefined_pooled_tprs_are_named(source):
-    empty = source.pooled.copy()
-    empty.loc[empty["fpr"] == 0.001, ["tpr", "low", "high"]] = np.nan
-    assert "undefined" not in texts_of(pooled_tpr(source, source.pooled))
-    assert texts_of(pooled_tpr(source, empty)).count("undefined") == 3 * 6
-    assert texts_of(attacks(source, empty)).count("undefined") == 3 * 5
+def test_undefined_pooled_tprs_are_named(setting):
+    pooled = setting.results.pooled.copy()
+    pooled.loc[pooled["fpr"] == 0.001, ["tpr", "low", "high"]] = np.nan
+    empty = changed(setting, pooled=pooled)
+    assert "undefined" not in texts_of(pooled_tpr(setting))
+    assert texts_of(pooled_tpr(empty)).count("undefined") == 3 * 6
+    assert texts_of(attacks(empty)).count("undefined") == 3 * 5
+    assert all("at 0.1%: undefined" in text for text in texts_of(informed_vs_uninformed(empty)))
 
 
-def test_all_attacks_stand_side_by_side(source):
-    axes = attacks(source, source.pooled).axes
+def test_all_attacks_stand_side_by_side(setting):
+    axes = attacks(setting).axes
     assert len(axes) == 3
-    assert [text.get_text() for text in axes[0].get_yticklabels()] == list(source.study.attack.attacks)
-    rows = source.pooled.query("technique == 'none' and step == 6 and fpr == 0.01").set_index("attack")["tpr"]
+    assert [text.get_text() for text in axes[0].get_yticklabels()] == list(setting.study.attack.attacks)
+    rows = setting.pooled.query("technique == 'none' and step == 6 and fpr == 0.01").set_index("attack")[
+        "tpr"
+    ]
     drawn = [line.get_xdata()[0] for line in axes[0].get_lines() if line.get_marker() == "o"]
-    assert drawn == [rows[name] for name in source.study.attack.attacks]
+    assert drawn == [rows[name] for name in setting.study.attack.attacks]
 
 
-def test_shadow_models_need_more_than_one_count(source):
-    figure = shadow_models(source, source.shadows)
+def test_shadow_models_need_more_than_one_count(setting):
+    figure = shadow_models(setting)
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["2", "6"]
     with pytest.raises(LeftOut, match="too few masks"):
-        shadow_models(source, source.shadows.query("n_shadows == 6"))
+        shadow_models(changed(setting, shadows=setting.results.shadows.query("n_shadows == 6")))
 
 
-def test_contrasts_are_the_regression_on_all_interactions():
+def test_effects_are_the_regression_on_all_interactions(monkeypatch):
     rng = np.random.default_rng(0)
-    y = pd.DataFrame(rng.normal(size=(3, 16)), columns=rng.permutation(ALL))
-    signs = {name: [1 if name in technique.split("+") else -1 for technique in y] for name in MEMBERS}
+    y = pd.Series(rng.normal(size=16), index=rng.permutation(ALL))
+    signs = {name: [1 if name in technique.split("+") else -1 for technique in y.index] for name in MEMBERS}
     terms = [names for size in range(5) for names in itertools.combinations(MEMBERS, size)]
     design = np.array([np.prod([signs[name] for name in names], axis=0) * np.ones(16) for names in terms]).T
-    fitted = np.linalg.lstsq(design, y.to_numpy().T)[0]
-    np.testing.assert_allclose(contrasts(y).to_numpy(), 2 * fitted[1:].T, atol=1e-12)
-
-
-def test_main_effects_are_drawn_from_a_full_factorial(monkeypatch):
-    setting = Setting(synthetic.study(techniques="factorial"))
-    effect = {"crop": -1.0, "mirror": -0.25, "cutout": -0.5, "policy": -0.2}
-    tpr = {name: 0.5 * 10 ** sum(effect[each] for each in name.split("+") if each in effect) for name in ALL}
-    head = {"step": 6, "attack": "lira-online-fixed", "attacker": "informed"}
-    pooled = pd.DataFrame(
-        [head | {"technique": n, "fpr": f, "tpr": t} for n, t in tpr.items() for f in (0.01, 0.001)]
-    )
-    draws = pd.concat(
-        [pooled.assign(replicate=k, tpr=pooled["tpr"] * scale) for k, scale in enumerate((0.9, 1, 1.1))]
-    )
-    # below chance counts as chance, so let nothing be
-    axes = factorial(setting, pooled, draws).axes[1]
-    drawn = {
-        line.get_ydata()[0]: line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "o"
-    }
-    np.testing.assert_allclose([drawn[row] for row in range(4)], list(effect.values()), atol=1e-12)
-    monkeypatch.setitem(
-        MEMBERS, "fade", "leakgap.augment.mirror:Mirror"
-    )  # a fifth member is no matter of this study
-    assert len(factorial(setting, pooled, draws).axes[1].get_lines()) == len(axes.get_lines())
-    pair = Setting(synthetic.study(techniques={"factorial": ["crop", "cutout"]}))
-    two = [frame[frame["technique"].isin(pair.techniques)] for frame in (pooled, draws)]
-    names = [label.get_text() for label in factorial(pair, *two).axes[0].get_yticklabels()]
-    assert names == ["crop", "cutout", "crop x cutout"]
+    fitted = dict(zip(map(" x ".join, terms), np.linalg.lstsq(design, y.to_numpy())[0], strict=True))
+    for name, (even, odd) in effects(list(y.index)).items():
+        assert y[even].mean() - y[odd].mean() == pytest.approx(2 * fitted[name], abs=1e-12)
+    # a fifth member is no matter of this study
+    monkeypatch.setitem(MEMBERS, "fade", "leakgap.augment.mirror:Mirror")
+    assert list(effects(ALL)) == [name for name in fitted if name]
+    assert list(effects(["none", "crop", "cutout", "crop+cutout"])) == ["crop", "cutout", "crop x cutout"]
     with pytest.raises(LeftOut, match="not the full factorial"):
-        factorial(Setting(synthetic.study()), pooled, draws)
+        effects(["none", "policy", "crop+mirror+cutout+policy"])
 
 
-def test_most_exposed_images_come_first(source):
+def test_main_effects_are_drawn_from_a_full_factorial(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = synthetic.study(techniques={"factorial": ["crop", "cutout"]})
+    synthetic.write_study(study)
+    axes = factorial(Setting(Results(study))).axes[study.attack.fpr.index(0.01)]
+    drawn = {
+        line.get_ydata()[0]: line.get_xdata()[0]
+        for line in axes.get_lines()
+        if line.get_marker() in ("o", "D")
+    }
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["crop", "cutout", "crop x cutout"]
+    pooled = pd.read_parquet(study.paths.joined("pooled")).query("fpr == 0.01")
+    none, crop, cutout, both = (
+        np.log10(of_cell(pooled, name)["tpr"].item()) for name in ("none", "crop", "cutout", "crop+cutout")
+    )
+    expected = [(crop + both - none - cutout) / 2, (cutout + both - none - crop) / 2]
+    np.testing.assert_allclose(
+        [drawn[row] for row in range(3)], [*expected, (none + both - crop - cutout) / 2], atol=1e-12
+    )
+
+
+def test_most_exposed_images_come_first(setting, tmp_path):
     rng = np.random.default_rng(0)
     pool = Pool(rng.integers(0, 255, (40, 3, 8, 8)).astype(np.uint8), np.arange(40) % 10, 10)
-    exposure = pd.DataFrame(
-        {"technique": "none", "image": np.arange(40), "label": np.arange(40) % 10, "targets": 8}
-    )
+    write_pool(tmp_path / "pool.npz", pool)
+    head = {"study": "made-up", "technique": "none", "step": 6, "epoch": 30, "attacker": "informed"}
+    head |= {"attack": "lira-online-fixed", "targets": 8}
+    exposure = pd.DataFrame(head | {"image": np.arange(40), "label": np.arange(40) % 10})
     exposure["caught"] = np.where(exposure["image"] == 17, 8, exposure["image"] % 5)
-    axes = most_exposed(source, exposure, pool).axes[0]
+
+    def drawn(table: pd.DataFrame):
+        results.write(tmp_path / "exposure.parquet", table)
+        alone = synthetic.study(techniques=["none"])
+        files = {"exposures": [str(tmp_path / "exposure.parquet")], "pool": str(tmp_path / "pool.npz")}
+        return most_exposed(Setting(Results(alone), **files)).axes[0]
+
+    axes = drawn(exposure)
     assert [text.get_text() for text in axes.texts][:3] == ["7: 8/8", "4: 4/8", "9: 4/8"]
     np.testing.assert_array_equal(axes.get_images()[0].get_array(), pool.images[17].transpose(1, 2, 0))
     with pytest.raises(LeftOut, match="no image is caught"):
-        most_exposed(source, exposure.assign(caught=0), pool)
+        drawn(exposure.assign(caught=0))
 
 
 def test_a_study_without_summary_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(LeakgapError, match=r"results/made-up/curves.parquet is missing: run the attacks"):
+    with pytest.raises(LeakgapError, match=r"results/made-up/pooled.parquet is missing: run the attacks"):
         run("figures", synthetic.study())

@@ -107,6 +107,7 @@ def styled() -> Iterator[None]:
         "legend.fontsize": 8,
         "axes.unicode_minus": False,
     }
+    mpl.use("agg")  # seaborn's panels are pyplot's figures: no windows
     with mpl.rc_context(settings | mine):
         yield
 
