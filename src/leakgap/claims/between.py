@@ -80,7 +80,7 @@ def cells(targets: pd.DataFrame, fpr: float, level: float = 0.95) -> pd.DataFram
     return table.assign(
         loss_ratio=table["test_loss"] / table["train_loss"],
         log_tpr=np.log10(np.maximum(table["tpr"], table["floor"])),
-        censored=table["tpr"] <= table["floor"],
+        censored=~(table["tpr"] > table["floor"]),
     )
 
 

@@ -22,7 +22,17 @@ from leakgap.measure.verdict import UNDEFINED, Trial, beyond, equivalent, holm, 
 from leakgap.results import LEAVE_ONE_OUT, Results
 from leakgap.study import NONE, Study
 
-__all__ = ["ALL", "QUESTIONS", "Claim", "from_json", "judge", "to_json", "to_markdown", "write_claims"]
+__all__ = [
+    "ALL",
+    "QUESTIONS",
+    "Claim",
+    "from_json",
+    "judge",
+    "side_by_side",
+    "to_json",
+    "to_markdown",
+    "write_claims",
+]
 
 ALL = "crop+mirror+cutout+policy"
 HELP = 1.1  # a ratio up to this is not called help
