@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize import isotonic_regression
 
 from leakgap.measure.contrast import SCALES, Interval, Scale
@@ -57,9 +57,10 @@ def censoring_floor(
     k = np.floor(fpr * (others + 1) * (1 + 1e-12))
     if (k < 1).any():
         return np.nan
-    caught = stats.betabinom(members, k, others + 1 - k)
-    mean, variance = (caught.mean() / members).mean(), (caught.var() / members**2).sum() / len(members) ** 2
-    return float(mean + stats.norm.ppf((1 + level) / 2) * np.sqrt(variance))
+    share = k / (others + 1)  # mean of the beta distribution, then of the share caught
+    variance = share * (1 - share) * (others + 1 + members) / (members * (others + 2))
+    spread = np.sqrt(variance.sum()) / len(members)
+    return float(share.mean() + special.ndtri((1 + level) / 2) * spread)
 
 
 def cells(targets: pd.DataFrame, fpr: float, level: float = 0.95) -> pd.DataFrame:
@@ -72,15 +73,14 @@ def cells(targets: pd.DataFrame, fpr: float, level: float = 0.95) -> pd.DataFram
     rows = []
     for (technique, step), part in targets.groupby(["technique", "step"]):  # sorted
         floor = censoring_floor(fpr, part["n_members"].to_numpy(), part["n_nonmembers"].to_numpy(), level)
-        means = {name: part[name].to_numpy().mean() for name in MEANS}
-        tpr = part[tpr_column(fpr)].to_numpy().mean()
-        place = {"technique": technique, "step": step, "targets": len(part)}
-        rows.append(place | means | {"tpr": tpr, "floor": floor})
+        place = {"technique": technique, "step": step, "targets": len(part), "floor": floor}
+        means = part[[*MEANS, tpr_column(fpr)]].to_numpy().mean(axis=0)
+        rows.append(place | dict(zip((*MEANS, "tpr"), means, strict=True)))
     table = pd.DataFrame(rows)
     return table.assign(
         loss_ratio=table["test_loss"] / table["train_loss"],
         log_tpr=np.log10(np.maximum(table["tpr"], table["floor"])),
-        censored=table["tpr"] <= table["floor"],
+        censored=~(table["tpr"] > table["floor"]),
     )
 
 

@@ -87,13 +87,19 @@ class Case:
     ) -> Interval:
         """Return the ratio of two geometric means; raises Undecidable where a TPR or its draws are missing."""
         fpr = fpr or self.fpr
-        for cell in (*first, *second):
-            try:
-                self.results.replicated(cell, fpr)
-            except (KeyError, IndexError):
-                place = f"{cell.technique}, step {cell.step}, {cell.attacker} attacker, {fpr:g} FPR"
-                raise Undecidable(f"no pooled TPR with bootstrap draws for {place}") from None
-        return self.results.contrast(first, second, fpr, comparisons=comparisons, level=self.level)
+        try:
+            return self.results.contrast(first, second, fpr, comparisons=comparisons, level=self.level)
+        except (KeyError, IndexError):
+            cell = next(cell for cell in (*first, *second) if not self._known(cell, fpr))
+            place = f"{cell.technique}, step {cell.step}, {cell.attacker} attacker, {fpr:g} FPR"
+            raise Undecidable(f"no pooled TPR with bootstrap draws for {place}") from None
+
+    def _known(self, cell: Cell, fpr: float) -> bool:
+        try:
+            self.results.replicated(cell, fpr)
+        except (KeyError, IndexError):
+            return False
+        return True
 
     def at_chance(self, cell: Cell, fpr: float | None = None) -> bool:
         """Whether the interval of a pooled TPR reaches down to the FPR."""

@@ -51,6 +51,36 @@ class Question:
     answer: Callable[[Case], Finding]
 
 
+QUESTIONS: list[Question] = []
+
+
+def question(title: str, statement: str, estimand: str, statistic: str, threshold: float) -> Callable:
+    """Register the function below as the next claim's answer."""
+
+    def register(answer: Callable[[Case], Finding]) -> Callable[[Case], Finding]:
+        number = len(QUESTIONS) + 1
+        QUESTIONS.append(Question(number, title, statement, estimand, statistic, threshold, answer))
+        return answer
+
+    return register
+
+
+def against(found: Interval, threshold: float) -> str:
+    """Where the interval lies, in words."""
+    if not np.isfinite(found.low):
+        return "the interval is undefined" + (f": {found.note}" if found.note else "")
+    side = "above" if found.low > threshold else "below" if found.high < threshold else "on both sides of"
+    return f"the interval {found.low:.3g} to {found.high:.3g} is {side} {threshold:g}"
+
+
+def compared(found: Interval, paper: float) -> str:
+    """Where the paper's number lies, in words."""
+    if not np.isfinite(found.low):
+        return f"the paper's {paper:g} can't be compared"
+    where = "above" if paper > found.high else "below" if paper < found.low else "inside"
+    return f"the paper's {paper:g} lies {where} the interval"
+
+
 @dataclass(frozen=True)
 class Claim:
     """A question answered by one study under one attack and design, as claims.json holds it.
@@ -81,6 +111,11 @@ class Claim:
 
     @classmethod
     def of(cls, case: Case, question: Question, finding: Finding, p: float, verdict: str) -> Self:
+        reason = finding.reason
+        if verdict == "undecided" and finding.trial.p <= 1 - case.level:
+            reason += (
+                f"; alone that decides, among the claims judged together it does not (adjusted p {p:.2g})"
+            )
         return cls(
             study=case.results.study.name,
             design=case.design,
@@ -97,7 +132,7 @@ class Claim:
             threshold=question.threshold,
             p=None if np.isnan(p) else float(p),
             verdict=verdict,
-            reason=finding.reason,
+            reason=reason,
             notes=finding.notes,
             rows=finding.rows,
             secondary=finding.secondary,

@@ -15,49 +15,32 @@ import pandas as pd
 
 from leakgap.claims import between
 from leakgap.claims.case import LOSS, Case, Undecidable, smallest_fpr, strongest
-from leakgap.claims.claim import Claim, Estimate, Finding, Question, from_json, to_json, to_markdown
+from leakgap.claims.claim import (
+    QUESTIONS,
+    Claim,
+    Estimate,
+    Finding,
+    Question,
+    against,
+    compared,
+    from_json,
+    question,
+    to_json,
+    to_markdown,
+)
 from leakgap.files import atomic
 from leakgap.measure.contrast import Interval
-from leakgap.measure.verdict import UNDEFINED, Trial, beyond, equivalent, holm, together, verdicts
+from leakgap.measure.verdict import UNDEFINED, beyond, equivalent, holm, together, verdicts
 from leakgap.results import LEAVE_ONE_OUT, Results
 from leakgap.study import NONE, Study
 
-__all__ = ["ALL", "QUESTIONS", "Claim", "from_json", "judge", "to_json", "to_markdown", "write_claims"]
+__all__ = ["Claim", "from_json", "judge", "side_by_side", "to_json", "to_markdown", "write_claims"]
 
 ALL = "crop+mirror+cutout+policy"
 HELP = 1.1  # a ratio up to this is not called help
 FALL = 0.8  # a ratio of consecutive steps down to this is not called a fall
 MARGIN, MARGIN_FPR = 1.5, 0.01  # ratios from 1 / MARGIN to MARGIN at this FPR are not called help either
 POOLED = 4  # the first so many claims compare pooled TPRs, of any attack; the others are the headline's
-
-QUESTIONS: list[Question] = []
-
-
-def question(title: str, statement: str, estimand: str, statistic: str, threshold: float) -> Callable:
-    """Register the function below as the next claim's answer."""
-
-    def register(answer: Callable[[Case], Finding]) -> Callable[[Case], Finding]:
-        number = len(QUESTIONS) + 1
-        QUESTIONS.append(Question(number, title, statement, estimand, statistic, threshold, answer))
-        return answer
-
-    return register
-
-
-def against(found: Interval, threshold: float) -> str:
-    """Where the interval lies, in words."""
-    if not np.isfinite(found.low):
-        return "the interval is undefined" + (f": {found.note}" if found.note else "")
-    side = "above" if found.low > threshold else "below" if found.high < threshold else "on both sides of"
-    return f"the interval {found.low:.3g} to {found.high:.3g} is {side} {threshold:g}"
-
-
-def compared(found: Interval, paper: float) -> str:
-    """Where the paper's number lies, in words."""
-    if not np.isfinite(found.low):
-        return f"the paper's {paper:g} can't be compared"
-    where = "above" if paper > found.high else "below" if paper < found.low else "inside"
-    return f"the paper's {paper:g} lies {where} the interval"
 
 
 # --- pooled TPRs
@@ -168,7 +151,7 @@ def knowing_policy(case: Case) -> Finding:
     "Knowing the technique does not help against all techniques combined",
     "With all techniques, knowledge of the training procedure cannot enhance the attack.",
     f"pooled TPR of the informed attacker over the uninformed one's at {100 * MARGIN_FPR:g}% FPR; a ratio from "
-    f"{1 / MARGIN:.2f} to {MARGIN:g}, stated beforehand, is no help",
+    f"{1 / MARGIN:.3g} to {MARGIN:g}, stated beforehand, is no help",
     "ratio of pooled TPRs",
     MARGIN,
 )
@@ -196,6 +179,13 @@ def _both(name: str, case: Case, estimate: Callable[[pd.DataFrame], Interval]) -
     return estimate(case.cells), Estimate.of(f"{name}, all cells", estimate(case.all_cells))
 
 
+def _above_0(name: str, case: Case, estimate: Callable[[pd.DataFrame], Interval]) -> Finding:
+    """The claim that one estimate is above 0."""
+    found, beside = _both(name, case, estimate)
+    own, trial = Estimate.of(name, found), beyond(found, 0)
+    return Finding(own, trial, against(found, 0), case.target_rows, (beside,), case.target_notes)
+
+
 @question(
     "TPR rises with the accuracy gap",
     "There is a clear upward trend in attack success as the train-test accuracy gap increases.",
@@ -206,15 +196,7 @@ def _both(name: str, case: Case, estimate: Callable[[pd.DataFrame], Interval]) -
 def gap_raises(case: Case) -> Finding:
     """Spearman's correlation is above 0."""
     name = "Spearman, accuracy gap and TPR"
-    found, beside = _both(name, case, lambda cells: between.correlation(cells, "acc_gap", level=case.level))
-    return Finding(
-        Estimate.of(name, found),
-        beyond(found, 0),
-        against(found, 0),
-        case.target_rows,
-        (beside,),
-        case.target_notes,
-    )
+    return _above_0(name, case, lambda cells: between.correlation(cells, "acc_gap", level=case.level))
 
 
 @question(
@@ -296,16 +278,9 @@ def _bounded(name: str, found: Interval) -> Estimate:
 )
 def test_at_equal_gap(case: Case) -> Finding:
     """The partial slope is above 0."""
-    found, beside = _both(
-        "slope", case, lambda cells: between.slope_at_equal(cells, "test_acc", "acc_gap", case.level)
-    )
-    return Finding(
-        Estimate.of("slope", found),
-        beyond(found, 0),
-        against(found, 0),
-        case.target_rows,
-        (beside,),
-        case.target_notes,
+    name = "partial slope at equal gap"
+    return _above_0(
+        name, case, lambda cells: between.slope_at_equal(cells, "test_acc", "acc_gap", case.level)
     )
 
 
@@ -360,20 +335,13 @@ def judge(
     an attack without rows or an unknown design.
     """
     headline = results.study.attack.headline
-    case = Case(
-        results,
-        attack or headline,
-        design,
-        fpr or smallest_fpr(results, attack or headline, design),
-        level,
-    )
-    questions = QUESTIONS if case.attack == headline else QUESTIONS[:POOLED]
+    attack = attack or headline
+    case = Case(results, attack, design, fpr or smallest_fpr(results, attack, design), level)
+    questions = QUESTIONS if attack == headline else QUESTIONS[:POOLED]
     findings = [_answer(question, case) for question in questions]
-    trials: list[Trial] = [finding.trial for finding in findings]
-    judged = zip(
-        questions, findings, holm([trial.p for trial in trials]), verdicts(trials, 1 - level), strict=True
-    )
-    return [Claim.of(case, *each) for each in judged]
+    trials = [finding.trial for finding in findings]
+    p_values, words = holm([trial.p for trial in trials]), verdicts(trials, 1 - level)
+    return [Claim.of(case, *each) for each in zip(questions, findings, p_values, words, strict=True)]
 
 
 def _answer(question: Question, case: Case) -> Finding:
@@ -402,13 +370,12 @@ def side_by_side(results: Results, design: str = LEAVE_ONE_OUT) -> list[Claim]:
 
 
 def _beside(claim: Claim, other: Claim | None, kind: str) -> Claim:
-    """Add a sentence to a claim on which another attack's verdict is another."""
-    if other is None or other.verdict == claim.verdict:
+    """Add a sentence to a claim on which another attack's verdict is another, both having been put on trial."""
+    if other is None or None in (claim.p, other.p) or other.verdict == claim.verdict:
         return claim
-    value = "undefined" if other.value is None else f"{other.value:.3g}"
     sentence = (
         f"attacks disagree: {claim.verdict} by {claim.attack}, {other.verdict} by the {kind} attack, "
-        f"{other.attack} ({other.statistic} {value})"
+        f"{other.attack} ({other.statistic} {other.value:.3g})"
     )
     return replace(claim, notes=(*claim.notes, sentence))
 
