@@ -344,7 +344,8 @@ def test_most_exposed_images_come_first(setting, tmp_path):
     exposure["caught"] = np.where(exposure["image"] == 17, 8, exposure["image"] % 5)
 
     def drawn(table: pd.DataFrame):
-        results.write(tmp_path / "exposure.parquet", table)
+        beside = dict.fromkeys(set(results.TABLES["exposure"].columns) - set(table), 0.0)
+        results.write(tmp_path / "exposure.parquet", table.assign(**beside))
         alone = synthetic.study(techniques=["none"])
         files = {"exposures": [str(tmp_path / "exposure.parquet")], "pool": str(tmp_path / "pool.npz")}
         return most_exposed(Setting(Results(alone), **files)).axes[0]
