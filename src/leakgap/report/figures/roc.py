@@ -36,7 +36,7 @@ def roc_by_technique(setting: Setting) -> Figure:
     """Draw the last step of every technique in one panel."""
     shown = setting.results.shown(setting.curves)
     last = shown[shown["step"] == setting.results.last]
-    figure = canvas(7.2, 5, f"Pooled ROC by technique, {setting.last}\n{setting.whose}")
+    figure = canvas(7.6, 5, f"Pooled ROC by technique, {setting.last}\n{setting.whose}")
     axes = figure.subplots()
     log_frame(axes, last["fpr"].min(), setting.study.attack.fpr)
     for place, (technique, curve) in enumerate(in_order(setting, last)):
