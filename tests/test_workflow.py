@@ -157,6 +157,17 @@ def test_a_new_technique_trains_only_its_own_models(done: Path):
     assert plan["attack"] == 2
 
 
+def test_more_masks_train_the_new_models_alone(done: Path):
+    plan = planned(done, with_change("grid", masks=8))
+    assert plan["train"] == 2 * 4  # techniques x further masks: none of the models that are there
+    assert plan["masks"] == 1
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"reserved": 40}])
+def test_other_masks_train_every_model_anew(done: Path, change: dict):
+    assert planned(done, with_change("data", **change))["train"] == 2 * 5
+
+
 def test_an_attack_setting_reruns_attacks_not_trainings(done: Path):
     plan = planned(done, with_change("attack", bootstrap=200))
     assert plan["attack"] == 3
@@ -188,7 +199,7 @@ FROM_ATTACK = {"attack", *TAIL}
 @pytest.mark.parametrize(
     ("name", "old", "new", "rerun"),
     [
-        ("report/figures/forest.py", "interval", "span", FIGURES),  # a caption
+        ("report/figures/__init__.py", "early steps dark", "first steps dark", FIGURES),  # a caption
         ("report/tables.py", "Table I of the study", "Table 1 of the study", {"tables", "report"}),  # a title
         ("report/page.html.j2", "<h2", "<h2 ", {"report"}),
         ("claims/between.py", "level) / 2) * caught", "level) / 2) * 1 * caught", {"claims", *FIGURES}),

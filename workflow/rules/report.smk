@@ -77,7 +77,7 @@ rule claims:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("attack.attacks", "attack.seed"),
+        study=STUDY.part("attack.attacks", "attack.attackers", "attack.fpr"),
         code=version("claims"),
     shell:
         "python -m leakgap claims --study {params.study:q} --joined {input:q} "

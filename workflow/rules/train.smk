@@ -6,7 +6,8 @@ TRAINING = {
 rule train:
     input:
         pool=PATHS.pool,
-        masks=PATHS.masks,
+        # ancient: more masks leave the earlier ones as they are; what else would change them is among the parameters
+        masks=ancient(PATHS.masks),
     output:
         ensure(PATHS.logits("{technique}", "{mask}"), non_empty=True),
     log:
@@ -21,6 +22,7 @@ rule train:
     params:
         study=lambda wildcards: TRAINING[wildcards.technique],
         code=version("train"),
+        drawn=[version("masks"), STUDY.data.seed, STUDY.data.reserved],
     shell:
         # exec: a scheduler's SIGTERM must not end a shell around the training before it has saved its state
         "exec python -m leakgap train --study {params.study:q} "
