@@ -91,7 +91,7 @@ VERBS = {
                 TECHNIQUE,
                 MASK,
                 POOL,
-                MASKS,
+                Option("masks", "how many masks the study has", lambda study, _: study.grid.masks, type=int),
                 Option(
                     "save-seconds",
                     "in place of train.save_seconds",

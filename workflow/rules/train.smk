@@ -5,9 +5,8 @@ TRAINING = {
 
 rule train:
     input:
+        # not the masks: a model draws its own, so that a grid grows without training its models again
         pool=PATHS.pool,
-        # ancient: more masks leave the earlier ones as they are; what else would change them is among the parameters
-        masks=ancient(PATHS.masks),
     output:
         ensure(PATHS.logits("{technique}", "{mask}"), non_empty=True),
     log:
@@ -17,15 +16,16 @@ rule train:
     conda:
         "../../envs/train.yaml"
     threads: STUDY.train.threads
-    resources:
-        save_seconds=STUDY.train.save_seconds,  # not a parameter: changing it retrains nothing
+    resources:  # not parameters: changing these retrains nothing
+        masks=STUDY.grid.masks,
+        save_seconds=STUDY.train.save_seconds,
     params:
         study=lambda wildcards: TRAINING[wildcards.technique],
         code=version("train"),
-        drawn=[version("masks"), STUDY.data.seed, STUDY.data.reserved],
+        masks=version("masks"),
     shell:
         # exec: a scheduler's SIGTERM must not end a shell around the training before it has saved its state
         "exec python -m leakgap train --study {params.study:q} "
         "--technique {wildcards.technique:q} --mask {wildcards.mask:q} "
-        "--pool {input.pool:q} --masks {input.masks:q} --out {output:q} "
+        "--pool {input.pool:q} --masks {resources.masks} --out {output:q} "
         "--save-seconds {resources.save_seconds} > {log:q} 2>&1"

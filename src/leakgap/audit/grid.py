@@ -64,7 +64,7 @@ def attack_technique(
     """
     images, member, reserved = read_inputs(pool, masks)
     labels = images.labels
-    rows = np.array([mask_row(mask, member) for mask in study.models])
+    rows = np.array([mask_row(mask, len(member)) for mask in study.models])
     left_out = attacks.gives_away(member[rows], member)
     shadow_files = _reader(study, shadow, study.masks, shadows, member, labels)
     same = list(targets) == list(shadows)

@@ -64,15 +64,15 @@ def draw_masks(study: Study, pool: str, out: str) -> None:
     write_masks(out, member, member.sum(axis=0) == 0)
 
 
-def mask_row(mask: str, member: np.ndarray) -> int:
-    """Return the row of `member` that a model trains on: its own, or 0 for a replicate."""
+def mask_row(mask: str, n_masks: int) -> int:
+    """Return the mask that a model trains on: its own, or 0 for a replicate."""
     kind, digits = mask[:1], mask[1:]
     if kind not in ("m", "r") or not digits.isdigit() or mask != f"{kind}{int(digits):03}":
         raise LeakgapError(f"mask {mask!r} is neither a mask m000.. nor a replicate r000..")
     if kind == "r":
         return 0
-    if int(digits) >= len(member):
-        raise LeakgapError(f"mask {mask!r} is not in the study, which has m000 to m{len(member) - 1:03}")
+    if int(digits) >= n_masks:
+        raise LeakgapError(f"mask {mask!r} is not in the study, which has m000 to m{n_masks - 1:03}")
     return int(digits)
 
 

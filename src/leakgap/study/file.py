@@ -315,7 +315,7 @@ class Study(Section, Span):
         """Return what a training job of a technique is given: its own members' options, nothing of the others."""
         unused = {"save_seconds"} | set(MEMBERS) - set(canonical(technique))
         keys = [key for key in type(self.train).model_fields if key not in unused]
-        return self.part("query", *(f"train.{key}" for key in keys))
+        return self.part("data.seed", "data.reserved", "query", *(f"train.{key}" for key in keys))
 
 
 @cache

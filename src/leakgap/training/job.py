@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from leakgap import LeakgapError, logits
 from leakgap.augment import MEMBERS, canonical
-from leakgap.data.masks import mask_row, read_inputs
+from leakgap.data.masks import balanced_masks, mask_row
+from leakgap.data.pool import read_pool
 from leakgap.files import atomic, discard
 from leakgap.study import Study
 from leakgap.training.loop import Job, Progress, Trainer, derive_seed, pick_device
@@ -24,15 +25,16 @@ from leakgap.versions import version
 
 
 def train_model(
-    study: Study, technique: str, mask: str, *, pool: str, masks: str, save_seconds: int, out: str
+    study: Study, technique: str, mask: str, *, pool: str, masks: int, save_seconds: int, out: str
 ) -> None:
     """Train one model, with a progress bar, and write its logits to `out`; then the resume file goes.
 
-    `save_seconds` stands in for train.save_seconds, which changes nothing in the results.
+    `masks`, the number of the study's masks, and `save_seconds`, in place of train.save_seconds, change nothing in
+    the results: the model's mask is drawn here, from the seed and its own number, so more masks retrain nothing.
     """
     canonical(technique)
-    images, member, _ = read_inputs(pool, masks)
-    row = mask_row(mask, member)
+    images, row = read_pool(pool), mask_row(mask, masks)
+    member = balanced_masks(masks, len(images.labels), study.data.seed, study.data.reserved)
     seed = derive_seed(study.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
     recipe = study.train.model_copy(update={"save_seconds": save_seconds})
     job = Job(images, member[row], technique, seed, recipe, study.query.views)
