@@ -423,6 +423,8 @@ def test_correlation_against_scipy():
     error = max(np.sqrt(((left - left.mean()) ** 2).sum()), 1.03 / np.sqrt(17))
     assert found.value == pytest.approx(np.tanh(z))
     assert found.low == pytest.approx(np.tanh(z - stats.t.ppf(0.975, 4) * error))
+    assert found.p_value(0) == pytest.approx(2 * stats.t.sf(abs(z) / error, 4))
+    assert [found.p_value(end) for end in (found.low, found.high)] == pytest.approx([0.05, 0.05])
     steps = [stats.spearmanr(part.acc_gap, part.log_tpr).statistic for _, part in table.groupby("step")]
     assert between.correlation(table, "acc_gap", within="step").value == pytest.approx(np.mean(steps))
 

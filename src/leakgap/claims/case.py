@@ -76,6 +76,7 @@ class Case:
         return rows[(rows["attack"] == self.attack) & (rows["design"] == self.design)]
 
     def cell(self, technique: str, step: int | None = None, attacker: str = "informed") -> Cell:
+        """Name a pooled TPR of this attack and design, by default at the last step."""
         return self.results.cell(technique, step, attacker, self.attack, self.design)
 
     def contrast(

@@ -23,6 +23,12 @@ class Estimate:
 
     @classmethod
     def of(cls, name: str, found: Interval) -> Self:
+        """Give an interval its name; NaN becomes None.
+
+        >>> from leakgap.claims.between import student
+        >>> Estimate.of("slope", student(0.5, float("nan"), 4))
+        Estimate(name='slope', value=0.5, low=None, high=None)
+        """
         return cls(name, *(float(end) if np.isfinite(end) else None for end in found[:3]))
 
 
@@ -111,6 +117,7 @@ class Claim:
 
     @classmethod
     def of(cls, case: Case, question: Question, finding: Finding, p: float, verdict: str) -> Self:
+        """Write down a case, a question and what was found; p: adjusted. The reason says where Holm decides."""
         reason = finding.reason
         if verdict == "undecided" and finding.trial.p <= 1 - case.level:
             reason += (
