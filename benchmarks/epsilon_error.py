@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.epsilon_error [--runs 500]
 
-No leak: in every run the models of a grid of mask pairs answer without regard to membership, and all are attacked by
-leave-one-out LiRA, the target's pair left out; every bound above 0 is an error. Randomized response: every match's
-coin is answered truly with probability e^eps / (1 + e^eps), which is epsilon-private and the worst that is; every
-bound above this epsilon is an error. Nominal: 5% of targets, 5% of recipes.
+No leak: in every run the models of a grid of mask pairs answer without regard to membership, and all are attacked
+by leave-one-out LiRA, the target's pair left out; every bound above 0 is an error. Randomized response: every
+match's coin is answered truly with probability e^eps / (1 + e^eps), which is epsilon-private and the worst that is;
+every bound above this epsilon is an error. Nominal: 5% of single models, 5% of recipes.
 """
 
 import argparse

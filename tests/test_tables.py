@@ -137,7 +137,7 @@ def test_a_mean_over_targets_is_undefined_if_one_of_them_is(study: Study):
 
 def test_a_recipes_epsilon_is_the_best_corrected_bound_rounded_down(study: Study):
     table = epsilon(Results(study)).set_index("technique")
-    assert list(table.index) == study.grid.techniques
+    assert tuple(table.index) == study.grid.techniques
     rows = pd.read_parquet(study.paths.joined("epsilon")).query("technique == 'policy'")
     assert set(rows["attacker"]) == {"informed", "uninformed"}
     rows = rows[rows["attacker"] == study.attacker]
