@@ -15,6 +15,7 @@ from leakgap.data.datasets import load
 from leakgap.data.pool import write_pool
 from leakgap.measure.bootstrap import KINDS, Pooled
 from leakgap.measure.contrast import interval
+from leakgap.measure.epsilon import guesses_for
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, TABLES
 from leakgap.study import NONE, Study, attacker
 
@@ -53,6 +54,8 @@ def write_study(study: Study, members: int = 810, nonmembers: int = 810, seed: i
         "draws": _draws(study, pooled),
         "curves": _curves(study, cells[_of_headline(study, cells)]),
         "shadows": _shadows(study, cells),
+        "epsilon": _epsilon(study, cells, members, nonmembers, rng),
+        "thresholds": _thresholds(study, cells, rng),
         "models": _models(study, rng),
     }
     for name, table in tables.items():
@@ -218,6 +221,33 @@ def _shadows(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
             tpr = _tpr(last, fpr) * (1 - 1 / size) if total > 8 or fpr > 0.001 else np.nan
             table = last.assign(n_shadows=size - 2, fpr=fpr, tpr=tpr, low=0.8 * tpr, high=1.3 * tpr)
             tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _headline_targets(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
+    """One row per target of the headline attack at the last step."""
+    last = cells[(cells["step"] == len(study.train.steps)) & _of_headline(study, cells)]
+    return last.merge(pd.DataFrame({"mask": study.masks}), how="cross")
+
+
+def _epsilon(
+    study: Study, cells: pd.DataFrame, members: int, nonmembers: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    table = _headline_targets(study, cells)
+    matches = min(members, nonmembers)
+    table["matches"], table["guesses"] = matches, guesses_for(matches)
+    table["right"] = rng.binomial(table["guesses"], np.minimum(0.5 + table["gap"], 0.99))
+    table["epsilon"] = 4 * table["gap"] * rng.uniform(0.8, 1, len(table))
+    return table.assign(together=0.7 * table["epsilon"])
+
+
+def _thresholds(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    targets = _headline_targets(study, cells)
+    tables = []
+    for fpr in study.attack.fpr:
+        spread = rng.gamma(20, 1 / 20, (2, len(targets)))
+        rates = {"achieved_fpr": fpr * spread[0], "achieved_tpr": _tpr(targets, fpr) * spread[1]}
+        tables.append(targets.assign(fpr=fpr, threshold=-np.log10(fpr), **rates))
     return pd.concat(tables, ignore_index=True)
 
 

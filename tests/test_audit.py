@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from leakgap import attacks, logits
@@ -13,6 +14,7 @@ from leakgap.attacks.lira import leave_one_out
 from leakgap.data.masks import balanced_masks, read_masks, write_masks
 from leakgap.data.pool import Pool, write_pool
 from leakgap.measure import roc
+from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, recipe_epsilon
 from leakgap.study import Study
 
 IMAGES = 400
@@ -200,6 +202,54 @@ def test_exposure_counts_how_often_a_member_is_caught(made: Study):
     p = 1 / (1 + np.exp(-phi[:, exposure["image"]]))
     expected = [p[m, i].mean() - p[~m, i].mean() for i, m in enumerate(member[:8].T)]
     np.testing.assert_allclose(exposure["memorization"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shadow", ["crop", "none"])
+def test_epsilon_is_bounded_for_each_target_and_for_the_recipe(made: Study, shadow: str):
+    score, member = kept(made, 2, made.attack.headline, shadow)
+    score, member = score[:8], member[:8]
+    rows = table(made, "epsilon", shadow).set_index("mask")
+    assert list(rows.index) == made.masks
+    assert set(rows["attack"]) == {made.attack.headline}
+    assert set(rows["step"]) == {2}
+    guesses = guesses_for(180)
+    assert (rows["matches"] == 180).all()
+    assert (rows["guesses"] == guesses).all()
+    for place, mask in enumerate(made.masks):
+        bound = epsilon_lower_bound(
+            score[place], member[place], guesses=guesses, seed=made.attack.seed + place
+        )
+        row = rows.loc[mask]
+        assert row["epsilon"] == bound >= row["together"]
+        if bound > 0:  # no smaller epsilon makes as many right guesses with more than 5%
+            share = 1 / (1 + np.exp(-bound))
+            assert stats.binom.sf(row["right"] - 1, guesses, share) == pytest.approx(0.05)
+    assert rows["together"].max() == recipe_epsilon(score, member, guesses=guesses, seed=made.attack.seed) > 0
+
+
+@pytest.mark.parametrize("shadow", ["crop", "none"])
+def test_thresholds_come_from_shadow_models_outside_the_targets_pair(made: Study, shadow: str):
+    member, reserved = read_masks(made.paths.masks)
+    phi = []
+    for mask in made.masks:
+        answers = pd.read_parquet(made.paths.logits(shadow, mask)).query("step == 2")
+        phi.append(answers.pivot(index="image", columns="view", values="phi").to_numpy())
+    phi = np.stack(phi)
+    others = leave_one_out(phi, phi, member, variance="fixed", reserved=reserved)[:, ~reserved]
+    score, _ = kept(made, 2, made.attack.headline, shadow)
+    member = member[:, ~reserved]
+    rows = table(made, "thresholds", shadow).set_index(["mask", "fpr"])
+    assert len(rows) == 8 * len(made.attack.fpr)
+    for place, mask in enumerate(made.masks):
+        models = [k for k in range(8) if k not in (place, place ^ 1)]
+        outside = np.sort(np.concatenate([others[k][~member[k]] for k in models]))[::-1]
+        for fpr in (0.01, 0.001):
+            row = rows.loc[mask, fpr]
+            limit = outside[int(fpr * (len(outside) + 1)) - 1]
+            assert row["threshold"] == pytest.approx(limit, rel=1e-5)
+            called = score[place] > row["threshold"]
+            assert row["achieved_fpr"] == (called & ~member[place]).sum() / 180
+            assert row["achieved_tpr"] == (called & member[place]).sum() / 180
 
 
 def test_a_missing_model_is_an_error_that_names_it(made: Study, capsys: pytest.CaptureFixture):

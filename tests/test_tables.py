@@ -10,7 +10,17 @@ import synthetic
 from leakgap.__main__ import run
 from leakgap.claims.questions import judge
 from leakgap.measure.contrast import interval
-from leakgap.report.tables import attacks, knowledge, markdown, replicates, steps, techniques
+from leakgap.report.tables import (
+    attacks,
+    epsilon,
+    knowledge,
+    markdown,
+    precision,
+    replicates,
+    steps,
+    techniques,
+    thresholds,
+)
 from leakgap.results import Results, read
 from leakgap.study import Data, Study
 
@@ -125,9 +135,77 @@ def test_a_mean_over_targets_is_undefined_if_one_of_them_is(study: Study):
     assert table.isna().to_dict() == {"none": False, "policy": True, "crop+mirror+cutout+policy": False}
 
 
+def test_a_recipes_epsilon_is_the_best_corrected_bound_rounded_down(study: Study):
+    table = epsilon(Results(study)).set_index("technique")
+    assert tuple(table.index) == study.grid.techniques
+    rows = pd.read_parquet(study.paths.joined("epsilon")).query("technique == 'policy'")
+    assert set(rows["attacker"]) == {"informed", "uninformed"}
+    rows = rows[rows["attacker"] == study.attacker]
+    assert len(rows) == table.loc["policy", "targets"] == 8
+    single = sorted(rows["epsilon"])
+    for name, expected in (
+        ("recipe", max(rows["together"])),
+        ("median", (single[3] + single[4]) / 2),
+        ("largest", single[7]),
+    ):
+        assert expected - 0.001 < table.loc["policy", name] <= expected
+        assert table.loc["policy", name] * 1000 == pytest.approx(round(table.loc["policy", name] * 1000))
+    assert (table["matches"] == 810).all()
+    assert (table["guesses"] == 57).all()  # 2 sqrt(810), rounded up
+    assert "valid because masks are pairs" in Path(written(study), "epsilon.md").read_text()
+
+
+def written(study: Study) -> str:
+    """The folder of the study's tables, written."""
+    run("tables", study)
+    return study.paths.tables
+
+
+def test_precision_is_bayes_rule(study: Study):
+    """Of a crowd of a million, count."""
+    table = precision(Results(study))
+    pooled = pd.read_parquet(study.paths.joined("pooled"))
+    assert len(table) == len(study.grid.techniques) * len(study.attack.fpr)
+    for row in table.to_dict("records"):
+        source = pooled.query(
+            f"technique == '{row['technique']}' and fpr == {row['fpr']} and step == 6 and attacker == 'informed' "
+            "and attack == @study.attack.headline and design == 'leave-one-out'"
+        )
+        for prior in (0.01, 0.1, 0.5):
+            members = 1_000_000 * prior
+            for end, suffix in (("tpr", ""), ("low", "_low"), ("high", "_high")):
+                caught, accused = members * source[end].item(), (1_000_000 - members) * row["fpr"]
+                assert row[f"precision_of_{prior:g}{suffix}"] == pytest.approx(caught / (caught + accused))
+    heading = markdown(table).splitlines()[0]
+    assert "| precision if 1% are members (%) | precision if 10% are members (%) |" in heading
+
+
+def test_thresholds_are_summed_up_over_targets(study: Study):
+    table = thresholds(Results(study)).set_index(["technique", "fpr"])
+    rows = pd.read_parquet(study.paths.joined("thresholds")).query(
+        "technique == 'policy' and fpr == 0.01 and attacker == 'informed'"
+    )
+    row = table.loc["policy", 0.01]
+    assert row["targets"] == len(rows) == 8
+    for rate in ("achieved_fpr", "achieved_tpr"):
+        ordered = sorted(rows[rate])
+        assert row[rate] == pytest.approx(sum(ordered) / 8)
+        assert row[f"{rate}_p5"] == pytest.approx(ordered[0] + 0.35 * (ordered[1] - ordered[0]))
+        assert row[f"{rate}_p95"] == pytest.approx(ordered[6] + 0.65 * (ordered[7] - ordered[6]))
+    path = study.paths.joined("thresholds")
+    broken = pd.read_parquet(path)
+    of_one = (broken["technique"] == "policy") & (broken["mask"] == "m003")
+    broken.loc[of_one, "achieved_fpr"] = np.nan
+    broken.to_parquet(path)
+    means = thresholds(Results(study)).set_index("technique")["achieved_fpr"]
+    assert means["policy"].isna().all()
+    assert means["none"].notna().all()
+
+
 def test_every_table_is_written_twice(study: Study):
     run("tables", study)
-    names = ("techniques", "steps", "replicates", "attacks", "knowledge", "shadows", "exposed")
+    names = ("techniques", "steps", "replicates", "attacks", "knowledge", "shadows", "epsilon")
+    names += ("precision", "thresholds", "exposed")
     expected = {f"{name}{suffix}" for name in names for suffix in (".csv", ".md")} | {"index.json"}
     assert {path.name for path in Path(study.paths.tables).iterdir()} == expected
 

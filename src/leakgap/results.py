@@ -56,6 +56,7 @@ OF_TARGETS: Columns = {
     **{"attacker": "text", "attack": "text", "n_members": "integer", "n_nonmembers": "integer"},
     **_each("number", *MEANS, "auc", "balanced_acc"),
 }
+EPSILONS: Columns = {"epsilon": "number", "together": "number"}
 TPR_INTERVAL: Columns = {"fpr": "number", "tpr": "number", "low": "number", "high": "number"}
 
 
@@ -124,6 +125,18 @@ TABLES: dict[str, Table] = {
         "pooled TPR of the headline attack and of lira-pooled at the last step by the number of shadow models",
         HEAD | {"n_shadows": "integer"} | TPR_INTERVAL,
         ("technique", "step", "attacker", "attack", "n_shadows", "fpr"),
+    ),
+    "epsilon": Table(
+        "one row per target at the last step, of the headline attack: right guesses of the members among matches, "
+        "the lower bound of epsilon at 95%, and the one that holds together with all targets' of the technique",
+        HEAD | {"mask": "text"} | _each("integer", "matches", "guesses", "right") | EPSILONS,
+        ("technique", "mask", "step", "attacker", "attack"),
+    ),
+    "thresholds": Table(
+        "one row per target and FPR at the last step, of the headline attack: the threshold with this FPR on the "
+        "shadow models, each attacked by the others, and the FPR and TPR that it achieves on the target",
+        HEAD | {"mask": "text"} | _each("number", "fpr", "threshold", "achieved_fpr", "achieved_tpr"),
+        ("technique", "mask", "step", "attacker", "attack", "fpr"),
     ),
     "models": Table(
         "what trained every model, where, and for how long",
@@ -229,6 +242,8 @@ class Results:
     pooled = cached_property(lambda self: self.table("pooled"))
     curves = cached_property(lambda self: self.table("curves"))
     shadows = cached_property(lambda self: self.table("shadows"))
+    epsilon = cached_property(lambda self: self.table("epsilon"))
+    thresholds = cached_property(lambda self: self.table("thresholds"))
     models = cached_property(lambda self: self.table("models"))
 
     @cached_property

@@ -10,6 +10,7 @@ from leakgap.audit.scores import Scores
 from leakgap.measure.bootstrap import Resampling
 from leakgap.measure.contrast import interval
 from leakgap.measure.single import (
+    PRIORS,
     UNDEFINED,
     Bounds,
     auc_interval,
@@ -21,7 +22,6 @@ from leakgap.measure.single import (
 )
 
 LEVEL = 0.95  # of every interval and bound
-PRIORS = (0.01, 0.1, 0.5)  # shares of members among those accused, for the precision
 
 
 def achieved(score: Scores, joined: Joined, fprs: Sequence[float], seed: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ fills it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,13 @@ from leakgap.logits import Model, Reader, StepLogits
 from leakgap.measure import roc
 from leakgap.measure.bootstrap import Pooled, Resampling
 from leakgap.measure.contrast import interval
+from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, right_guesses
+from leakgap.measure.single import threshold
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES
 from leakgap.study import Study, attacker
 
 ABOUT = ("device", "threads", "torch_version", "code_version")
+LEVEL = 0.95  # of the bounds of epsilon
 UNKNOWN = "unknown"  # what models written by others may leave out
 STRONGEST = "lira-pooled"  # docs/attacks.md: attacks with fewer shadow models, too, beside the headline
 Tables = dict[str, list[pd.DataFrame]]
@@ -117,6 +120,12 @@ def attack_technique(
                     tables["exposure"].append(_exposure(head, attacked, score, labels, evidence))
                     if name in (study.attack.headline, STRONGEST):
                         tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence, resampled))
+                    if name == study.attack.headline:
+                        others = score if technique == shadow else _of_shadows(name, evidence)
+                        tables["epsilon"].append(_epsilon(head, study, attacked, score))
+                        tables["thresholds"].append(
+                            _thresholds(head, study, attacked, score, evidence, others)
+                        )
             kept_scores.write(step, attacked, kept)
     for path in out:
         results.write(path, pd.concat(tables[Path(path).stem], ignore_index=True))
@@ -291,6 +300,69 @@ def _fewer_shadows(
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             tables.append(head | {"n_shadows": size - 2} | _with_interval(fpr, result))
     return pd.DataFrame(tables)
+
+
+def _epsilon(head: dict[str, Any], study: Study, targets: Targets, score: np.ndarray) -> pd.DataFrame:
+    """Return one row per target, single and corrected bound of epsilon: see `measure.epsilon`.
+
+    Seeds and levels are those of `recipe_epsilon`, whose result is the largest `together` of a technique.
+    """
+    rows, tables = designs(targets.names)[LEAVE_ONE_OUT], []
+    for place, row in enumerate(rows):
+        member = targets.member[row, targets.evaluated]
+        values = score[row, targets.evaluated].astype(np.float64)
+        values[np.isnan(values)] = -np.inf  # abstained
+        matches = int(min(member.sum(), (~member).sum()))
+        guesses, seed = guesses_for(matches), study.attack.seed + place
+        bounds = {
+            name: epsilon_lower_bound(values, member, guesses=guesses, level=level, seed=seed)
+            for name, level in (("epsilon", LEVEL), ("together", 1 - (1 - LEVEL) / len(rows)))
+        }
+        right = right_guesses(values, member, guesses, seed)
+        counts = {"mask": targets.names[row], "matches": matches, "guesses": guesses, "right": right}
+        tables.append(head | counts | bounds)
+    return pd.DataFrame(tables)
+
+
+def _thresholds(
+    head: dict[str, Any],
+    study: Study,
+    targets: Targets,
+    score: np.ndarray,
+    known: attacks.Evidence,
+    others: np.ndarray,
+) -> pd.DataFrame:
+    """Return one row per target and FPR: the threshold that its shadow models set, and what it achieves.
+
+    others: float [N or more, S], the scores of the N shadow models, each attacked by the others.
+    """
+    seen, tables = targets.evaluated, []
+    nonmember = ~known.member & seen
+    for row in designs(targets.names)[LEAVE_ONE_OUT]:
+        used = ~known.left_out[row]
+        theirs = others[: len(used)][used][nonmember[used]]
+        inside, own = targets.member[row, seen], score[row, seen]
+        for fpr in study.attack.fpr:
+            limit = threshold(theirs, fpr)
+            rates = (
+                {"achieved_fpr": (own[~inside] > limit).mean(), "achieved_tpr": (own[inside] > limit).mean()}
+                if not np.isnan(limit)
+                else {"achieved_fpr": np.nan, "achieved_tpr": np.nan}
+            )
+            tables.append(head | {"mask": targets.names[row], "fpr": fpr, "threshold": limit} | rates)
+    return pd.DataFrame(tables)
+
+
+def _of_shadows(attack: str, known: attacks.Evidence) -> np.ndarray:
+    """Attack the shadow models with one another: float32 [N, S]."""
+    evidence = replace(
+        known,
+        target=known.shadow,
+        left_out=attacks.gives_away(known.member, known.member),
+        target_logits=known.shadow_logits,
+        target_earlier=known.shadow_earlier,
+    )
+    return attacks.run(attack, evidence)
 
 
 def _within(known: attacks.Evidence, group: np.ndarray, attack: str) -> np.ndarray:

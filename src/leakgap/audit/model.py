@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import expit
 
 from leakgap import LeakgapError, __version__
-from leakgap.audit.achieved import LEVEL, PRIORS, achieved, shadow_nonmembers, shadow_threshold
+from leakgap.audit.achieved import LEVEL, achieved, shadow_nonmembers, shadow_threshold
 from leakgap.audit.answers import Answers
 from leakgap.audit.chance import signs_against_chance
 from leakgap.audit.join import Joined, join
@@ -25,7 +25,7 @@ from leakgap.audit.scores import Scores, run_attacks
 from leakgap.audit.words import answer, not_looked_at
 from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
-from leakgap.measure.single import conformal_curve, threshold
+from leakgap.measure.single import PRIORS, conformal_curve, threshold
 
 FEW = 4  # with fewer shadow models, attacks on them by the others are no guide: the first of these leads
 LEADERS = ("lira-pooled", "base", "lira-offline-fixed", "calibrated-loss", "loss", "correctness")

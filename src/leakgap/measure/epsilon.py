@@ -74,13 +74,22 @@ def epsilon_lower_bound(
     if not (0 <= delta < 1 and 0 < level < 1):
         raise LeakgapError(f"delta {delta:g} is not in [0, 1) or level {level:g} not in (0, 1)")
 
+    return _largest_rejected(right_guesses(score, member, guesses, seed), guesses, matches, delta, 1 - level)
+
+
+def right_guesses(score: np.ndarray, member: np.ndarray, guesses: int, seed: int) -> int:
+    """How many guesses are right, of those that `epsilon_lower_bound` makes; score: float64 [S], member: bool [S].
+
+    >>> right_guesses(np.array([3.0, 2, 1, 0]), np.array([True, True, False, False]), 2, seed=0)
+    2
+    """
     inside, outside = (score[images] for images in random_matches(member, seed))
-    coin = _streams(seed)[1].random(matches) < 0.5
-    distance = np.zeros(matches)
+    coin = _streams(seed)[1].random(len(inside)) < 0.5
+    distance = np.zeros(len(inside))
     np.subtract(inside, outside, out=distance, where=inside != outside)  # two infinite scores are equal
     right = np.where(inside == outside, coin, inside > outside)
     made = np.argsort(-np.abs(distance), kind="stable")[:guesses]  # matches are in random order: so are ties
-    return _largest_rejected(int(right[made].sum()), guesses, matches, delta, 1 - level)
+    return int(right[made].sum())
 
 
 def random_matches(member: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

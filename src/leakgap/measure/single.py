@@ -12,6 +12,8 @@ from scipy.stats import t as student_t
 
 from leakgap.measure.roc import auc, tpr_at_fpr
 
+PRIORS = (0.01, 0.1, 0.5)  # shares of members among those suspected, for the precision
+
 
 class Bounds(NamedTuple):
     """An estimate and its confidence interval."""

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from leakgap.files import atomic
+from leakgap.measure.single import PRIORS
+from leakgap.measure.single import precision as true_share
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results, at_fpr, read, tpr_column
 from leakgap.study import NONE, Study
 
@@ -44,8 +46,10 @@ PAPER_STEPS = {
 # quantities shown in percent, by the column's name without FPR and bound
 SHARES = {
     *("fpr", "tpr", "mean_tpr", "pooled_tpr", "paper_tpr", "informed", "uninformed", "difference", "caught"),
-    *("train_acc", "test_acc", "acc_gap", "paper_train_acc", "paper_test_acc"),
+    *(f"achieved_{rate}{part}" for rate in ("fpr", "tpr") for part in ("", "_p5", "_p95")),
+    *("precision", "train_acc", "test_acc", "acc_gap", "paper_train_acc", "paper_test_acc"),
 }
+PRIOR = "_of_"  # before the prior of a precision
 CAUGHT, TPR_OF = "caught_", "tpr_"  # begin the columns of single techniques, and of single studies
 UNDEFINED = "undefined"
 
@@ -164,6 +168,53 @@ def shadows(results: Results) -> pd.DataFrame:
     return rows[["technique", "attack", "n_shadows", "fpr", "tpr", "low", "high"]].reset_index(drop=True)
 
 
+def epsilon(results: Results) -> pd.DataFrame:
+    """One row per technique: the recipe's lower bound of epsilon, and those of single models, rounded down."""
+    rows = []
+    bounds = results.shown(results.epsilon)
+    for technique, found in bounds.groupby("technique", sort=False):
+        row = {
+            "recipe": found["together"].max(),
+            "median": found["epsilon"].median(),
+            "largest": found["epsilon"].max(),
+        }
+        counts = {"targets": len(found), "matches": found["matches"].min(), "guesses": found["guesses"].min()}
+        rows.append(
+            {"technique": technique}
+            | {name: np.floor(1000 * value) / 1000 for name, value in row.items()}
+            | counts
+        )
+    return pd.DataFrame(rows)
+
+
+def precision(results: Results) -> pd.DataFrame:
+    """One row per technique and FPR: of those called members, how many are, if 1, 10 or 50% of the suspects are."""
+    rows = []
+    for technique in results.study.grid.techniques:
+        for fpr in results.study.attack.fpr:
+            pooled = results.row(results.cell(technique), fpr)
+            row = {"technique": technique, "fpr": fpr} | {end: pooled[end] for end in ("tpr", "low", "high")}
+            for prior in PRIORS:
+                for end, suffix in (("tpr", ""), ("low", "_low"), ("high", "_high")):
+                    row[f"precision{PRIOR}{prior:g}{suffix}"] = true_share(pooled[end], fpr, prior)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def thresholds(results: Results) -> pd.DataFrame:
+    """One row per technique and FPR: what thresholds set on shadow models alone achieve, over targets."""
+    rows = []
+    found = results.shown(results.thresholds)
+    for (technique, fpr), targets in found.groupby(["technique", "fpr"], sort=False):
+        row = {"technique": technique, "fpr": fpr, "targets": len(targets)}
+        for rate in ("achieved_fpr", "achieved_tpr"):
+            values = targets[rate].to_numpy()
+            row[rate] = values.mean()
+            row[f"{rate}_p5"], row[f"{rate}_p95"] = np.quantile(values, [0.05, 0.95])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def exposed(results: Results, exposures: Sequence[str], top: int = 50) -> pd.DataFrame:
     """One row per image, those caught most often first; exposures: a file per technique."""
     caught = []
@@ -209,6 +260,27 @@ TABLES = (
     Table(
         shadows,
         "Pooled TPR of the headline attack and of lira-pooled by the number of shadow models that one has.",
+    ),
+    Table(
+        epsilon,
+        "Lower bounds of epsilon at the last step by the headline attack, 95% confidence, for delta = 0 and the "
+        "replacement of one record; 0 promises nothing. `recipe`: training by this technique is not private with "
+        "any smaller epsilon; the best of its models, after Bonferroni over all of them. `median` and `largest` "
+        "are of bounds for one model each: the largest of many is no bound at 95%. Bounds are valid because "
+        "masks are pairs of a random half and its complement and a target's pair is left out: given all others, "
+        "which of two matched images the target trained on is a fair coin. `guesses` were made of `matches` of a "
+        "member with a non-member, by a number fixed beforehand.",
+    ),
+    Table(
+        precision,
+        "Precision of the headline attack at the last step: of those called members at the FPR, the share that "
+        "are, if 1%, 10% or 50% of the suspects are members. Intervals are those of the pooled TPR, transformed.",
+    ),
+    Table(
+        thresholds,
+        "Thresholds that an attacker can set: for each target the score with this FPR on its shadow models' "
+        "non-members, each shadow model attacked by the others; and the FPR and TPR that it achieves on the "
+        "target: mean, 5th and 95th percentile over targets.",
     ),
 )
 EXPOSED = (
@@ -279,7 +351,7 @@ def _bounds(column: str, table: pd.DataFrame) -> tuple[str, str] | None:
 
 
 def _is_share(column: str) -> bool:
-    quantity = column.partition("_at_")[0].removesuffix("_low").removesuffix("_high")
+    quantity = column.partition("_at_")[0].partition(PRIOR)[0].removesuffix("_low").removesuffix("_high")
     return quantity.replace("low", "tpr").replace("high", "tpr") in SHARES or column.startswith(
         (CAUGHT, TPR_OF)
     )
@@ -298,6 +370,9 @@ def _text(column: str, value: object) -> str:
 def _heading(column: str) -> str:
     if column.startswith(CAUGHT):
         return f"{column.removeprefix(CAUGHT)} (%)"
+    name, of, prior = column.partition(PRIOR)
+    if of:
+        return f"{name} if {100 * float(prior):g}% are members (%)"
     name, at, fpr = column.partition("_at_")
     words = name.replace("_", " ").replace("tpr", "TPR").replace("fpr", "FPR").replace("acc", "accuracy")
     return words + (f" at {100 * float(fpr):g}% FPR" if at else "") + (" (%)" if _is_share(column) else "")

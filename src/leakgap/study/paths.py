@@ -5,7 +5,17 @@ class Paths:
     """Every path of a study, relative to the working directory. Arguments may be Snakemake wildcards."""
 
     # what one attack job writes and `summary` joins
-    ATTACK_TABLES = ("summary", "halves", "pooled", "draws", "curves", "shadows", "models")
+    ATTACK_TABLES = (
+        "summary",
+        "halves",
+        "pooled",
+        "draws",
+        "curves",
+        "shadows",
+        "epsilon",
+        "thresholds",
+        "models",
+    )
 
     def __init__(self, name: str):
         self.root = f"results/{name}"
