@@ -152,7 +152,53 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_not_written(tmp_path, bad):
+    logits = LOGITS[0].copy()
+    logits[1, 1, 7, 2] = bad
+    with pytest.raises(LeakgapError, match=r"a\.parquet: not written, some logits are not finite"):
+        put(tmp_path / "a.parquet", logits=logits)
+    assert list(tmp_path.iterdir()) == []
+
+
 # The reader
+
+
+def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path):
+    """Pages have checksums, and what the file says of its model has a digest."""
+    path = put(tmp_path / "m000.parquet", about={"seed": 7, "settings": {"train.lr": 0.1}})
+    whole = path.read_bytes()
+
+    def everything():
+        files = reader([path], MASKS[:1], MEMBER[:1])
+        steps = [files.read(step, with_logits=True) for step in (1, 2, 3)]
+        return files.model, np.stack([step.phi for step in steps]), np.stack([step.logits for step in steps])
+
+    model, *arrays = everything()
+    refused = 0
+    for bit in np.random.default_rng(3).choice(8 * len(whole), 600, replace=False):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            other, *found = everything()
+        except LeakgapError as error:
+            assert str(path) in str(error)
+            refused += 1
+            continue
+        assert other == model
+        for one, two in zip(arrays, found, strict=True):
+            np.testing.assert_array_equal(one, two)
+    assert refused > 200  # the rest hits statistics and other bytes that nothing is read from
+
+
+def test_changed_metadata_is_found_out(paths):
+    table = pq.read_table(paths[0])
+    metadata = dict(table.schema.metadata)
+    metadata[b"leakgap"] = metadata[b"leakgap"].replace(b"[2, 5, 9]", b"[2, 5, 8]")
+    pq.write_table(table.replace_schema_metadata(metadata), paths[0])
+    with pytest.raises(LeakgapError, match="is damaged, or not as it was written"):
+        read_model(paths[0])
 
 
 def test_reads_the_models_in_the_order_asked_for(paths):

@@ -1,6 +1,7 @@
 """The report of a made-up study: read as text, and opened in a real headless Chromium."""
 
 import base64
+import hashlib
 import json
 import time
 from html.parser import HTMLParser
@@ -122,6 +123,15 @@ def test_text_is_text(study, monkeypatch):
     assert "&lt;img src=x&gt; &amp; <code>none</code>" in html
 
 
+def test_the_policy_names_the_pages_own_script_alone(study):
+    html = Path(study.paths.report).read_text(encoding="utf-8")
+    own = html.split('<script type="module">')[1].split("</script>")[0]
+    policy = html.split('http-equiv="Content-Security-Policy" content="')[1].split('"')[0]
+    allowed = policy.split("script-src ")[1].split(";")[0].split()
+    digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+    assert allowed == [f"'sha256-{digest}'", "blob:"]
+
+
 def test_a_script_element_is_not_ended_by_its_own_text():
     code = 'a("</script>");b(/<!--x/);c("<SCRIPT>")'
     inside = _inside_script(code)
@@ -193,6 +203,28 @@ def test_opens_clean_with_every_figure_visible(browser, study, width):
     addresses = [each["request"]["url"] for each in asked if each["documentURL"].startswith("file:")]
     assert addresses, "the log holds at least the page itself"
     assert {address.partition(":")[0] for address in addresses} <= {"file", "data", "blob"}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("escaped", [True, False])
+def test_a_techniques_name_runs_no_script(browser, study, escaped):
+    """Neither in the table, which shows it as text, nor, if it came to be HTML, past the page's policy."""
+    name = "<img src=x onerror=document.title=1>"
+    path = Path(study.paths.report)
+    before = path.read_text(encoding="utf-8")
+    if escaped:
+        tampered = before.replace('["none",', json.dumps([name])[:-1].replace("<", "\\u003c") + ",")
+    else:
+        tampered = before.replace("<h2>Models</h2>", f"<h2>Models</h2>{name}")
+    assert tampered != before
+    try:
+        path.write_text(tampered, encoding="utf-8")
+        opened(browser, study)
+        time.sleep(1)
+        assert browser.title != "1"
+        assert (name in shown(browser, 0)) == escaped
+    finally:
+        path.write_text(before, encoding="utf-8")
 
 
 @pytest.mark.browser

@@ -409,7 +409,34 @@ def test_a_damaged_or_hostile_resume_file_is_refused(small, tmp_path, damage, mo
     assert str(raised.value).startswith(f"{resume}: not a readable resume file (")
     assert str(raised.value).endswith("); delete it to start anew")
     assert "\n" not in str(raised.value)
+    assert "weights_only" not in str(raised.value)  # torch's advice to run what is in it
     assert not Path("pwned").exists()
+
+
+def nudge(tensor):
+    tensor.view(-1)[0] += 1
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda state: state.update(epoch=state["epoch"] - 1),
+        lambda state: nudge(next(iter(state["model"].values()))),
+        lambda state: nudge(state["momentum"][-1]),
+        lambda state: nudge(state["logits"][0]),
+        lambda state: state["history"][0].update(loss=0.0),
+        lambda state: state.update(momentum=state["momentum"][::-1]),
+    ],
+    ids=["epoch", "weights", "momentum", "logits", "history", "order"],
+)
+def test_an_edited_state_of_right_types_is_refused(small, tmp_path, edit):
+    resume = tmp_path / "m000.pt"
+    training.train(small(), resume)
+    state = torch.load(resume, weights_only=True)
+    edit(state)
+    torch.save(state, resume)
+    with pytest.raises(LeakgapError, match=r"m000\.pt: .*its content is not as it was saved"):
+        training.train(small(), resume)
 
 
 def test_a_finished_state_needs_no_more_training(small, tmp_path):

@@ -114,6 +114,71 @@ def test_file_faults(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: a\ngrid: {masks: 4}\ngrid: {techniques: [none]}", "grid: the key is given twice"),
+        ("name: a\ngrid: {masks: 4, masks: 6}", "grid.masks: the key is given twice"),
+        ('{"name": "a", "grid": {"masks": 4, "masks": 6}}', "masks: the key is given twice"),
+        ("name: a\ntrain: {seed: 0400}", "train.seed: 0400 is not what YAML reads"),
+        ("name: a\ntrain: {seed: 5:00}", "train.seed: 5:00 is not what YAML reads"),
+        ("name: a\ntrain: {lr: 5:00.5}", "train.lr: 5:00.5 is not what YAML reads"),
+        ("name: a\ntrain: {steps: [1, 1_0]}", "train.steps.1: 1_0 is not what YAML reads"),
+        ("name: 2026-13-45", "name: 2026-13-45 is a date to YAML; put it in quotes"),
+        ("name: a\ntrain: {seed: yes}", "train.seed: input should not be yes or no"),
+        ("name: a\ngrid: {techniques: [none, no]}", "grid.techniques: input should not be yes or no"),
+        ("name: no", "name: input should not be yes or no"),
+        ("name: caf\xe9".encode("latin-1"), "not UTF-8 text"),
+        ("name: a" + " " * 2**20, "longer than 256 KiB"),
+        (b"name: " + b"\xff" * 2**20, "longer than 256 KiB"),
+        ("name: " + "[" * 100_000, "nested more than 20 levels deep"),
+        ("name: " + "[" * 30 + "]" * 30, "nested more than 20 levels deep"),
+        ('{"name": ' + "[" * 100_000, "nested more than 20 levels deep"),
+        ("name: &a [*a]", "nested more than 20 levels deep"),
+        (
+            "\n".join(["a0: &a0 x", *(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]" for n in range(1, 12))]),
+            "holds more than 10000 values",
+        ),
+        (f"name: a\ntrain: {{seed: {'9' * 5000}}}", "train.seed: 9999"),
+        ('{"name": "a", "train": {"seed": ' + "9" * 5000 + "}}", "holds too large a number"),
+        ('{"name": "a", "train": {"seed": ' + "9" * 50 + "}}", "train.seed: input should be a number of 64"),
+        ("!!int abc", "the whole: abc is not what YAML reads"),
+        ("name: !!python/object:os.getcwd {}", "not valid YAML"),
+        ("name: a\0b", "not valid YAML"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_yaml_would_drop_or_change_is_one_sentence(text: str | bytes, told: str, tmp_path: Path):
+    file = tmp_path / "study.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(LeakgapError) as caught:
+        Study.load(file)
+    assert str(caught.value).startswith(f"{file}: {told}")
+    assert len(str(caught.value)) < 300 + len(str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_given_value_is_shown_short():
+    assert len(sentence({"train": {"lr": "x" * 10**6}})) < 300
+    bomb: list = []
+    for _ in range(30):
+        bomb = [bomb] * 9
+    assert len(sentence({"train": {"lr": bomb}})) < 300
+
+
+def test_what_people_mean_is_read(tmp_path: Path):
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "name: '0400'\ntrain: &t {nesterov: yes, lr: 1e-3, weight_decay: 5.0e-4, seed: 12}\n"
+        "data: {dataset: ./grüße-\U0001f600/x.npz, seed: 0}",
+        encoding="utf-8",
+    )
+    study = Study.load(file)
+    assert (study.name, study.train.nesterov, study.train.lr) == ("0400", True, 0.001)
+    assert study.data.dataset == "./grüße-\U0001f600/x.npz"
+    assert Study.load(study.part("data")).data == study.data  # JSON writes it as a pair of surrogates
+
+
+@pytest.mark.parametrize(
     "path", ["config.yaml", *sorted((ROOT / "workflow/studies").glob("*.yaml"))], ids=str
 )
 def test_shipped_studies_are_valid(path: str):

@@ -1,5 +1,6 @@
 """The checkers that the sources are held to."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -35,3 +36,18 @@ def test_continuous_integration_runs_the_readmes_test_command():
     readme, script = (ROOT / "README.md").read_text(), (ROOT / ".ci/run").read_text()
     command = next(line for line in readme.splitlines() if line.endswith("&& pytest"))
     assert command.removeprefix("git clone ").replace("pip install -c", "pip install -q -c") in script
+
+
+def test_text_is_read_and_written_as_utf8_by_name():
+    """Whatever the locale: an encoding that is not named is the locale's."""
+    unnamed = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in sorted((ROOT / "src").rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "attr", getattr(call.func, "id", "")) in ("read_text", "write_text", "open")
+        and not any(isinstance(each, ast.Constant) and "b" in str(each.value) for each in call.args)
+        and ast.unparse(call.func) != "Image.open"
+        and "encoding" not in {keyword.arg for keyword in call.keywords}
+    ]
+    assert unnamed == []

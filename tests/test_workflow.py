@@ -52,13 +52,25 @@ def planned(where: Path, study: dict = MINI) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources with a space and a quote in its path, and the finished miniature study."""
-    where = tmp_path_factory.mktemp("work flow's")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources in which nothing has run."""
+    where = tmp_path_factory.mktemp("sources")
+    copy_sources(where)
+    return where
+
+
+def copy_sources(where: Path) -> None:
     for name in ("src", "workflow", "envs"):
         shutil.copytree(ROOT / name, where / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, where)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources with a space and a quote in its path, and the finished miniature study."""
+    where = tmp_path_factory.mktemp("work flow's")
+    copy_sources(where)
     run = snakemake(where)
     assert run.returncode == 0, run.stderr + "".join(
         log.read_text() for log in where.glob("results/mini/logs/**/*.log")
@@ -237,11 +249,11 @@ def test_editing_comments_reruns_nothing(done: Path):
 
 
 def commands(where: Path, study: dict, *arguments: str) -> list[list[str]]:
-    """The words after `python -m leakgap` of every job that a dry run would start."""
+    """The words after `python -P -m leakgap` of every job that a dry run would start."""
     run = snakemake(where, "-n", "--printshellcmds", *arguments, study=study)
     assert run.returncode == 0, run.stderr
-    lines = [line.partition(" > ")[0] for line in run.stdout.splitlines() if "python -m leakgap " in line]
-    return [shlex.split(line.partition("python -m leakgap ")[2]) for line in lines]
+    lines = [line.partition(" > ")[0] for line in run.stdout.splitlines() if "python -P -m leakgap " in line]
+    return [shlex.split(line.partition("python -P -m leakgap ")[2]) for line in lines]
 
 
 def test_every_job_is_given_what_it_reads_and_nothing_else(
@@ -344,6 +356,80 @@ def test_a_workflow_without_sources_beside_it_runs_the_installed_code(done: Path
     run = imported(tmp_path, os.pathsep.join([str(done / "src"), str(tmp_path)]))
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "mine.txt").read_text() == f"{done / 'src/leakgap/__init__.py'}\n"
+
+
+def dry(where: Path, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "-s", where / "Snakefile", "-n", *arguments],
+        cwd=where,
+        env=os.environ | {"PYTHONPATH": str(where / "src")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("grid: {masks: 6}", "study file: name: the key is missing"),
+        (
+            "name: other\ngrid: {masks: 4}\ngrid: {techniques: [none]}",
+            "other.yaml: grid: the key is given twice",
+        ),
+        ("name: other\ntrain: {seed: 0400}", "other.yaml: train.seed: 0400 is not what YAML reads"),
+    ],
+)
+def test_a_given_file_is_the_whole_study_or_an_error(sources: Path, text: str, told: str):
+    """Never a mixture with the default study in its folder."""
+    (sources / "other.yaml").write_text(text, encoding="utf-8")
+    run = dry(sources, "--configfile", "other.yaml")
+    assert run.returncode != 0
+    assert told in run.stdout + run.stderr
+    assert "Traceback" not in run.stdout + run.stderr
+
+
+def test_config_changes_keys_of_the_study_that_is_meant(sources: Path):
+    """Of config.yaml, or of the file given: the job's values are told by what the dry run prints."""
+
+    def parts(*arguments: object) -> dict:
+        run = dry(sources, "--printshellcmds", *arguments)
+        assert run.returncode == 0, run.stderr
+        lines = [line for line in run.stdout.splitlines() if " leakgap train " in line]
+        words = shlex.split(lines[0])
+        return json.loads(words[words.index("--study") + 1])["part"]
+
+    default = Study.load(ROOT / "config.yaml")
+    changed = parts("--config", "name=foo")
+    assert changed["name"] == "foo"
+    assert (changed["train"]["warmup"], changed["train"]["precision"]) == (default.train.warmup, "fp32")
+    (sources / "other.yaml").write_text("name: other\ntrain: {warmup: 1}", encoding="utf-8")
+    changed = parts("--configfile", "other.yaml", "--config", "train={lr: 0.5}")
+    assert changed["name"] == "other"
+    assert (changed["train"]["warmup"], changed["train"]["lr"]) == (1, 0.5)
+    assert changed["train"]["precision"] == Study.load(MINI | {"train": {}}).train.precision == "bf16"
+
+
+def test_modules_in_the_working_directory_are_not_imported(sources: Path, tmp_path: Path):
+    """In every rule: the command that it prints is the command that runs."""
+    (tmp_path / "yaml.py").write_text("raise SystemExit('imported from the working directory')")
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(MINI))
+    arguments = ["--directory", tmp_path, "--configfile", tmp_path / "study.yaml"]
+    goal = "results/mini/models.csv"
+    run = dry(sources, *arguments, "--printshellcmds")
+    commands = [line for line in run.stdout.splitlines() if "leakgap" in line and "--study" in line]
+    assert len(commands) > 10
+    assert all("python -P -m leakgap " in line for line in commands)
+    made = subprocess.run(
+        [sys.executable, "-P", "-m", "snakemake", "-s", sources / "Snakefile", "-c1", goal, *arguments],
+        env=os.environ | {"PYTHONPATH": str(sources / "src")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert (tmp_path / goal).is_file()
 
 
 def test_a_wrong_study_stops_before_any_job(done: Path):

@@ -4,6 +4,7 @@ One file per model, one row group per (step, view), one row per image of the poo
 takes just the columns and row groups that it needs, and checks that the file is the model it asked for.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from leakgap import LeakgapError
 from leakgap.files import atomic
 
-METADATA = b"leakgap"
+METADATA, DIGEST = b"leakgap", b"leakgap sha256"  # of the metadata: Parquet has checksums of pages alone
 
 
 def phi(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -84,21 +85,27 @@ def write(
 
     steps: one float32 [views, images, classes] for every step, trained for `epochs`; labels: int [images];
     member: bool [images]. With `first_view_only` further views keep phi and null logits. `about` is any JSON:
-    seed, settings and their hash, versions, device, seconds, history.
+    seed, settings and their hash, versions, device, seconds, history. LeakgapError for a logit that is not finite.
     """
+    if not all(np.isfinite(step).all() for step in steps):
+        raise LeakgapError(f"{path}: not written, some logits are not finite")
     views, images, classes = steps[0].shape
     about = {"study": study, "technique": technique, "mask": mask, "epochs": list(epochs), "views": views} | {
         "images": images,
         "classes": classes,
         "about": about or {},
     }
-    schema = _schema(classes).with_metadata({METADATA: json.dumps(about).encode()})
+    told = json.dumps(about).encode()
+    schema = _schema(classes).with_metadata(
+        {METADATA: told, DIGEST: hashlib.sha256(told).hexdigest().encode()}
+    )
     with (
         atomic(path) as temporary,
         pq.ParquetWriter(
             temporary,
             schema,
             compression="zstd",
+            write_page_checksum=True,
             use_dictionary=["step", "view", "label", "member"],
             use_byte_stream_split=["phi", "logits.list.element"],
             column_encoding={"image": "DELTA_BINARY_PACKED"},
@@ -150,18 +157,24 @@ def read_model(path: str | Path) -> Model:
 def _open(path: str | Path) -> Iterator[tuple[pq.ParquetFile, Model]]:
     """Open a file for as long as it is read: a thousand open ones are more than most systems allow."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file, _model(path, file)
     except FileNotFoundError:
         raise LeakgapError(f"{path}: the logits of this model are missing") from None
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except LeakgapError:
+        raise
+    except (pa.ArrowException, OSError, LookupError, ValueError, MemoryError) as error:  # of damaged metadata
+        reason = str(error).partition("\n")[0]
         raise LeakgapError(f"{path}: not a readable Parquet file: {reason}") from None
 
 
 def _model(path: str | Path, file: pq.ParquetFile) -> Model:
+    stored = file.schema_arrow.metadata or {}
     try:
-        model = Model(**json.loads((file.schema_arrow.metadata or {})[METADATA]))
+        digest = hashlib.sha256(stored[METADATA]).hexdigest().encode()
+        if stored.get(DIGEST, digest) != digest:  # without one: written before there were any
+            raise LeakgapError(f"{path}: what it says of its model is damaged, or not as it was written")
+        model = Model(**json.loads(stored[METADATA]))
     except (KeyError, TypeError, ValueError):
         raise LeakgapError(f"{path}: a Parquet file, but not one of leakgap's logits") from None
     groups = len(model.epochs) * model.views

@@ -3,17 +3,35 @@
 Faults are told in one sentence.
 """
 
+from reprlib import Repr
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from leakgap import LeakgapError
+
+SHORT = Repr()  # of a value that was given, however large it is
+SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
+SHORT.maxlevel = 1
 
 
 class Section(BaseModel):
     """A part of the study file: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse yes and no where a number is meant, and a number that no field can mean."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(each, bool) and kind is not bool:
+                raise PydanticCustomError("yes_or_no", "input should not be yes or no, true or false")
+            if isinstance(each, int) and abs(each) >= 2**63:
+                raise PydanticCustomError("too_large", "input should be a number of 64 bits")
+        return value
 
     def only(self, keys: list[str]) -> dict[str, Any]:
         """Return the JSON values of the given keys alone, `key` or `section.key`, nested like the study file."""
@@ -77,5 +95,5 @@ def sentence(error: ValidationError, section: type[BaseModel], name: str) -> str
         return f"{key}: no such key; {where} has {', '.join(parent.model_fields) or 'none'}"
     if fault["type"] == "missing":
         return f"{key}: the key is missing"
-    given = f" (given: {fault['input']!r})" if not isinstance(fault["input"], dict) else ""
+    given = f" (given: {SHORT.repr(fault['input'])})" if not isinstance(fault["input"], dict) else ""
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{given}"

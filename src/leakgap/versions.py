@@ -67,7 +67,7 @@ def _read(module: str) -> tuple[set[str], str]:
     """Return the modules that a module names, in imports (its functions' too) and registries, and its digest."""
     source = _path(module)
     named, beside = {module.rpartition(".")[0]}, set[Path]()  # packages are imported with what is in them
-    meaning, left = list[str](), list[Any]([ast.parse(source.read_text())])
+    meaning, left = list[str](), list[Any]([ast.parse(source.read_text(encoding="utf-8"))])
     while left:  # every node and value of the tree once, in an order of its own
         node = left.pop()
         if isinstance(node, ast.AST):
@@ -87,7 +87,7 @@ def _read(module: str) -> tuple[set[str], str]:
                 named.add(entry[1])
             elif isinstance(node, str) and FILE.fullmatch(node) and source.with_name(node).is_file():
                 beside.add(source.with_name(node))
-    meaning += [path.read_text() for path in sorted(beside)]
+    meaning += [path.read_text(encoding="utf-8") for path in sorted(beside)]
     own = {name for name in named if name.startswith("leakgap.") and _path(name).is_file()}
     return set() if module in REGISTRIES else own, hashlib.sha256(" ".join(meaning).encode()).hexdigest()
 

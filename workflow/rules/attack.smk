@@ -29,7 +29,7 @@ rule attack:
         ),
         code=version("attack"),
     shell:
-        "python -m leakgap attack --study {params.study:q} "
+        "python -P -m leakgap attack --study {params.study:q} "
         "--technique {wildcards.technique:q} --shadow {wildcards.shadow:q} "
         "--pool {input.pool:q} --masks {input.masks:q} "
         "--targets {input.targets:q} --shadows {input.shadows:q} "
@@ -50,5 +50,5 @@ rule summary:
         study=STUDY.part(),
         code=version("summary"),
     shell:
-        "python -m leakgap summary --study {params.study:q} "
+        "python -P -m leakgap summary --study {params.study:q} "
         "--parts {input:q} --out {output:q} > {log:q} 2>&1"

@@ -15,7 +15,7 @@ rule download:
     params:
         study=STUDY.part("data.dataset", "data.root"),
     shell:
-        "python -m leakgap download --study {params.study:q} > {log:q} 2>&1"
+        "python -P -m leakgap download --study {params.study:q} > {log:q} 2>&1"
 
 
 rule pool:
@@ -33,7 +33,7 @@ rule pool:
         ),
         code=version("pool"),
     shell:
-        "python -m leakgap pool --study {params.study:q} --out {output:q} > {log:q} 2>&1"
+        "python -P -m leakgap pool --study {params.study:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule masks:
@@ -49,7 +49,7 @@ rule masks:
         study=STUDY.part("data.reserved", "data.seed", "grid.masks"),
         code=version("masks"),
     shell:
-        "python -m leakgap masks --study {params.study:q} --pool {input:q} --out {output:q} > {log:q} 2>&1"
+        "python -P -m leakgap masks --study {params.study:q} --pool {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule models:
@@ -63,4 +63,4 @@ rule models:
         study=STUDY.part("grid"),
         code=version("models"),
     shell:
-        "python -m leakgap models --study {params.study:q} --out {output:q} > {log:q} 2>&1"
+        "python -P -m leakgap models --study {params.study:q} --out {output:q} > {log:q} 2>&1"

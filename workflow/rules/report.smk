@@ -24,7 +24,7 @@ rule tables:
         ),
         code=version("tables"),
     shell:
-        "python -m leakgap tables --study {params.study:q} --joined {input.joined:q} "
+        "python -P -m leakgap tables --study {params.study:q} --joined {input.joined:q} "
         "--exposures {input.exposures:q} --out {output:q} > {log:q} 2>&1"
 
 
@@ -58,7 +58,7 @@ rule figures:
         ),
         code=version("figures"),
     shell:
-        "python -m leakgap figures --study {params.study:q} --joined {input.joined:q} "
+        "python -P -m leakgap figures --study {params.study:q} --joined {input.joined:q} "
         "--exposures {input.exposures:q} --pool {input.pool:q} --out {output:q} > {log:q} 2>&1"
 
 
@@ -80,7 +80,7 @@ rule claims:
         study=STUDY.part("attack.attacks", "attack.attackers", "attack.fpr"),
         code=version("claims"),
     shell:
-        "python -m leakgap claims --study {params.study:q} --joined {input:q} "
+        "python -P -m leakgap claims --study {params.study:q} --joined {input:q} "
         "--out {output.claims:q} --page {output.page:q} > {log:q} 2>&1"
 
 
@@ -100,6 +100,6 @@ rule report:
         study=STUDY.part("data", "grid", "train", "query", "attack"),
         code=version("report"),
     shell:
-        "python -m leakgap report --study {params.study:q} --joined {input.joined:q} "
+        "python -P -m leakgap report --study {params.study:q} --joined {input.joined:q} "
         "--claims {input.claims:q} --tables {input.tables:q} --figures {input.figures:q} "
         "--out {output:q} > {log:q} 2>&1"

@@ -25,7 +25,7 @@ rule train:
         masks=version("masks"),
     shell:
         # exec: a scheduler's SIGTERM must not end a shell around the training before it has saved its state
-        "exec python -m leakgap train --study {params.study:q} "
+        "exec python -P -m leakgap train --study {params.study:q} "
         "--technique {wildcards.technique:q} --mask {wildcards.mask:q} "
         "--pool {input.pool:q} --masks {resources.masks} --out {output:q} "
         "--save-seconds {resources.save_seconds} > {log:q} 2>&1"

@@ -390,4 +390,4 @@ def write_claims(study: Study, joined: Sequence[str], out: str, page: str) -> No
     }
     for path, text in texts.items():
         with atomic(path) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")

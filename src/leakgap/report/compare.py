@@ -60,7 +60,7 @@ def compare(one: Study, other: Study) -> Path:
         f"![ROC curves]({other.name}.svg)",
     ]
     with atomic(path) as temporary:
-        temporary.write_text("\n\n".join(text) + "\n")
+        temporary.write_text("\n\n".join(text) + "\n", encoding="utf-8")
     return path
 
 

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from leakgap import LeakgapError
@@ -17,6 +16,7 @@ from leakgap.augment import MEMBERS, Technique, canonical, options
 from leakgap.data import DATASETS
 from leakgap.section import Section, sentence
 from leakgap.study.grid import NONE, Headline, Span
+from leakgap.study.reading import parse, read
 from leakgap.training import ARCHITECTURES
 
 FACTORS = ("crop", "mirror", "cutout", "policy")  # of the bare word, whatever else is registered
@@ -110,9 +110,14 @@ class Grid(Section):
         "{factorial: [members]} for all their combinations; or the word factorial for those of "
         f"{', '.join(FACTORS)}",
     )
-    masks: int = Field(16, description="training sets, shared by all techniques: an even number, 4 or more")
+    masks: int = Field(
+        16, le=10_000, description="training sets, shared by all techniques: an even number, 4 or more"
+    )
     replicates: int = Field(
-        0, ge=0, description="further models on mask 0 with other seeds: targets only, never shadow models"
+        0,
+        ge=0,
+        le=10_000,
+        description="further models on mask 0 with other seeds: targets only, never shadow models",
     )
 
     @model_validator(mode="after")
@@ -143,7 +148,9 @@ class Train(Section):
         description="epochs whose models are attacked, rising; training ends with the last",
     )
     architecture: str = Field("resnet18", description="name in the registry of architectures")
-    width: int = Field(8, ge=1, description="channels of ResNet-18's first stage; 64 is the full model")
+    width: int = Field(
+        8, ge=1, le=4096, description="channels of ResNet-18's first stage; 64 is the full model"
+    )
     batch_size: int = Field(128, ge=2, description="largest batch; an epoch is split into nearly equal ones")
     lr: float = Field(0.1, gt=0, description="peak learning rate of SGD")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
@@ -158,7 +165,9 @@ class Train(Section):
     )
     compile: bool = Field(False, description="torch.compile on a GPU; ignored on a CPU")
     deterministic: bool = Field(False, description="bit-reproducible kernels on a GPU; a CPU always is")
-    threads: int = Field(1, ge=1, description="CPU threads of a job; another number gives other bits")
+    threads: int = Field(
+        1, ge=1, le=1024, description="CPU threads of a job; another number gives other bits"
+    )
     save_seconds: int = Field(60, ge=0, description="least seconds between two saves of the resume file")
     seed: int = Field(0, ge=0, description="initial weights, order and augmentation of all models")
 
@@ -227,7 +236,7 @@ class Attack(Section, Headline):
     fpr: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.01, 0.001), min_length=1, description="false positive rates at which the TPR is read"
     )
-    bootstrap: int = Field(1000, ge=100, description="replicates of the two-way bootstrap")
+    bootstrap: int = Field(1000, ge=100, le=100_000, description="replicates of the two-way bootstrap")
     keep: tuple[str, ...] | None = Field(
         None, description="attacks whose score of every image is stored; the headline attack by default"
     )
@@ -252,6 +261,7 @@ class Study(Section, Span):
     """A study file. `Study.load` reads one; `part` cuts out what a single job depends on."""
 
     name: str = Field(
+        max_length=100,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="names the folder under results/: letters, digits, dot, dash and underscore",
     )
@@ -335,17 +345,10 @@ def _with_options(members: tuple[tuple[str, str], ...]) -> type[Study]:
 def _read(source: str | Path | dict[str, Any]) -> tuple[Any, str]:
     if isinstance(source, dict):
         return source, ""
-    text, where = str(source), ""
-    if not text.lstrip().startswith("{"):
-        where = f"{source}: "
-        try:
-            text = Path(source).read_text()
-        except OSError as error:
-            raise LeakgapError(f"{where}{error.strerror}, no study file is there") from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise LeakgapError(f"{where}not valid YAML: {' '.join(str(error).split())}") from None
+    if str(source).lstrip().startswith("{"):
+        where, values = "", parse(str(source))
+    else:
+        where, values = f"{source}: ", read(source)
     if not isinstance(values, dict):
         raise LeakgapError(f"{where}a study file is a mapping with the keys {', '.join(Study.model_fields)}")
     return values, where

@@ -11,7 +11,7 @@ from leakgap.study import Study
 
 def print_schema(_: Study) -> None:
     """Print the JSON schema of study files."""
-    print(json.dumps(Study.model_json_schema(), indent=2))
+    print(json.dumps(Study.model().model_json_schema(), indent=2))
 
 
 def print_keys(_: Study) -> None:

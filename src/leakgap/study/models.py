@@ -33,7 +33,7 @@ def rows(study: Study) -> list[dict[str, str]]:
 def write_models(study: Study, out: str) -> None:
     """Write models.csv."""
     models = rows(study)
-    with atomic(out) as temporary, temporary.open("w", newline="") as file:
+    with atomic(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, models[0])
         writer.writeheader()
         writer.writerows(models)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -123,20 +124,47 @@ def train(job: Job, resume: str | Path, passed: Callable[[Progress], None] = lam
 
 def _save(trainer: Trainer, mark: dict[str, Any], resume: Path) -> None:
     buffer = io.BytesIO()  # torch.save to a full disk is no OSError
-    torch.save(trainer.state() | {"fingerprint": json.dumps(mark)}, buffer)
+    state = trainer.state() | {"fingerprint": json.dumps(mark)}
+    torch.save(state | {"digest": digest(state)}, buffer)
     with atomic(resume) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+
+
+def digest(state: object) -> str:
+    """Return the SHA-256 of tensors (type, shape and bits), numbers and text in dicts and lists.
+
+    >>> digest({"epoch": 1}) == digest({"epoch": 2})
+    False
+    """
+    whole, left = hashlib.sha256(), [state]
+    while left:
+        value = left.pop()
+        if isinstance(value, torch.Tensor):
+            whole.update(f"{value.dtype} {tuple(value.shape)} ".encode())
+            whole.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        elif isinstance(value, dict | list | tuple):
+            whole.update(f"{len(value)} ".encode())
+            left += [part for item in value.items() for part in item] if isinstance(value, dict) else value
+        else:
+            whole.update(f"{value!r} ".encode())
+    return whole.hexdigest()
 
 
 def _restore(trainer: Trainer, mark: dict[str, Any], resume: Path) -> None:
     try:
         state = torch.load(resume, map_location="cpu", weights_only=True)
+        if state.pop("digest") != digest(state):
+            raise ValueError("its content is not as it was saved")
         before, now = json.loads(state["fingerprint"]), json.loads(json.dumps(mark))
         changed = sorted(key for key in before | now if before.get(key) != now.get(key))
         if not changed:
             trainer.restore(state)
     except Exception as error:  # torch raises pickle, zip, value and runtime errors alike
         reason = str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(
+            error, pickle.UnpicklingError
+        ):  # torch advises to load it all the same, running its code
+            reason = "it is damaged, or holds more than tensors, numbers and text"
         raise LeakgapError(
             f"{resume}: not a readable resume file ({reason}); delete it to start anew"
         ) from None

@@ -147,7 +147,7 @@ def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], 
                 entry["left_out"] = str(reason)
             index.append(entry)
     with atomic(folder / INDEX) as temporary:
-        temporary.write_text(json.dumps(index, indent=2) + "\n")
+        temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def _save(drawing: Drawing, folder: Path, name: str) -> None:
