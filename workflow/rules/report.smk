@@ -50,7 +50,6 @@ rule figures:
     params:
         study=STUDY.part(
             "grid.techniques",
-            "grid.replicates",
             "train.steps",
             "attack.attacks",
             "attack.attackers",
