@@ -76,7 +76,7 @@ rule claims:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("attack.attacks", "attack.attackers", "attack.fpr"),
+        study=STUDY.part("attack.attacks", "attack.attackers"),
         code=version("claims"),
     shell:
         "python -P -m leakgap claims --study {params.study:q} --joined {input:q} "

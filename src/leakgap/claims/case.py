@@ -136,7 +136,7 @@ class Case:
     @cached_property
     def target_fpr(self) -> float:
         """The smallest FPR from that of the pooled TPRs on at which the TPR of every single target is defined."""
-        fprs = sorted(fpr for fpr in self.results.study.attack.fpr if fpr >= self.fpr * (1 - 1e-9))
+        fprs = sorted(fpr for fpr in self.results.pooled["fpr"].unique() if fpr >= self.fpr * (1 - 1e-9))
         defined = [fpr for fpr in fprs if self.targets[tpr_column(fpr)].notna().all()]
         if not defined:
             raise Undecidable("the TPR of single targets is undefined: too few non-members")
