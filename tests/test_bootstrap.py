@@ -104,34 +104,23 @@ def test_the_same_seed_pairs_the_replicates_whatever_the_blocks(monkeypatch):
         assert np.corrcoef(first.replicates[kind], worse.replicates[kind])[0, 1] > 0.5
 
 
-def test_as_a_table():
-    score, member, evaluated = study(6)
-    (found,) = Resampling(member, evaluated, replicates=30).pooled(score, [0.05])
-    table = found.columns()
-    assert list(table) == ["kind", "replicate", "tpr"]
-    for kind in KINDS:
-        rows = table["kind"] == kind
-        np.testing.assert_array_equal(table["tpr"][rows], found.replicates[kind])
-        np.testing.assert_array_equal(table["replicate"][rows], np.arange(30))
-
-
 @pytest.mark.parametrize("of_class", [True, False])
 def test_a_missing_class_is_undefined(of_class):
     member = np.full((2, 1000), of_class)
     (found,) = Resampling(member, np.ones(1000, bool), replicates=3).pooled(np.zeros((2, 1000)), [0.01])
-    assert np.isnan([found.tpr, *found.columns()["tpr"]]).all()
+    assert np.isnan([found.tpr, *np.concatenate(list(found.replicates.values()))]).all()
 
 
 def test_too_few_non_members_are_undefined():
     score, member, evaluated = study(4)
     (found,) = Resampling(member, evaluated, replicates=5).pooled(score, [0.0001])
-    assert np.isnan([found.tpr, *found.columns()["tpr"]]).all()
+    assert np.isnan([found.tpr, *np.concatenate(list(found.replicates.values()))]).all()
 
 
 def test_constant_scores_catch_nobody():
     _, member, evaluated = study(4)
     (found,) = Resampling(member, evaluated, replicates=5).pooled(np.zeros(member.shape), [0.05])
-    assert not np.any([found.tpr, *found.columns()["tpr"]])
+    assert not np.any([found.tpr, *np.concatenate(list(found.replicates.values()))])
 
 
 def test_a_score_of_another_shape_is_refused():
