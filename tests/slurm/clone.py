@@ -88,7 +88,9 @@ class Clone:
         for process in Path("/proc").iterdir():
             try:
                 words = (process / "cmdline").read_bytes().decode().split("\0")
-                if words[1:5] != ["-P", "-m", "leakgap", "train"] or not self.folder.samefile(process / "cwd"):
+                if words[1:5] != ["-P", "-m", "leakgap", "train"] or not self.folder.samefile(
+                    process / "cwd"
+                ):
                     continue
                 variables = (process / "environ").read_bytes().decode().split("\0")
             except (OSError, UnicodeDecodeError):
