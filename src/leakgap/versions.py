@@ -2,8 +2,8 @@
 
 What is expensive has a number, raised by hand when results change. What follows is cheap: its version is a digest
 of the modules that it imports, of what they import, and so on inside leakgap, and of the files beside them that
-they name. Comments and formatting never count. Docstrings count where they are shown: in the report's rooms,
-captions and titles are docstrings.
+they name. Comments and formatting never count, docstrings in the report's rooms alone, beside the captions and
+titles that are data there.
 
 Imports nothing heavy: the Snakefile asks for every stage at every start.
 """
@@ -30,7 +30,7 @@ STAGES = {
 VALUES = "leakgap.study.file"
 # registries that most read for the names alone: what these stand for is the matter of the stages that call it
 REGISTRIES = {"leakgap.augment", "leakgap.data", "leakgap.training"}
-SHOWN = "leakgap.report"  # its docstrings are output
+SHOWN = "leakgap.report"  # a room of words: its docstrings count too
 FILE = re.compile(r"[\w.]+\.(?!py$)\w+")
 ENTRY = re.compile(r"(leakgap(?:\.\w+)+):\w+")  # of a registry
 

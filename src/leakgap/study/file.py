@@ -236,7 +236,7 @@ class Attack(Section, Headline):
     fpr: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.01, 0.001), min_length=1, description="false positive rates at which the TPR is read"
     )
-    bootstrap: int = Field(1000, ge=100, le=100_000, description="replicates of the two-way bootstrap")
+    bootstrap: int = Field(1000, ge=100, le=100_000, description="replicates of each of the three bootstraps")
     keep: tuple[str, ...] | None = Field(
         None, description="attacks whose score of every image is stored; the headline attack by default"
     )
