@@ -103,13 +103,10 @@ def attack_technique(
             if needs_steps:
                 passed.append((target.phi[..., 0], known.phi[..., 0]))
             attacked = _targets(study, target, member[rows], reserved, labels)
-            kept = {}
             last = step == len(epochs)
             memorized = _memorized(attacked, evidence) if last else {}
-            for name in study.attack.attacks:
-                score = attacks.run(name, evidence)
-                if name in study.attack.kept:
-                    kept[name] = score
+            scored = attacks.run_all(study.attack.attacks, evidence)
+            for name, score in scored.items():
                 head = {
                     "study": study.name,
                     "technique": technique,
@@ -129,7 +126,7 @@ def attack_technique(
                         tables["thresholds"].append(
                             _thresholds(head, study, attacked, score, evidence, others)
                         )
-            kept_scores.write(step, attacked, kept)
+            kept_scores.write(step, attacked, scored)
     for path in out:
         results.write(path, pd.concat(tables[Path(path).stem], ignore_index=True))
 

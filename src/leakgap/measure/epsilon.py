@@ -129,7 +129,7 @@ def _streams(seed: int) -> list[np.random.Generator]:
 def p_value(epsilon: float, right: int, guesses: int, matches: int, delta: float) -> float:
     """The theorem's bound of the probability of so many right guesses, if training is (epsilon, delta)-private."""
     share = 1 / (1 + math.exp(-epsilon))
-    probability = special.bdtrc(right - 1, guesses, share)  # P(W >= right)
+    probability = special.betainc(right, guesses - right + 1, share) if right else 1.0  # P(W >= right)
     if delta and right:
         below = np.cumsum(stats.binom.pmf(np.arange(right - 1, -1, -1), guesses, share))
         probability += 2 * matches * delta * (below / np.arange(1, right + 1)).max()
