@@ -132,7 +132,9 @@ def main() -> None:
         ):
             head, row = (line.split("\t") for line in path.read_text().splitlines()[:2])
             values = dict(zip(head, row, strict=True))
-            print(f"| {name} {path.stem} | {values['s']} s, {values['max_rss']} MiB |")
+            print(
+                f"| {name} {path.stem} | {values['cpu_time']} s of CPU in {values['s']} s, {values['max_rss']} MiB |"
+            )
     print(f"| largest job | {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB |")
 
 
