@@ -28,7 +28,7 @@ from leakgap.data.datasets import load
 from leakgap.data.masks import balanced_masks, write_masks
 from leakgap.data.pool import Pool, write_pool
 from leakgap.study import Study
-from leakgap.training import job as training
+from leakgap.training import builtin as training
 from leakgap.training.loop import Job, Trainer
 
 STUDY = {
@@ -50,7 +50,7 @@ STUDY = {
 def server():
     """Fork jobs from a fresh process that has imported what a job imports and started no thread."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["leakgap.training.job"])
+    context.set_forkserver_preload(["leakgap.training.builtin"])
     return context
 
 
@@ -312,7 +312,7 @@ def test_a_file_deleted_and_trained_again_has_the_same_bits(server, folder, unin
 @pytest.fixture
 def small():
     rng = np.random.default_rng(0)
-    pool = Pool(rng.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8), np.arange(40) % 2, 2)
+    pool = Pool({"images": rng.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)}, np.arange(40) % 2, 2)
     settings = {"width": 1, "epochs": 4, "steps": [1, 4], "save_seconds": 0, "crop": {"pad": 2}}
 
     def make(technique="crop", seed=1, views=1, member=slice(0, 20), **changes):

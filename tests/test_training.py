@@ -22,7 +22,7 @@ from leakgap.data.pool import Pool, write_pool
 from leakgap.study import Study, Train
 from leakgap.training import importing
 from leakgap.training import loop as training
-from leakgap.training.job import fingerprint
+from leakgap.training.builtin import fingerprint
 from leakgap.training.loop import Job, Trainer, derive_seed, learning_rate, normalizer, view_of
 from leakgap.training.resnet import ResNet18
 
@@ -42,7 +42,7 @@ def noise(n=60, channels=1, side=8, classes=3):
     rng = np.random.default_rng(0)
     labels = np.arange(n) % classes
     images = rng.integers(0, 100, (n, channels, side, side)) + 50 * labels[:, None, None, None]
-    return Pool(images.astype(np.uint8), labels, classes)
+    return Pool({"images": images.astype(np.uint8)}, labels, classes)
 
 
 def job(technique="none", pool=None, views=1, seed=1, **train):
@@ -198,7 +198,7 @@ def test_an_epoch_trains_on_every_member_once_in_nearly_equal_batches(members, b
     images = np.zeros((60, 1, 8, 8), np.uint8)
     images[:, 0, 0, 0] = np.arange(60)  # each image carries its id
     train = Train(epochs=1, steps=[1], width=2, batch_size=batch_size)
-    trainer = Trainer(Job(Pool(images, np.arange(60) % 3, 3), inside, "none", 1, train), CPU)
+    trainer = Trainer(Job(Pool({"images": images}, np.arange(60) % 3, 3), inside, "none", 1, train), CPU)
     batches, ids = [], []
 
     def step(x, y, lr):
@@ -373,8 +373,8 @@ import sys
 import numpy as np, torch
 from leakgap.data.pool import Pool
 from leakgap.study import Train
-from leakgap.training import job, loop
-pool = Pool(np.zeros((20, 1, 8, 8), np.uint8), np.arange(20) % 2, 2)
+from leakgap.training import builtin, loop
+pool = Pool({{"images": np.zeros((20, 1, 8, 8), np.uint8)}}, np.arange(20) % 2, 2)
 made = loop.Job(pool, np.arange(20) < 10, "{ALL}", 0, Train(width=1, epochs=1, steps=[1]))
 assert len(list(loop.Trainer(made, torch.device("cpu")).run())) == 1
 sys.exit(bool({{"torch._dynamo", "torchvision"}} & set(sys.modules)))
