@@ -422,12 +422,12 @@ def nudge(tensor):
     [
         lambda state: state.update(epoch=state["epoch"] - 1),
         lambda state: nudge(next(iter(state["model"].values()))),
-        lambda state: nudge(state["momentum"][-1]),
+        lambda state: nudge(state["optimizer"][-1]),
         lambda state: nudge(state["logits"][0]),
         lambda state: state["history"][0].update(loss=0.0),
-        lambda state: state.update(momentum=state["momentum"][::-1]),
+        lambda state: state.update(optimizer=state["optimizer"][::-1]),
     ],
-    ids=["epoch", "weights", "momentum", "logits", "history", "order"],
+    ids=["epoch", "weights", "optimizer", "logits", "history", "order"],
 )
 def test_an_edited_state_of_right_types_is_refused(small, tmp_path, edit):
     resume = tmp_path / "m000.pt"

@@ -17,9 +17,7 @@ rule train:
     threads: lambda wildcards: VARIANTS[wildcards.technique].train.threads
     resources:  # not parameters: changing these retrains nothing
         masks=STUDY.grid.masks,
-        save_seconds=lambda wildcards: VARIANTS[
-            wildcards.technique
-        ].train.save_seconds,
+        save_seconds=lambda wildcards: VARIANTS[wildcards.technique].train.save_seconds,
     params:
         study=lambda wildcards: TRAINING[wildcards.technique],
         code=version("train"),

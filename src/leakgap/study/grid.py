@@ -59,6 +59,11 @@ class Span:
         return technique if self.attacker == "informed" else self.attack.baseline
 
     @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The names of the grid that are techniques of augmentation and nothing else."""
+        return tuple(name for name in self.grid.techniques if name not in self.grid.variants)
+
+    @property
     def shortages(self) -> list[str]:
         """What a single target's non-members are too few for, a sentence each; none where the dataset is a path.
 

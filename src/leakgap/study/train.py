@@ -19,10 +19,7 @@ LAYERS = {"dropout": 0.0, "norm": "batch"}  # what an architecture may take besi
 
 
 class Train(Section):
-    """How every model is trained: by the built-in training, or by a recipe of your own.
-
-    With a recipe, `steps`, `seed` and `threads` alone of the other keys have an effect.
-    """
+    """How every model is trained: by a `recipe` with `options`, `steps`, `seed` and `threads`, or without one."""
 
     # `Study.model` adds a section for each member of techniques that has options: train.crop, train.cutout, ...
 

@@ -29,9 +29,7 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """Stem, four stages of two blocks (widths w, 2w, 4w, 8w), mean over the image, dropout, one linear layer."""
 
-    def __init__(
-        self, classes: int, channels: int, width: int, dropout: float = 0, norm: str = "batch"
-    ):
+    def __init__(self, classes: int, channels: int, width: int, dropout: float = 0, norm: str = "batch"):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), normalization(norm, width))
         widths = [width, width, 2 * width, 4 * width, 8 * width]
