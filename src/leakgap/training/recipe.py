@@ -80,7 +80,7 @@ def _folder(job: Job, recipe: Object, resume: Path) -> Path:
         whole.update(np.ascontiguousarray(array).data if array.size else b"")
     folder = resume / whole.hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return folder.resolve()
 
 
 def _watched(yielded: Any, job: Job, name: str) -> list[np.ndarray]:
