@@ -345,6 +345,8 @@ def begin(made, resume):
         ({"lr": 0.2}, "train.lr"),
         ({"lr": 0.2, "batch_size": 8, "crop": {"pad": 1}}, "train.batch_size, train.crop, train.lr"),
         ({"width": 2}, "train.width"),
+        ({"optimizer": "adamw"}, "train.optimizer"),
+        ({"dropout": 0.1, "norm": "group"}, "train.dropout, train.norm"),
         ({"epochs": 5}, "train.epochs"),
         ({"steps": [1, 3, 4]}, "train.steps"),
         ({"threads": 2}, "train.threads"),
@@ -380,6 +382,17 @@ def test_progress_goes_on_as_if_nothing_had_happened(small, tmp_path):
     assert epochs == [3, 4]
     assert resumed.history == whole.history
     assert resumed.seconds > 0
+    assert [step.tolist() for step in resumed.logits] == [step.tolist() for step in whole.logits]
+
+
+OTHER_LAYERS = {"optimizer": "adamw", "lr": 0.01, "dropout": 0.5, "norm": "group", "label_smoothing": 0.1}
+
+
+def test_other_optimizers_and_layers_go_on_too(small, tmp_path):
+    whole = training.train(small(**OTHER_LAYERS), tmp_path / "whole.pt")
+    begin(small(**OTHER_LAYERS), tmp_path / "m000.pt")
+    torch.rand(3)
+    resumed = training.train(small(**OTHER_LAYERS), tmp_path / "m000.pt")
     assert [step.tolist() for step in resumed.logits] == [step.tolist() for step in whole.logits]
 
 

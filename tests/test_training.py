@@ -160,6 +160,39 @@ def test_a_step_is_that_of_torchs_optimizer(momentum, nesterov, decay):
     assert all(torch.equal(a, b) for a, b in zip(trainer.weights, model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_a_step_of_adamw_is_that_of_torch_with_smoothed_labels_in_closed_form(smoothing):
+    settings = {"optimizer": "adamw", "weight_decay": 0.1, "label_smoothing": smoothing}
+    trainer = Trainer(job(lr=0.01, **settings), CPU)
+    model = deepcopy(trainer.model)
+    other = torch.optim.AdamW(model.parameters(), 1.0, weight_decay=0.1)
+    for step in range(10):
+        images, labels = trainer.images[step::10], trainer.labels[step::10]
+        trainer.step(images, labels, 0.01 / (step + 1))
+        other.param_groups[0]["lr"] = 0.01 / (step + 1)
+        target = (1 - smoothing) * F.one_hot(labels, 3) + smoothing / 3
+        log_p = model(trainer.normalize(images)).log_softmax(1)
+        (-(target * log_p).sum(1).mean()).backward()
+        other.step()
+        other.zero_grad()
+    for mine, theirs in zip(trainer.weights, model.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_draws_by_model_and_epoch_and_is_off_in_logits():
+    def loss(seed=1, epoch=1):
+        trainer = Trainer(job(dropout=0.5, seed=seed), CPU)
+        trainer.model.load_state_dict(start)
+        torch.rand(7)  # the global random state is no input
+        return trainer.epoch(epoch)["loss"]
+
+    start = Trainer(job(dropout=0.5), CPU).model.state_dict()
+    start = {name: value.clone() for name, value in start.items()}
+    assert loss() == loss() != loss(epoch=2)
+    trainer = Trainer(job(dropout=0.5), CPU)
+    assert torch.equal(trainer.logits(), trainer.logits())
+
+
 def test_an_epoch_is_the_loop_that_anyone_would_write():
     """One image augmented at a time, normalized in float64, torch's own optimizer.
 
