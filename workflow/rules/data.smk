@@ -64,7 +64,7 @@ rule models:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("grid"),
+        study=STUDY.part("grid.techniques", "grid.masks", "grid.replicates"),
         code=version("models"),
     shell:
         "python -P -m leakgap models --study {params.study:q} --out {output:q} > {log:q} 2>&1"
