@@ -196,8 +196,8 @@ VERBS = {
         Verb(
             "compare",
             "leakgap.report.compare:write_comparison",
-            "put a second study's results beside the first's",
-            (Option("other", "study file of the second study"),),
+            "put the results of other studies beside those of the first",
+            (Option("other", "study files of the others", nargs="+"),),
         ),
         Verb("schema", "leakgap.study.keys:print_schema", "print the JSON schema of study files"),
         Verb("keys", "leakgap.study.keys:print_keys", "print the Markdown list of all keys of a study file"),

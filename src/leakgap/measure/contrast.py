@@ -127,17 +127,27 @@ def contrast(
     return _student(difference, scale, units, level)
 
 
-def unpaired_ratio(first: Pooled, second: Pooled, level: float = 0.95) -> Interval:
-    """first / second of pooled TPRs of studies that share neither models nor images; Welch's degrees of freedom."""
-    tprs = [first.tpr, second.tpr]
-    if why := _undefined(tprs, min(first.units, second.units)) or _nobody(tprs):
-        return _nothing("log", why)
-    above, below = (_student(_term(one, "log"), "log", one.units, level) for one in (first, second))
-    se = float(np.hypot(above.se, below.se))
+def unpaired(first: Pooled | Mean, second: Pooled | Mean, level: float = 0.95) -> Interval:
+    """first / second of pooled TPRs, first - second of means, that share no draws; Welch's degrees of freedom."""
+    scale: Scale = "log" if isinstance(first, Pooled) else "plain"
+    values = [one.tpr if isinstance(one, Pooled) else one.value for one in (first, second)]
+    why = _undefined(values, min(first.units, second.units))
+    if why or (scale == "log" and (why := _nobody(values))):
+        return _nothing(scale, why)
+    above, below = (
+        _student(
+            _term(one, scale) if isinstance(one, Pooled) else _Term(one.value, one.replicates, 0.0),
+            scale,
+            one.units,
+            level,
+        )
+        for one in (first, second)
+    )
+    value, se = above.estimate - below.estimate, float(np.hypot(above.se, below.se))
     df = se**4 / (above.se**4 / above.df + below.se**4 / below.df)
-    value, half = above.estimate - below.estimate, stats.t.isf((1 - level) / 2, df) * se
-    low, middle, high = (float(np.exp(end)) for end in (value - half, value, value + half))
-    return Interval(middle, low, high, value, se, float(df), "log")
+    half, back = stats.t.isf((1 - level) / 2, df) * se, SCALES[scale][1]
+    low, middle, high = (float(back(end)) for end in (value - half, value, value + half))
+    return Interval(middle, low, high, value, se, float(df), scale)
 
 
 def _undefined(values: Sequence[float], units: int) -> str:
