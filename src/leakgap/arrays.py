@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike
 
 from leakgap import ArgumentError
 
+__all__ = ["numbers", "truths"]
+
 
 def numbers(values: ArrayLike, name: str) -> np.ndarray:
     """Return an array of numbers; ArgumentError, with the argument's name, for anything else.

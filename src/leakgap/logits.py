@@ -21,6 +21,8 @@ from leakgap import ArgumentError, LeakgapError
 from leakgap.arrays import numbers
 from leakgap.files import atomic
 
+__all__ = ["Model", "Reader", "StepLogits", "phi", "read_model", "write"]
+
 METADATA, DIGEST = b"leakgap", b"leakgap sha256"  # of the metadata: Parquet has checksums of pages alone
 
 

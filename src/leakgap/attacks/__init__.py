@@ -18,8 +18,10 @@ from leakgap import ArgumentError, LeakgapError
 if TYPE_CHECKING:
     import numpy as np
 
+__all__ = ["ATTACKS", "Attack", "Evidence", "check", "gives_away", "run"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Evidence:
     """All that a black-box attacker holds about T targets at one step: phi of S images, N shadow models.
 
@@ -76,6 +78,12 @@ class Evidence:
         ):
             if logits is not None:
                 _expect(name, logits, (*phi.shape[:2], logits.shape[-1]))
+
+    def __repr__(self) -> str:
+        targets, images, views = self.target.shape
+        return (
+            f"Evidence({targets} targets, {len(self.shadow)} shadow models, {images} images, {views} views)"
+        )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from leakgap import ArgumentError
 from leakgap.arrays import numbers, truths
 from leakgap.attacks import Evidence, check, gives_away, pooled
 
+__all__ = ["leave_one_out", "lira"]
+
 EPSILON = 1e-30  # added to every standard deviation, as the reference implementation does
 BLOCK = 1 << 17  # values of phi in a block: 1 MiB in float64, so that temporaries stay in the cache
 IN, OUT = True, False

@@ -27,11 +27,13 @@ from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
 from leakgap.measure.single import PRIORS, conformal_curve, threshold
 
+__all__ = ["Audit", "audit_files", "audit_model"]
+
 FEW = 4  # with fewer shadow models, attacks on them by the others are no guide: the first of these leads
 LEADERS = ("lira-pooled", "base", "lira-offline-fixed", "calibrated-loss", "loss", "correctness")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """What an audit found.
 
@@ -53,6 +55,10 @@ class Audit:
     records: pd.DataFrame
     curves: pd.DataFrame
     about: dict[str, Any]
+
+    def __repr__(self) -> str:
+        attacks, records = len(self.summary), len(self.records)
+        return f"Audit({attacks} attacks on {records} records, {self.about['leading']} leads)"
 
     def write(self, folder: str | Path) -> None:
         """Write audit.json, records.parquet and report.html, each whole or not at all."""

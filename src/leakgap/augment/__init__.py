@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Generator, Tensor
 
+__all__ = ["MEMBERS", "Operation", "Technique", "canonical", "options"]
+
 MEMBERS = {
     "crop": "leakgap.augment.crop:Crop",
     "mirror": "leakgap.augment.mirror:Mirror",

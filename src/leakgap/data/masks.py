@@ -9,6 +9,8 @@ from leakgap.data.pool import Pool, read_pool
 from leakgap.files import read_npz, write_npz
 from leakgap.study import Study
 
+__all__ = ["balanced_masks", "draw_masks", "mask_row", "read_inputs", "read_masks", "write_masks"]
+
 
 def balanced_masks(n_masks: int, n_images: int, seed: int, reserved: float = 0) -> np.ndarray:
     """Draw the training sets of the whole study in complementary pairs: bool [N,S], row k the images of mask k.

@@ -26,6 +26,8 @@ from scipy import special, stats
 
 from leakgap.measure.bootstrap import KINDS, Kind, Mean, Pooled, Scale
 
+__all__ = ["Interval", "contrast", "interval", "unpaired"]
+
 TIED = 1e-24  # a variance so small is that of rounding
 HALF = 0.5  # the count that stands for a count of zero; the variance of its logarithm is 1 / HALF
 

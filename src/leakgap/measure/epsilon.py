@@ -24,6 +24,15 @@ from scipy import stats
 from leakgap import LeakgapError
 from leakgap.arrays import numbers, truths
 
+__all__ = [
+    "epsilon_lower_bound",
+    "guesses_for",
+    "p_value",
+    "random_matches",
+    "recipe_epsilon",
+    "right_guesses",
+]
+
 GUESSES = 2.0  # times the root of the number of matches: see benchmarks/epsilon.py for what other rules give
 
 

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+__all__ = ["BasicBlock", "ResNet18", "normalization", "resnet18"]
+
 GROUP = 16  # channels of a group at least: Wu and He 2018, table 3
 
 
