@@ -104,8 +104,12 @@ def test_means_over_targets_are_of_the_summarys_rows(made: Study):
 
 def test_draws_without_augmentation_are_kept_at_every_step(made: Study):
     """Whichever attack turns out to be the strongest, its early stopping can be judged."""
-    job = ["--study", "study.json", "--technique", "none", "--shadow", "none"]
+    attack = made.attack.model_copy(update={"keep": None})
+    Path("bare.json").write_text(made.model_copy(update={"attack": attack}).model_dump_json())
+    job = ["--study", "bare.json", "--technique", "none", "--shadow", "none"]
     assert main(["attack", *job]) == 0
+    curves = pd.read_parquet(made.paths.attack("none", "none", "curves"))
+    assert set(curves["attack"]) == {"lira-online-fixed", "loss"}  # whatever scores are kept
     plain = pd.read_parquet(made.paths.attack("none", "none", "draws"))
     for draws, first_step in (
         (plain, set(made.attack.attacks)),

@@ -34,6 +34,7 @@ from leakgap.study import NONE, Study, attacker
 ABOUT = ("device", "threads", "torch_version", "code_version")
 LEVEL = 0.95  # of the bounds of epsilon
 UNKNOWN = "unknown"  # what models written by others may leave out
+LOSS = "loss"  # needs no shadow models; its TNR is a rival of the accuracy gap
 STRONGEST = "lira-pooled"  # docs/attacks.md: attacks with fewer shadow models, too, beside the headline
 Tables = dict[str, list[pd.DataFrame]]
 
@@ -208,7 +209,7 @@ def _measure(
     Halves of the images are what claims are made of: the headline attack's alone. Bootstrap draws are kept of
     it, of all attacks at the last step, and without augmentation at every step: which attack is the strongest
     there is known only when all jobs are done, and claim 2 follows it over the steps. Curves are drawn of the
-    headline attack, and kept of the attacks whose scores are.
+    headline attack, are what claim 6 reads the loss attack's TNR off, and are kept of the attacks whose scores are.
     """
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
     tables["summary"].append(_per_target(head, study, targets, score, seen, seen))
@@ -226,7 +227,7 @@ def _measure(
             if headline or last or head["technique"] == NONE:
                 draws = [{"resampled": kind, "tprs": tprs} for kind, tprs in result.replicates.items()]
                 tables["draws"].append(pd.DataFrame([place | {"fpr": fpr} | draw for draw in draws]))
-        if headline or head["attack"] in study.attack.kept:
+        if headline or head["attack"] in (LOSS, *study.attack.kept):
             curve = roc.curve(score[rows][:, seen], targets.member[rows][:, seen])
             tables["curves"].append(pd.DataFrame(place | {"fpr": curve.fpr, "tpr": curve.tpr}))
 

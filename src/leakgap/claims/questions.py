@@ -217,7 +217,7 @@ def gap_predicts(case: Case) -> Finding:
         rivals["loss_tnr"] = "TNR of the loss attack"
         tnr = f"TNR of the loss attack: where its FNR is {case.target_fpr:g}, off its pooled curve of all images"
     else:
-        tnr = f"no TNR of the loss attack: it needs the curves of `{LOSS}` in every cell (attack.keep)"
+        tnr = f"no TNR of the loss attack: it needs the curves of `{LOSS}` in every cell (attack.attacks)"
     name = "error by test accuracy - by gap"
     found, beside = _both(
         name, case, lambda cells: between.error_difference(cells, "test_acc", "acc_gap", case.level)

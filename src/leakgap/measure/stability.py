@@ -30,7 +30,7 @@ def overlap(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> tuple
 
     >>> run = np.arange(2000.0)
     >>> [round(end, 3) for end in overlap(run, run)[0]], round(overlap(run, run)[1], 4)
-    ([1.0, 0.711, 1.0], 0.005)
+    ([1.0, 0.712, 1.0], 0.005)
     """
     one, other = set(most(first).tolist()), set(most(second).tolist())
     share = share_interval(len(one & other), len(one), level)

@@ -107,6 +107,7 @@ def side_by_side(sides: Sequence[Results], techniques: Sequence[str], fprs: Sequ
             cell = side.cell(technique)
             own = side.mean(cell, "test_acc")
             row: dict[str, Any] = {"technique": technique, "study": side.study.name}
+            row["targets"] = int(side.row(cell, fprs[0])["n_targets"])
             row |= _named("test_acc", interval(own))
             for fpr in fprs:
                 tpr = side.row(cell, fpr)
