@@ -51,6 +51,32 @@ def test_techniques_hold_both_estimands(study: Study):
     assert replicates(Results(study))["targets"].tolist() == [3, 3, 3]
 
 
+def test_means_over_targets_have_intervals_and_paired_differences(study: Study):
+    results = Results(study)
+    table = techniques(results).set_index("technique")
+    cells = [results.cell(technique) for technique in ("none", "policy")]
+    for column, quantity in (("test_acc", "test_acc"), ("mean_tpr_at_0.01", "tpr_at_0.01")):
+        means = [results.mean(cell, quantity) for cell in cells]
+        assert table.loc["none", column] == pytest.approx(means[0].value)
+        bounds = interval(means[0])
+        shown = table.loc["none", [f"{column}_low", f"{column}_high"] if column == quantity else BOUNDS]
+        assert shown.tolist() == pytest.approx([bounds.low, bounds.high], rel=1e-4)
+        found = results.difference(*cells, quantity)
+        assert found.value == pytest.approx(means[0].value - means[1].value)
+        spread = {
+            kind: np.var(means[0].replicates[kind] - means[1].replicates[kind], ddof=1)
+            for kind in ("models", "images", "pairs")
+        }
+        variance = spread["models"] * 4 / 3 + spread["images"] - spread["pairs"]
+        assert found.se == pytest.approx(np.sqrt(variance))
+        two, one = results.difference(*cells, quantity, comparisons=2), results.difference(*cells, quantity)
+        assert two.low < one.low < one.high < two.high
+        assert results.difference(*cells, quantity, level=0.975)[:3] == pytest.approx(two[:3])
+
+
+BOUNDS = ["mean_low_at_0.01", "mean_high_at_0.01"]
+
+
 def test_steps_run_backwards_like_the_papers(study: Study):
     table = steps(Results(study))
     assert table["step"].tolist() == [6, 5, 4, 3, 2, 1] * 3

@@ -23,11 +23,12 @@ from leakgap.data.masks import mask_row, read_inputs
 from leakgap.files import atomic
 from leakgap.logits import Model, Reader, StepLogits
 from leakgap.measure import roc
-from leakgap.measure.bootstrap import Pooled, Resampling
+from leakgap.measure.bootstrap import KINDS, Pooled, Resampling
 from leakgap.measure.contrast import interval
 from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, right_guesses
+from leakgap.measure.means import mean_auc, mean_over, mean_tpr
 from leakgap.measure.single import threshold
-from leakgap.results import LEAVE_ONE_OUT, REPLICATES
+from leakgap.results import LEAVE_ONE_OUT, REPLICATES, scale_of, tpr_column
 from leakgap.study import Study, attacker
 
 ABOUT = ("device", "threads", "torch_version", "code_version")
@@ -210,6 +211,7 @@ def _measure(
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
     tables["summary"].append(_per_target(head, study, targets, score, seen, seen))
     if headline:
+        tables["means"].append(_means(head, study, targets, score, resampled))
         even = np.arange(len(seen)) % 2 == 0
         tables["halves"].append(_per_target(head, study, targets, score, seen & even, seen & ~even))
     for design, rows in designs(targets.names).items():
@@ -225,6 +227,36 @@ def _measure(
         if headline or head["attack"] in study.attack.kept:
             curve = roc.curve(score[rows][:, seen], targets.member[rows][:, seen])
             tables["curves"].append(pd.DataFrame(place | {"fpr": curve.fpr, "tpr": curve.tpr}))
+
+
+def _means(
+    head: dict[str, Any],
+    study: Study,
+    targets: Targets,
+    score: np.ndarray,
+    resampled: dict[str, Resampling],
+) -> pd.DataFrame:
+    """Return one row per design and quantity: its mean over targets, interval and draws."""
+    seen, tables = targets.evaluated, []
+    for design, rows in designs(targets.names).items():
+        member = targets.member[rows]
+        found = {
+            f"{split}_{what}": mean_over(values[rows], side & seen)
+            for what, values in (("acc", targets.correct), ("loss", targets.loss))
+            for split, side in (("train", member), ("test", ~member))
+        }
+        found["auc"] = mean_auc(score[rows], member, seen)
+        found |= {tpr_column(fpr): mean_tpr(score[rows], member, seen, fpr) for fpr in study.attack.fpr}
+        means = {name: resampled[design].mean(one, scale_of(name)) for name, one in found.items()}
+        means["acc_gap"] = means["train_acc"] - means["test_acc"]
+        means["loss_gap"] = means["test_loss"] - means["train_loss"]
+        for quantity, mean in means.items():
+            value, low, high, *_ = interval(mean)
+            row = {"design": design, "quantity": quantity, "value": value, "low": low, "high": high}
+            counts = {"n_targets": len(rows), "n_pairs": mean.pairs}
+            draws = {kind: mean.replicates[kind].astype(np.float32) for kind in KINDS}
+            tables.append(head | row | counts | draws)
+    return pd.DataFrame(tables)
 
 
 def _with_interval(fpr: float, pooled: Pooled) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Three bootstraps of a pooled TPR: of models alone, of images alone, of single pairs (model, image) alone.
+"""Three bootstraps of a pooled TPR or a mean over targets: of models, of images, of single pairs (model, image).
 
 Pairs that share a model or an image are dependent, and no single resampling has the right variance: drawing models
 and images together ("pigeonhole", Owen 2007) counts the noise that belongs to single pairs three times. Apart, the
@@ -7,15 +7,17 @@ intervals of.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
+from leakgap.measure.means import OverTargets
 from leakgap.measure.roc import false_positives
 
 Kind = Literal["models", "images", "pairs"]
+Scale = Literal["log", "logit", "fisher", "plain"]  # of an interval: see `measure.contrast`
 KINDS: tuple[Kind, ...] = ("models", "images", "pairs")
 
 BLOCK, CELLS = 128, 512  # as many replicates and pairs are walked at once
@@ -31,9 +33,29 @@ class Pooled:
     """
 
     tpr: float
-    replicates: dict[Kind, np.ndarray]
+    replicates: dict[Kind, np.ndarray] = field(repr=False)
     units: int
     members: int
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over targets and its replicates, float64 [replicates] of each kind; scale: that of its interval.
+
+    pairs: how many pairs (model, image) it is made of.
+    """
+
+    value: float
+    replicates: dict[Kind, np.ndarray] = field(repr=False)
+    units: int
+    pairs: int
+    scale: Scale
+
+    def __sub__(self, other: "Mean") -> "Mean":
+        """The difference of two means with the same draws."""
+        drawn = {kind: self.replicates[kind] - other.replicates[kind] for kind in KINDS}
+        units, pairs = min(self.units, other.units), min(self.pairs, other.pairs)
+        return Mean(self.value - other.value, drawn, units, pairs, "plain")
 
 
 class Resampling:
@@ -74,8 +96,8 @@ class Resampling:
         self.units = int(self._unit.max()) + 1
         self._inside, self._outside = member & self.evaluated, ~member & self.evaluated
         self._blocks = []
-        of_unit = (self._unit == np.arange(self.units)[:, None]).astype(np.float32)
-        inside, outside = of_unit @ self._inside, of_unit @ self._outside
+        self._of_unit = (self._unit == np.arange(self.units)[:, None]).astype(np.float32)
+        inside, outside = self._of_unit @ self._inside, self._of_unit @ self._outside
         for draws in _draws(self.units, images, replicates, seed):
             for kind, weights in draws.items():
                 self._blocks.append((kind, weights, *weights.of_all(inside, outside)))
@@ -91,6 +113,15 @@ class Resampling:
         if weights.by_image is not None:
             product *= weights.by_image[:, column]
         return weights.constant + product
+
+    def mean(self, found: OverTargets, scale: Scale) -> Mean:
+        """A mean over targets with replicates: each pair's influence as often as it was drawn, to first order."""
+        influence = self._of_unit @ found.influence
+        drawn: dict[Kind, list[np.ndarray]] = {kind: [] for kind in KINDS}
+        for kind, weights, *_ in self._blocks:
+            drawn[kind] += weights.of_all(influence)
+        replicates = {kind: found.value + np.concatenate(drawn[kind]) for kind in KINDS}
+        return Mean(found.value, replicates, self.units, found.pairs, scale)
 
     def pooled(self, score: np.ndarray, fprs: Sequence[float]) -> list[Pooled]:
         """The conformal TPR of all pairs under one threshold, for every FPR; score: float [T,S], NaN abstains.

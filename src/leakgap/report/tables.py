@@ -66,6 +66,15 @@ def _by_cell(results: Results, design: str) -> pd.DataFrame:
     cells = cells.rename(columns={tpr_column(fpr): f"mean_{tpr_column(fpr)}" for fpr in fprs})
     cells.insert(0, "targets", groups.size())
     cells = cells.reset_index()
+    means = results.shown(results.means)
+    means = means[means["design"] == design]
+    for column in columns:
+        values = means.loc[means["quantity"] == column, ["technique", "step", "low", "high"]]
+        names = {
+            end: f"mean_{column.replace('tpr', end)}" if column.startswith("tpr_at_") else f"{column}_{end}"
+            for end in ("low", "high")
+        }
+        cells = cells.merge(values.rename(columns=names), on=["technique", "step"], how="left")
     pools = results.shown(results.pooled)
     pools = pools[(pools["attack"] == results.study.attack.headline) & (pools["design"] == design)]
     for fpr in fprs:

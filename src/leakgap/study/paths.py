@@ -9,6 +9,7 @@ class Paths:
         "summary",
         "halves",
         "pooled",
+        "means",
         "draws",
         "curves",
         "shadows",
