@@ -82,6 +82,24 @@ def test_every_target_is_measured_by_its_own_scores(made: Study):
     assert metrics["tpr_at_0.001"].isna().all()
 
 
+def test_means_over_targets_are_of_the_summarys_rows(made: Study):
+    """Of each design, with an interval around it; a mean of which one TPR is undefined is undefined."""
+    for shadow in ("crop", "none"):
+        means = table(made, "means", shadow)
+        summary = table(made, "summary", shadow).query("attack == 'lira-online-fixed'")
+        assert set(means["attack"]) == {"lira-online-fixed"}
+        for design, first, targets in (("leave-one-out", "m", 8), ("replicates", "r", 2)):
+            rows = summary[summary["mask"].str.startswith(first)].groupby("step")
+            for (step, quantity), found in means[means["design"] == design].groupby(["step", "quantity"]):
+                own = rows.get_group(step)[quantity]
+                assert found["n_targets"].item() == len(own) == targets
+                np.testing.assert_allclose(found["value"].item(), own.mean(skipna=False))
+                if quantity == "tpr_at_0.001":
+                    assert found[["value", "low", "high"]].isna().all(axis=None)
+                else:
+                    assert found["low"].item() < found["value"].item() < found["high"].item()
+
+
 def test_replicates_train_on_mask_0_and_are_never_shadows(made: Study):
     _, member = kept(made, 1, "loss")
     assert (member[8:] == member[0]).all()  # r000, r001 after m000..m007
