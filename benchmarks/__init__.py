@@ -1,0 +1,1 @@
+"""Heavy checks: `python -m benchmarks.<name>`. A package of its own, since opacus installs another of this name."""
