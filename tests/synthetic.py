@@ -195,8 +195,9 @@ def _pooled(
 
 
 def _draws(study: Study, pooled: pd.DataFrame) -> pd.DataFrame:
-    """The draws that are kept: of the headline attack, and of all at the last step."""
-    kept = pooled[_of_headline(study, pooled) | (pooled["step"] == len(study.train.steps))]
+    """The draws that are kept: of the headline attack, and of all at the last step or without augmentation."""
+    last, plain = pooled["step"] == len(study.train.steps), pooled["technique"] == NONE
+    kept = pooled[_of_headline(study, pooled) | last | plain]
     tables = [kept.assign(resampled=kind, tprs=[draws[kind] for draws in kept["draws"]]) for kind in KINDS]
     return pd.concat(tables)
 

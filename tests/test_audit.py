@@ -100,6 +100,19 @@ def test_means_over_targets_are_of_the_summarys_rows(made: Study):
                     assert found["low"].item() < found["value"].item() < found["high"].item()
 
 
+def test_draws_without_augmentation_are_kept_at_every_step(made: Study):
+    """Whichever attack turns out to be the strongest, its early stopping can be judged."""
+    job = ["--study", "study.json", "--technique", "none", "--shadow", "none"]
+    assert main(["attack", *job]) == 0
+    plain = pd.read_parquet(made.paths.attack("none", "none", "draws"))
+    for draws, first_step in (
+        (plain, set(made.attack.attacks)),
+        (table(made, "draws"), {"lira-online-fixed"}),
+    ):
+        assert set(draws.query("step == 1")["attack"]) == first_step
+        assert set(draws.query("step == 2")["attack"]) == set(made.attack.attacks)
+
+
 def test_replicates_train_on_mask_0_and_are_never_shadows(made: Study):
     _, member = kept(made, 1, "loss")
     assert (member[8:] == member[0]).all()  # r000, r001 after m000..m007

@@ -122,7 +122,8 @@ TABLES: dict[str, Table] = {
         ("technique", "step", "attacker", "attack", "design", "quantity"),
     ),
     "draws": Table(
-        "bootstrap draws of pooled TPRs, by what was resampled: the headline attack, and all at the last step",
+        "bootstrap draws of pooled TPRs, by what was resampled: the headline attack; all attacks at the last step, "
+        "and at every step of models trained without augmentation",
         HEAD | _each("text", "design", "resampled") | _each("number", "fpr") | _each("numbers", "tprs"),
         ("technique", "step", "attacker", "attack", "design", "fpr", "resampled"),
     ),

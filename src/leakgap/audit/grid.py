@@ -29,7 +29,7 @@ from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, right_gues
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr
 from leakgap.measure.single import threshold
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, scale_of, tpr_column
-from leakgap.study import Study, attacker
+from leakgap.study import NONE, Study, attacker
 
 ABOUT = ("device", "threads", "torch_version", "code_version")
 LEVEL = 0.95  # of the bounds of epsilon
@@ -206,7 +206,8 @@ def _measure(
     """Append what one attack at one step achieves on single targets and pooled.
 
     Halves of the images are what claims are made of: the headline attack's alone. Bootstrap draws are kept of it,
-    and of all attacks at the last step. Curves are drawn of it, and kept of the attacks whose scores are.
+    of all attacks at the last step, and without augmentation at every step: which attack is the strongest there is
+    known only when all jobs are done, and claim 2 follows it over the steps. Curves are drawn of it, and kept of the attacks whose scores are.
     """
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
     tables["summary"].append(_per_target(head, study, targets, score, seen, seen))
@@ -221,7 +222,7 @@ def _measure(
         pooled = resampled[design].pooled(score[rows], study.attack.fpr)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             tables["pooled"].append(pd.DataFrame([place | _with_interval(fpr, result) | counts]))
-            if headline or last:
+            if headline or last or head["technique"] == NONE:
                 draws = [{"resampled": kind, "tprs": tprs} for kind, tprs in result.replicates.items()]
                 tables["draws"].append(pd.DataFrame([place | {"fpr": fpr} | draw for draw in draws]))
         if headline or head["attack"] in study.attack.kept:
