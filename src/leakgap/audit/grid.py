@@ -205,9 +205,10 @@ def _measure(
 ) -> None:
     """Append what one attack at one step achieves on single targets and pooled.
 
-    Halves of the images are what claims are made of: the headline attack's alone. Bootstrap draws are kept of it,
-    of all attacks at the last step, and without augmentation at every step: which attack is the strongest there is
-    known only when all jobs are done, and claim 2 follows it over the steps. Curves are drawn of it, and kept of the attacks whose scores are.
+    Halves of the images are what claims are made of: the headline attack's alone. Bootstrap draws are kept of
+    it, of all attacks at the last step, and without augmentation at every step: which attack is the strongest
+    there is known only when all jobs are done, and claim 2 follows it over the steps. Curves are drawn of the
+    headline attack, and kept of the attacks whose scores are.
     """
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
     tables["summary"].append(_per_target(head, study, targets, score, seen, seen))
