@@ -48,9 +48,9 @@ def test_an_accuracy_and_what_a_pair_adds_to_it():
 def test_an_auc_and_what_a_pair_adds_to_it():
     score, member, evaluated = world()
     score = score.round(1)
-    score[0, 5] = np.nan
+    score[0, np.flatnonzero(evaluated)[5]] = np.nan
     found = mean_auc(score, member, evaluated)
-    aucs = [roc.auc(s[evaluated], m[evaluated]) for s, m in zip(score, member, strict=True)]
+    aucs = [roc.auc(s[evaluated], m[evaluated], abstentions=True) for s, m in zip(score, member, strict=True)]
     assert found.value == pytest.approx(np.mean(aucs))
     filled = np.where(np.isnan(score), -np.inf, score)
 

@@ -85,7 +85,7 @@ def _several(
     )  # a target and its complement are one draw
     draws = Resampling(member, every, unit=alike, seed=seed)
     auc = draws.mean(mean_auc(score, member, every), "logit")
-    pooled = draws.pooled(score, fprs)
+    pooled = draws.pooled(score, fprs, abstentions=True)
     return _bounds(interval(auc, LEVEL)), [_bounds(interval(each, LEVEL)) for each in pooled]
 
 

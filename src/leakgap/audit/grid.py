@@ -220,7 +220,7 @@ def _measure(
         place = head | {"design": design}
         inside, outside = targets.member[rows] & seen, ~targets.member[rows] & seen
         counts = {"n_targets": len(rows), "n_members": int(inside.sum()), "n_nonmembers": int(outside.sum())}
-        pooled = resampled[design].pooled(score[rows], study.attack.fpr)
+        pooled = resampled[design].pooled(score[rows], study.attack.fpr, abstentions=True)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             tables["pooled"].append(pd.DataFrame([place | _with_interval(fpr, result) | counts]))
             if headline or last or head["technique"] == NONE:
@@ -330,7 +330,7 @@ def _fewer_shadows(
         rows, draws = np.sort(groups, axis=None), resampled[LEAVE_ONE_OUT]
         if len(rows) < total:
             draws = _resampling(study, targets.member[rows], targets.evaluated)
-        pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr)
+        pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr, abstentions=True)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             tables.append(head | {"n_shadows": size - 2} | _with_interval(fpr, result))
     return pd.DataFrame(tables)

@@ -156,7 +156,10 @@ def _leading(scores: dict[str, Scores], joined: Joined, fpr: float) -> tuple[str
     seen, success = joined.asked & ~joined.reserved, {}
     for name, score in scores.items():
         values, inside = score.shadow[seen], joined.member[seen]
-        measured = (roc.tpr_at_fpr(values, inside, fpr), roc.auc(values, inside))
+        measured = (
+            roc.tpr_at_fpr(values, inside, fpr, abstentions=True),
+            roc.auc(values, inside, abstentions=True),
+        )
         if not np.isnan(measured).any() and not np.isnan(values).all():
             success[name] = measured
     if len(joined.member) < FEW or not success:

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from leakgap.measure.means import OverTargets
-from leakgap.measure.roc import false_positives
+from leakgap.measure.roc import false_positives, numbers, refuse_nan
+
+__all__ = ["KINDS", "Kind", "Mean", "Pooled", "Resampling", "Scale"]
 
 Kind = Literal["models", "images", "pairs"]
 Scale = Literal["log", "logit", "fisher", "plain"]  # of an interval: see `measure.contrast`
@@ -84,15 +87,22 @@ class Resampling:
 
     def __init__(
         self,
-        member: np.ndarray,
-        evaluated: np.ndarray,
-        unit: np.ndarray | None = None,
+        member: ArrayLike,
+        evaluated: ArrayLike,
+        unit: ArrayLike | None = None,
         replicates: int = 1000,
         seed: int = 0,
     ):
+        self.member = member = np.asarray(member)
+        if member.dtype != bool or member.ndim != 2:
+            raise ValueError(f"member must be bool [models, images], not {member.dtype} {list(member.shape)}")
         models, images = member.shape
-        self.member, self.evaluated = member, np.broadcast_to(evaluated, member.shape)
+        self.evaluated = np.broadcast_to(np.asarray(evaluated, bool), member.shape)
         _, self._unit = np.unique(np.arange(models) // 2 if unit is None else unit, return_inverse=True)
+        if len(self._unit) != models:
+            raise ValueError(
+                f"unit must hold a number for each of the {models} models, not {len(self._unit)}"
+            )
         self.units = int(self._unit.max()) + 1
         self._inside, self._outside = member & self.evaluated, ~member & self.evaluated
         self._blocks = []
@@ -123,13 +133,18 @@ class Resampling:
         replicates = {kind: found.value + np.concatenate(drawn[kind]) for kind in KINDS}
         return Mean(found.value, replicates, self.units, found.pairs, scale)
 
-    def pooled(self, score: np.ndarray, fprs: Sequence[float]) -> list[Pooled]:
-        """The conformal TPR of all pairs under one threshold, for every FPR; score: float [T,S], NaN abstains.
+    def pooled(self, score: ArrayLike, fprs: Sequence[float], *, abstentions: bool = False) -> list[Pooled]:
+        """The conformal TPR of all pairs under one threshold, for every FPR; score: float [T,S].
 
         A replicate is `tpr_at_fpr` of the pairs, each written as often as it was drawn. NaN where undefined.
+        Raises LeakgapError for an evaluated pair whose score is NaN, unless `abstentions` says that the attack
+        abstained there, which counts as "not a member"; ValueError for scores of another shape.
         """
+        score = numbers(score)
         if score.shape != self.member.shape:
             raise ValueError(f"score has shape {score.shape}, the draws are for {self.member.shape}")
+        if not abstentions:
+            refuse_nan(score[self.evaluated])
         return self._pooled(score, fprs, min(1.0, 2 * max(fprs))) or self._pooled(score, fprs, 1.0) or []
 
     def _pooled(self, score: np.ndarray, fprs: Sequence[float], share: float) -> list[Pooled] | None:

@@ -1,13 +1,18 @@
 """Attack success: TPR at a low FPR, AUC, balanced accuracy, ROC curves.
 
-A higher score means "member"; a score of NaN is an abstention and counts as -inf. Where one of the two classes is
-missing, every measure is NaN.
+A higher score means "member". A score of NaN is an abstention and counts as -inf; `tpr_at_fpr` and `auc`, which are
+public, want to be told so. Where one of the two classes is missing, every measure is NaN.
 """
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from leakgap import LeakgapError
+
+__all__ = ["Curve", "Reading", "auc", "balanced_accuracy", "curve", "flagged", "per_target", "tpr_at_fpr"]
 
 Reading = Literal["conformal", "last-point", "strict"]
 
@@ -19,8 +24,18 @@ class Curve(NamedTuple):
     tpr: np.ndarray
 
 
-def tpr_at_fpr(score: np.ndarray, member: np.ndarray, fpr: float, reading: Reading = "conformal") -> float:
-    """TPR at an FPR of at most `fpr`, without interpolation; score and member have one shape, any.
+def tpr_at_fpr(
+    score: ArrayLike,
+    member: ArrayLike,
+    fpr: float,
+    reading: Reading = "conformal",
+    *,
+    abstentions: bool = False,
+) -> float:
+    """TPR at an FPR of at most `fpr`, without interpolation; score and member (bool) have one shape, any.
+
+    Raises LeakgapError for scores that are NaN, unless `abstentions` says that the attack abstained there, which
+    counts as "not a member"; ValueError where shapes, types or options are no such thing.
 
     conformal   image x is called a member iff (1 + #{non-members scored >= s(x)}) / (n0 + 1) <= fpr, so that ties
                 count against the attacker; NaN (undefined) where n0 < 1 / fpr - 1 non-members can't tell
@@ -31,7 +46,7 @@ def tpr_at_fpr(score: np.ndarray, member: np.ndarray, fpr: float, reading: Readi
     >>> tpr_at_fpr(score, member, 0.01), tpr_at_fpr(score, member, 0.001)
     (1.0, nan)
     """
-    score, member = _flat(score, member)
+    score, member = _flat(_told(score, abstentions), member)
     threshold = _threshold(score[~member], fpr, reading)
     if np.isnan(threshold) or not member.any():
         return float("nan")
@@ -44,13 +59,15 @@ def flagged(score: np.ndarray, member: np.ndarray, fpr: float) -> np.ndarray:
     return (flat > _threshold(flat[~truth], fpr, "conformal")).reshape(np.shape(score))
 
 
-def auc(score: np.ndarray, member: np.ndarray) -> float:
+def auc(score: ArrayLike, member: ArrayLike, *, abstentions: bool = False) -> float:
     """Area under the ROC: the probability that a member outscores a non-member, ties counting half.
+
+    score and member (bool) have one shape, any. Raises as `tpr_at_fpr`.
 
     >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True]))
     0.875
     """
-    return _auc(*_counts(score, member))
+    return _auc(*_counts(_told(score, abstentions), member))
 
 
 def balanced_accuracy(score: np.ndarray, member: np.ndarray) -> float:
@@ -86,7 +103,33 @@ def per_target(
     return dict(zip(names, np.array(rows).reshape(-1, len(names)).T, strict=True))
 
 
-def _flat(score: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def numbers(score: ArrayLike, name: str = "score") -> np.ndarray:
+    """Return scores as an array, whatever they came in; ValueError where they are no numbers."""
+    array = np.asarray(score)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be numbers, not {array.dtype}")
+    return array
+
+
+def refuse_nan(score: np.ndarray) -> None:
+    """LeakgapError where a score is NaN: what it means is not ours to guess."""
+    missing = int(np.isnan(score).sum())
+    if missing:
+        raise LeakgapError(
+            f"score: {missing} of {np.size(score)} are NaN; leave them out (reserved images), or pass "
+            "abstentions=True if the attack abstained there, which counts as 'not a member'"
+        )
+
+
+def _told(score: ArrayLike, abstentions: bool) -> np.ndarray:
+    array = numbers(score)
+    if not abstentions:
+        refuse_nan(array)
+    return array
+
+
+def _flat(score: ArrayLike, member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    score, member = numbers(score), np.asarray(member)
     _check(score, member)
     score = np.ravel(score)
     return np.where(np.isnan(score), -np.inf, score), np.ravel(member)
@@ -121,7 +164,7 @@ def _threshold(nonmembers: np.ndarray, fpr: float, reading: Reading) -> float:
     return float(np.partition(nonmembers, rank)[rank])
 
 
-def _counts(score: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _counts(score: ArrayLike, member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """True and false positives at every threshold, from none to all, int [thresholds + 1]; ties are one step."""
     score, member = _flat(score, member)
     order = np.argsort(-score)

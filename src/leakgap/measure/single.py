@@ -44,7 +44,7 @@ def tpr_interval(score: np.ndarray, member: np.ndarray, fpr: float, level: float
     >>> [round(value, 3) for value in tpr_interval(score, member, fpr=0.01)]
     [0.005, 0.0, 0.034]
     """
-    value = tpr_at_fpr(score, member, fpr)
+    value = tpr_at_fpr(score, member, fpr, abstentions=True)
     if np.isnan(value):
         return UNDEFINED
     inside, outside = _split(score, member)
@@ -131,7 +131,7 @@ def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> 
     >>> [round(value, 3) for value in auc_interval(np.arange(40) % 23, np.arange(40) < 20)]
     [0.489, 0.314, 0.666]
     """
-    value = auc(score, member)
+    value = auc(score, member, abstentions=True)
     if np.isnan(value):
         return UNDEFINED
     inside, outside = _split(score, member)
