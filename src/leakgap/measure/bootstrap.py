@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from leakgap import ArgumentError
+from leakgap.arrays import numbers, truths
 from leakgap.measure.means import OverTargets
-from leakgap.measure.roc import false_positives, numbers, refuse_nan
+from leakgap.measure.roc import false_positives, refuse_nan
 
 __all__ = ["KINDS", "Kind", "Mean", "Pooled", "Resampling", "Scale"]
 
@@ -93,14 +95,14 @@ class Resampling:
         replicates: int = 1000,
         seed: int = 0,
     ):
-        self.member = member = np.asarray(member)
-        if member.dtype != bool or member.ndim != 2:
-            raise ValueError(f"member must be bool [models, images], not {member.dtype} {list(member.shape)}")
+        self.member = member = truths(member, "member")
+        if member.ndim != 2:
+            raise ArgumentError(f"member must have the shape [models, images], not {list(member.shape)}")
         models, images = member.shape
-        self.evaluated = np.broadcast_to(np.asarray(evaluated, bool), member.shape)
+        self.evaluated = np.broadcast_to(truths(evaluated, "evaluated"), member.shape)
         _, self._unit = np.unique(np.arange(models) // 2 if unit is None else unit, return_inverse=True)
         if len(self._unit) != models:
-            raise ValueError(
+            raise ArgumentError(
                 f"unit must hold a number for each of the {models} models, not {len(self._unit)}"
             )
         self.units = int(self._unit.max()) + 1
@@ -137,12 +139,12 @@ class Resampling:
         """The conformal TPR of all pairs under one threshold, for every FPR; score: float [T,S].
 
         A replicate is `tpr_at_fpr` of the pairs, each written as often as it was drawn. NaN where undefined.
-        Raises LeakgapError for an evaluated pair whose score is NaN, unless `abstentions` says that the attack
-        abstained there, which counts as "not a member"; ValueError for scores of another shape.
+        Raises ArgumentError for an evaluated pair whose score is NaN, unless `abstentions` says that the attack
+        abstained there, which counts as "not a member", and for scores of another shape.
         """
-        score = numbers(score)
+        score = numbers(score, "score")
         if score.shape != self.member.shape:
-            raise ValueError(f"score has shape {score.shape}, the draws are for {self.member.shape}")
+            raise ArgumentError(f"score has shape {score.shape}, the draws are for {self.member.shape}")
         if not abstentions:
             refuse_nan(score[self.evaluated])
         return self._pooled(score, fprs, min(1.0, 2 * max(fprs))) or self._pooled(score, fprs, 1.0) or []

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from leakgap import LeakgapError
+from leakgap import ArgumentError
+from leakgap.arrays import numbers, truths
 
 __all__ = ["Curve", "Reading", "auc", "balanced_accuracy", "curve", "flagged", "per_target", "tpr_at_fpr"]
 
@@ -34,8 +35,8 @@ def tpr_at_fpr(
 ) -> float:
     """TPR at an FPR of at most `fpr`, without interpolation; score and member (bool) have one shape, any.
 
-    Raises LeakgapError for scores that are NaN, unless `abstentions` says that the attack abstained there, which
-    counts as "not a member"; ValueError where shapes, types or options are no such thing.
+    Raises ArgumentError for scores that are NaN, unless `abstentions` says that the attack abstained there, which
+    counts as "not a member", and where shapes, types or options are no such thing.
 
     conformal   image x is called a member iff (1 + #{non-members scored >= s(x)}) / (n0 + 1) <= fpr, so that ties
                 count against the attacker; NaN (undefined) where n0 < 1 / fpr - 1 non-members can't tell
@@ -103,56 +104,42 @@ def per_target(
     return dict(zip(names, np.array(rows).reshape(-1, len(names)).T, strict=True))
 
 
-def numbers(score: ArrayLike, name: str = "score") -> np.ndarray:
-    """Return scores as an array, whatever they came in; ValueError where they are no numbers."""
-    array = np.asarray(score)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must be numbers, not {array.dtype}")
-    return array
-
-
 def refuse_nan(score: np.ndarray) -> None:
-    """LeakgapError where a score is NaN: what it means is not ours to guess."""
+    """ArgumentError where a score is NaN: what it means is not ours to guess."""
     missing = int(np.isnan(score).sum())
     if missing:
-        raise LeakgapError(
+        raise ArgumentError(
             f"score: {missing} of {np.size(score)} are NaN; leave them out (reserved images), or pass "
             "abstentions=True if the attack abstained there, which counts as 'not a member'"
         )
 
 
 def _told(score: ArrayLike, abstentions: bool) -> np.ndarray:
-    array = numbers(score)
+    array = numbers(score, "score")
     if not abstentions:
         refuse_nan(array)
     return array
 
 
 def _flat(score: ArrayLike, member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    score, member = numbers(score), np.asarray(member)
-    _check(score, member)
+    score, member = numbers(score, "score"), truths(member, "member")
+    if score.shape != member.shape:
+        raise ArgumentError(f"score and member must have one shape, not {score.shape} and {member.shape}")
     score = np.ravel(score)
     return np.where(np.isnan(score), -np.inf, score), np.ravel(member)
-
-
-def _check(score: np.ndarray, member: np.ndarray) -> None:
-    if member.dtype != bool:
-        raise ValueError(f"member must be boolean, not {member.dtype}")
-    if score.shape != member.shape:
-        raise ValueError(f"score and member must have one shape, not {score.shape} and {member.shape}")
 
 
 def false_positives(n0, fpr: float, reading: Reading):
     """How many of n0 non-members (a number or an array) may be called members; -1 where undefined."""
     if not 0 < fpr < 1:
-        raise ValueError(f"fpr must lie between 0 and 1, not {fpr}")
+        raise ArgumentError(f"fpr must lie between 0 and 1, not {fpr}")
     if reading == "conformal":
         return np.floor(fpr * (n0 + 1) + 1e-9) - 1  # (n0 + 1) * fpr may be an integer but for rounding
     if reading == "last-point":
         return np.where(n0 > 0, np.floor(fpr * n0 + 1e-9), -1)
     if reading == "strict":
         return np.ceil(fpr * n0 - 1e-9) - 1
-    raise ValueError(f"reading must be conformal, last-point or strict, not {reading!r}")
+    raise ArgumentError(f"reading must be conformal, last-point or strict, not {reading!r}")
 
 
 def _threshold(nonmembers: np.ndarray, fpr: float, reading: Reading) -> float:
