@@ -70,7 +70,7 @@ def write_study(study: Study) -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, CLASSES, IMAGES)
     images = generator.integers(0, 256, (IMAGES, 3, 32, 32), np.uint8)
-    write_pool(study.paths.pool, Pool(images, labels, CLASSES))
+    write_pool(study.paths.pool, Pool({"images": images}, labels, CLASSES))
     member = balanced_masks(study.grid.masks, IMAGES, study.data.seed, study.data.reserved)
     write_masks(study.paths.masks, member, member.sum(axis=0) == 0)
     with ProcessPoolExecutor(os.cpu_count()) as workers:

@@ -40,7 +40,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
         Path("study.json").write_text(study.model_dump_json())
         rng = np.random.default_rng(0)
         labels = np.arange(IMAGES) % 4
-        write_pool(study.paths.pool, Pool(rng.integers(0, 256, (IMAGES, 1, 4, 4), np.uint8), labels, 4))
+        write_pool(
+            study.paths.pool, Pool({"images": rng.integers(0, 256, (IMAGES, 1, 4, 4), np.uint8)}, labels, 4)
+        )
         member = balanced_masks(8, IMAGES, 0, 0.1)
         write_masks(study.paths.masks, member, member.sum(axis=0) == 0)
         for technique in study.grid.techniques:

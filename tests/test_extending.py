@@ -61,7 +61,7 @@ def test_technique(monkeypatch: pytest.MonkeyPatch):
     images = torch.randint(0, 256, (1000, 1, 4, 5), dtype=torch.uint8)
     grid = {"techniques": ["none", "invert", "crop+invert"], "masks": 4}
     loaded = Study.load({"name": "x", "grid": grid} | yaml.safe_load(example("yaml", "share")))
-    for options, least, most in (({}, 150, 250), (loaded.train.options("invert"), 440, 560)):
+    for options, least, most in (({}, 150, 250), (loaded.train.options_of("invert"), 440, 560)):
         technique = augment.Technique.parse("invert", options=options)
         out = technique(images, torch.Generator().manual_seed(0))
         inverted = (out == 255 - images).all(dim=(1, 2, 3))

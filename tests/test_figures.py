@@ -336,7 +336,7 @@ def test_main_effects_are_drawn_from_a_full_factorial(tmp_path, monkeypatch):
 
 def test_most_exposed_images_come_first(setting, tmp_path):
     rng = np.random.default_rng(0)
-    pool = Pool(rng.integers(0, 255, (40, 3, 8, 8)).astype(np.uint8), np.arange(40) % 10, 10)
+    pool = Pool({"images": rng.integers(0, 255, (40, 3, 8, 8)).astype(np.uint8)}, np.arange(40) % 10, 10)
     write_pool(tmp_path / "pool.npz", pool)
     head = {"study": "made-up", "technique": "none", "step": 6, "epoch": 30, "attacker": "informed"}
     head |= {"attack": "lira-online-fixed", "targets": 8}

@@ -47,10 +47,10 @@ def out(path: Callable[[Study, Arguments], Any], nargs: str | None = None) -> Op
     return Option("out", "what is written", path, nargs)
 
 
-TECHNIQUE = Option("technique", "such as none or crop+mirror")
+TECHNIQUE = Option("technique", "such as none or crop+mirror, or a variant")
 MASK = Option("mask", "m000.., or a replicate r000..")
 SHADOW = Option("shadow", "technique of the shadow models")
-POOL = Option("pool", "file with images and labels", lambda study, _: study.paths.pool)
+POOL = Option("pool", "file with records and labels", lambda study, _: study.paths.pool)
 MASKS = Option("masks", "file with the training sets", lambda study, _: study.paths.masks)
 JOINED = Option("joined", "the joined tables", lambda study, _: study.paths.all_joined, "+")
 EXPOSURES = Option(
@@ -68,8 +68,16 @@ VERBS = {
         Verb(
             "pool",
             "leakgap.data.datasets:gather",
-            "gather the images and labels that masks are drawn from",
-            (out(lambda study, _: study.paths.pool),),
+            "gather the records and labels that masks are drawn from",
+            (
+                Option(
+                    "images",
+                    "1 if the built-in training is to train on them, which takes images alone",
+                    lambda study, _: int(study.needs_images),
+                    type=int,
+                ),
+                out(lambda study, _: study.paths.pool),
+            ),
         ),
         Verb(
             "masks",

@@ -22,7 +22,7 @@ from leakgap.files import atomic
 from leakgap.measure import contrast as measured
 from leakgap.measure.bootstrap import KINDS, Mean, Pooled, Scale
 from leakgap.measure.contrast import Interval
-from leakgap.study import NONE, Study
+from leakgap.study import Study
 
 LEAVE_ONE_OUT, REPLICATES = "leave-one-out", "replicates"
 MASK_PREFIX = {LEAVE_ONE_OUT: "m", REPLICATES: "r"}  # of a design's targets
@@ -292,8 +292,9 @@ class Results:
         return [design for design in MASK_PREFIX if design in present]
 
     def shown(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of `study.attacker`; against none both attackers are the same, filed as informed."""
-        return frame[(frame["attacker"] == self.study.attacker) | (frame["technique"] == NONE)]
+        """Return the rows of `study.attacker`; on the baseline both attackers are the same, filed as informed."""
+        baseline = frame["technique"] == self.study.attack.baseline
+        return frame[(frame["attacker"] == self.study.attacker) | baseline]
 
     def targets(
         self, design: str = LEAVE_ONE_OUT, attack: str | None = None, *, halves: bool = False
@@ -315,7 +316,9 @@ class Results:
         design: str = LEAVE_ONE_OUT,
     ) -> Cell:
         """Name a cell: by default the last step, the attacker that is shown, the headline attack."""
-        attacker = "informed" if technique == NONE else (attacker or self.study.attacker)
+        attacker = (
+            "informed" if technique == self.study.attack.baseline else (attacker or self.study.attacker)
+        )
         return Cell(technique, step or self.last, attacker, attack or self.study.attack.headline, design)
 
     # --- one estimand, one interval

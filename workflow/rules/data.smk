@@ -27,13 +27,17 @@ rule pool:
         PATHS.log("pool"),
     conda:
         "../../envs/train.yaml"
+    resources:  # not a parameter: changing it leaves the pool as it is
+        images=int(STUDY.needs_images),
     params:
         study=STUDY.part(
             "data.dataset", "data.root", "data.size", "data.side", "data.seed"
         ),
         code=version("pool"),
+        function=STUDY.data.code,
     shell:
-        "python -P -m leakgap pool --study {params.study:q} --out {output:q} > {log:q} 2>&1"
+        "python -P -m leakgap pool --study {params.study:q} --images {resources.images} "
+        "--out {output:q} > {log:q} 2>&1"
 
 
 rule masks:

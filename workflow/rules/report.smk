@@ -20,6 +20,7 @@ rule tables:
             "grid.techniques",
             "attack.attacks",
             "attack.attackers",
+            "attack.baseline",
             "attack.fpr",
         ),
         code=version("tables"),
@@ -50,9 +51,11 @@ rule figures:
     params:
         study=STUDY.part(
             "grid.techniques",
+            "grid.variants",
             "train.steps",
             "attack.attacks",
             "attack.attackers",
+            "attack.baseline",
             "attack.fpr",
         ),
         code=version("figures"),
@@ -76,7 +79,12 @@ rule claims:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("attack.attacks", "attack.attackers"),
+        study=STUDY.part(
+            "grid.variants",
+            "attack.attacks",
+            "attack.attackers",
+            "attack.baseline",
+        ),
         code=version("claims"),
     shell:
         "python -P -m leakgap claims --study {params.study:q} --joined {input:q} "

@@ -122,6 +122,8 @@ def _knowledge(case: Case, technique: str, fpr: float) -> tuple[Interval, Findin
     """Informed over uninformed attacker, last step; the finding still without its trial."""
     if technique not in set(case.pooled["technique"]):
         raise Undecidable(f"the grid has no `{technique}`")
+    if case.results.study.attack.baseline != NONE:
+        raise Undecidable("the uninformed attacker's shadow models are not those of `none`")
     cells = [case.cell(technique, attacker=attacker) for attacker in ("informed", "uninformed")]
     found = case.contrast(cells[:1], cells[1:], fpr=fpr)
     rows = case.pooled_rows(f"technique == '{technique}' and step == {case.results.last}", fpr)

@@ -148,7 +148,7 @@ def knowledge(results: Results) -> pd.DataFrame:
         return pd.DataFrame()
     rows = []
     for technique in results.study.grid.techniques:
-        if technique == NONE:  # both attackers are the same
+        if technique == results.study.attack.baseline:  # both attackers are the same
             continue
         for step in range(1, results.last + 1):
             for fpr in results.study.attack.fpr:
@@ -233,8 +233,9 @@ def exposed(results: Results, exposures: Sequence[str], top: int = 50) -> pd.Dat
         caught.append((rows["caught"] / rows["targets"]).rename(CAUGHT + technique))
     table = pd.concat(caught, axis=1)
     table.insert(0, "caught", table.mean(axis=1))
-    order = ["caught", CAUGHT + NONE] if CAUGHT + NONE in table else "caught"
-    return table.sort_values(order, ascending=False)[:top].reset_index()
+    return table.sort_values(["caught", CAUGHT + results.study.attack.baseline], ascending=False)[
+        :top
+    ].reset_index()
 
 
 @dataclass(frozen=True)

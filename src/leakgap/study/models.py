@@ -9,10 +9,11 @@ from leakgap.study.file import Study
 
 
 def state_of(study: Study, technique: str, mask: str) -> str:
-    """Return done, begun (a resume file is there) or missing."""
+    """Return done, begun (a resume file or folder is there) or missing."""
     if Path(study.paths.logits(technique, mask)).is_file():
         return "done"
-    return "begun" if Path(study.paths.resume(technique, mask)).is_file() else "missing"
+    begun = Path(study.paths.resume(technique, mask)), Path(study.paths.recipe_state(technique, mask))
+    return "begun" if any(path.exists() for path in begun) else "missing"
 
 
 def rows(study: Study) -> list[dict[str, str]]:

@@ -53,6 +53,10 @@ class Paths:
         """State of a training job that has not ended yet."""
         return f"{self.root}/resume/{technique}/{mask}.pt"
 
+    def recipe_state(self, technique: str, mask: str) -> str:
+        """Folder for the state of a recipe that has not ended yet."""
+        return f"{self.root}/resume/{technique}/{mask}"
+
     def attack(self, technique: str, shadow: str, table: str) -> str:
         """One of ATTACK_TABLES of one attack job, or its `exposure`."""
         return f"{self.root}/attacks/{technique}.by-{shadow}/{table}.parquet"

@@ -176,7 +176,7 @@ def effects(techniques: Sequence[str]) -> dict[str, tuple[list[str], list[str]]]
 
 def factorial(setting: Setting) -> Figure:
     """Draw one panel for each FPR, one row for each effect at the last step."""
-    halves, fprs = effects(setting.techniques), setting.study.attack.fpr
+    halves, fprs = effects(setting.study.augmentations), setting.study.attack.fpr
     title = f"Effects of the techniques on the pooled TPR, {setting.last}\n{setting.whose}"
     figure = canvas(3 + 3 * len(fprs), 1.6 + 0.24 * len(halves), title)
     for axes, fpr in zip(np.atleast_1d(figure.subplots(1, len(fprs), sharey=True)), fprs, strict=True):

@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from leakgap.data.pool import Pool, read_pool
+from leakgap import LeakgapError
+from leakgap.data.pool import read_pool
 from leakgap.report.figures.setting import LeftOut, Setting, in_order
 from leakgap.report.figures.style import canvas
 
@@ -19,23 +20,26 @@ def most_exposed(setting: Setting) -> Figure:
     parts = in_order(setting, shown.sort_values(["share", "image"], ascending=[False, True]))
     if not parts:
         raise LeftOut("no image is caught at 1% FPR")
-    pool = read_pool(setting.pool)
+    try:
+        images = read_pool(setting.pool).images
+    except LeakgapError as error:
+        raise LeftOut(str(error)) from None
     figure = canvas(9, 0.7 + 3.4 * len(parts), f"Most exposed images\n{setting.whose}")
     for axes, (technique, rows) in zip(
         figure.subplots(len(parts), 1, squeeze=False)[:, 0], parts, strict=True
     ):
         axes.set_title(technique, fontsize=9, fontweight="bold")
-        _tile(axes, rows.head(ROWS * COLUMNS), pool)
+        _tile(axes, rows.head(ROWS * COLUMNS), images)
     return figure
 
 
-def _tile(axes: Axes, rows: pd.DataFrame, pool: Pool) -> None:
+def _tile(axes: Axes, rows: pd.DataFrame, images: np.ndarray) -> None:
     """Draw the images as tiles of one unit, with a line of text above each."""
     axes.set_axis_off()
     columns = (rows[name] for name in ("image", "label", "caught", "targets"))
     for place, (index, label, caught, targets) in enumerate(zip(*columns, strict=True)):
         x, y = 1.15 * (place % COLUMNS), 1.3 * (place // COLUMNS)
-        image = np.squeeze(pool.images[index].transpose(1, 2, 0))
+        image = np.squeeze(images[index].transpose(1, 2, 0))
         box = (x, x + 1, y + 1.25, y + 0.25)
         axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=box, interpolation="nearest")
         axes.text(x + 0.5, y + 0.2, f"{label}: {caught}/{targets}", fontsize=7, ha="center", va="bottom")

@@ -17,7 +17,6 @@ from leakgap.report.figures.style import (
     percent,
     sequential,
 )
-from leakgap.study import NONE
 
 X, Y = "False positive rate (%)", "True positive rate (%)"
 
@@ -77,7 +76,7 @@ def roc_by_step(setting: Setting) -> Figure:
 def informed_vs_uninformed(setting: Setting) -> Figure:
     """Draw one panel for each technique with both attackers, and their difference in words."""
     last = setting.curves[setting.curves["step"] == setting.results.last]
-    parts = in_order(setting, last[last["technique"] != NONE])
+    parts = in_order(setting, last[last["technique"] != setting.study.attack.baseline])
     names = [technique for technique, part in parts if part["attacker"].nunique() == 2]
     if not names:
         raise LeftOut("no technique is attacked by both an informed and an uninformed attacker")

@@ -9,6 +9,8 @@ import pandas as pd
 from leakgap.results import LEAVE_ONE_OUT, Results, read, tpr_column
 from leakgap.study import NONE, Study
 
+VARIED = ("train.steps", "train.recipe")  # what makes steps of variants mean different things
+
 
 class LeftOut(Exception):
     """The study can't have this figure; the message says why, for the report."""
@@ -38,8 +40,11 @@ class Setting:
 
     @property
     def most_augmented(self) -> str:
-        """The technique with the most members, the last of them."""
-        return max(reversed(self.techniques), key=lambda name: 0 if name == NONE else name.count("+") + 1)
+        """The technique with the most members, the last of them; or the last variant, of variants alone."""
+        names = self.study.augmentations
+        if set(names) <= {NONE}:
+            return self.techniques[-1]
+        return max(reversed(names), key=lambda name: 0 if name == NONE else name.count("+") + 1)
 
     @property
     def steps(self) -> range:
@@ -47,8 +52,9 @@ class Setting:
         return range(1, len(self.study.train.steps) + 1)
 
     def step_name(self, step: int) -> str:
-        """Name a step with its epoch."""
-        return f"step {step} (epoch {self.study.train.steps[step - 1]})"
+        """Name a step with its epoch, if all variants have these."""
+        own = any(key in VARIED for variant in self.study.grid.variants.values() for key in variant)
+        return f"step {step}" if own else f"step {step} (epoch {self.study.train.steps[step - 1]})"
 
     @property
     def last(self) -> str:
@@ -83,11 +89,11 @@ class Setting:
 
     @cached_property
     def exposure(self) -> pd.DataFrame:
-        """How often each image is caught by the headline attack: none and the most augmented technique."""
+        """How often each image is caught by the headline attack: the baseline and the most augmented technique."""
         tables = [
             read(path)
             for technique, path in zip(self.techniques, self.exposures, strict=True)
-            if technique in (NONE, self.most_augmented)
+            if technique in (self.study.attack.baseline, self.most_augmented)
         ]
         rows = pd.concat(tables, ignore_index=True)
         return rows[rows["attack"] == self.study.attack.headline]
