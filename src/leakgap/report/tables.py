@@ -47,11 +47,11 @@ PAPER_STEPS = {
 SHARES = {
     *("fpr", "tpr", "mean_tpr", "pooled_tpr", "paper_tpr", "informed", "uninformed", "difference", "caught"),
     *(f"achieved_{rate}{part}" for rate in ("fpr", "tpr") for part in ("", "_p5", "_p95")),
-    *("precision", "train_acc", "test_acc", "acc_gap", "paper_train_acc", "paper_test_acc"),
+    *("precision", "train_acc", "test_acc", "acc_gap", "acc_difference", "paper_train_acc", "paper_test_acc"),
 }
 PRIOR = "_of_"  # before the prior of a precision
 CAUGHT, TPR_OF = "caught_", "tpr_"  # begin the columns of single techniques, and of single studies
-UNDEFINED = "undefined"
+UNDEFINED, NOTHING = "undefined", "–"  # what can't be said, and what there is nothing to say about
 
 
 def _by_cell(results: Results, design: str) -> pd.DataFrame:
@@ -342,7 +342,7 @@ def cells(table: pd.DataFrame) -> dict[str, list[str]]:
         if pair := bounds[column]:
             intervals = [[_text(column, value) for value in table[bound]] for bound in pair]
             texts = [
-                text if text in (UNDEFINED, "") else f"{text} [{low}, {high}]"
+                text if {text, low} & {UNDEFINED, NOTHING, ""} else f"{text} [{low}, {high}]"
                 for text, low, high in zip(texts, *intervals, strict=True)
             ]
         shown[_heading(column)] = texts
@@ -368,6 +368,8 @@ def _is_share(column: str) -> bool:
 
 
 def _text(column: str, value: object) -> str:
+    if value is None:
+        return NOTHING
     if not isinstance(value, float):
         return str(value)
     if not np.isfinite(value):
