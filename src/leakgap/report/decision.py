@@ -217,8 +217,8 @@ def sentence(decisions: Sequence[Decision], variant: str) -> str:
     """A variant against the baseline, its leak at the FPR of every decision; then its best earlier step."""
     found = decisions[0]
     if variant == found.baseline:
-        tprs = [f"{_share(one.tpr[one.of(variant)])} at {100 * one.fpr:g}% FPR" for one in decisions]
-        accuracy = _share(found.accuracy[found.of(variant)])
+        tprs = [f"{share(*one.tpr[one.of(variant)][:3])} at {100 * one.fpr:g}% FPR" for one in decisions]
+        accuracy = share(*found.accuracy[found.of(variant)][:3])
         said = f"`{variant}`, the baseline, has an accuracy of {accuracy} and a TPR of {' and '.join(tprs)}."
     else:
         to = found.to_baseline[variant]
@@ -269,15 +269,18 @@ def _leaks(ratios: Sequence[tuple[float, Interval]]) -> str:
 
 def _place(found: Decision, variant: str) -> str:
     accuracy, tpr = found.accuracy[found.of(variant)], found.tpr[found.of(variant)]
-    return f"accuracy {_share(accuracy)}, TPR {_share(tpr)}"
+    return f"accuracy {share(*accuracy[:3])}, TPR {share(*tpr[:3])}"
 
 
-def _share(found: Interval) -> str:
-    """A share in percent with its interval."""
-    if isnan(found.value):
+def share(value: float, low: float, high: float) -> str:
+    """A share in percent with its interval.
+
+    >>> share(0.0432, 0.0371, 0.0504)
+    '4.32% [3.71, 5.04]'
+    """
+    if isnan(value):
         return "undefined"
-    value, low, high = (100 * end for end in found[:3])
-    return f"{value:.2f}%" if isnan(low) else f"{value:.2f}% [{low:.2f}, {high:.2f}]"
+    return f"{100 * value:.2f}%" + ("" if isnan(low) else f" [{100 * low:.2f}, {100 * high:.2f}]")
 
 
 def times(factor: float) -> str:

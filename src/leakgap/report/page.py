@@ -212,9 +212,9 @@ def _warnings(results: Results, targets: pd.DataFrame, figures: list[dict[str, A
         single = int(targets[tpr_column(fpr)].isna().sum())
         if single:
             yield (
-                f"The TPR at {100 * fpr:g}% FPR of {single} of {len(targets)} single targets is undefined: a "
-                f"target has {targets['n_nonmembers'].min()} non-members, {least_nonmembers(fpr)} are needed. The "
-                "pooled TPR stands in its place."
+                f"The TPR at {100 * fpr:g}% FPR of {single} of {len(targets)} single targets is undefined: "
+                f"a target has {targets['n_nonmembers'].min()} non-members, {least_nonmembers(fpr)} are "
+                "needed. The pooled TPR stands in its place."
             )
         rows = at_fpr(results.pooled, fpr)
         pooled = rows[rows["tpr"].isna()]

@@ -2,7 +2,7 @@
 
 Two estimands of the TPR stand side by side and are named: the mean over targets of each target's own TPR (undefined
 if one of them is), and the pooled TPR of all (model, image) pairs under one threshold. Undefined is NaN in CSV,
-`undefined` in Markdown. index.json holds titles, headings and cells as the report shows them.
+`undefined` in Markdown. index.json holds headings, captions and cells as the report shows them.
 """
 
 import json
@@ -17,6 +17,9 @@ import pandas as pd
 from leakgap.files import atomic
 from leakgap.measure.single import PRIORS
 from leakgap.measure.single import precision as true_share
+from leakgap.report.chance import exposed_images
+from leakgap.report.decision import decision
+from leakgap.report.topics import DECISION
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results, at_fpr, read, tpr_column
 from leakgap.study import NONE, Study
 
@@ -225,25 +228,31 @@ def thresholds(results: Results) -> pd.DataFrame:
 
 
 def exposed(results: Results, exposures: Sequence[str], top: int = 50) -> pd.DataFrame:
-    """One row per image, those caught most often first; exposures: a file per technique."""
-    caught = []
-    for technique, path in zip(results.study.grid.techniques, exposures, strict=True):
-        rows = read(path)
-        rows = rows[rows["attack"] == results.study.attack.headline].set_index(["image", "label"])
-        caught.append((rows["caught"] / rows["targets"]).rename(CAUGHT + technique))
-    table = pd.concat(caught, axis=1)
+    """One row per image that is caught more often than chance explains by some technique's models.
+
+    Those caught most often first; exposures: a file per technique.
+    """
+    tables = [read(path) for path in exposures]
+    rows = pd.concat(tables, ignore_index=True)
+    rows = rows[rows["attack"] == results.study.attack.headline]
+    chosen = set(exposed_images(rows)["image"])
+    rows = rows[rows["image"].isin(chosen)]
+    share = (rows["caught"] / rows["targets"]).rename("share")
+    table = rows.assign(share=share).pivot(index=["image", "label"], columns="technique", values="share")
+    table = table[list(results.study.grid.techniques)].add_prefix(CAUGHT)
     table.insert(0, "caught", table.mean(axis=1))
-    return table.sort_values(["caught", CAUGHT + results.study.attack.baseline], ascending=False)[
-        :top
-    ].reset_index()
+    order = ["caught", CAUGHT + results.study.attack.baseline]
+    return table.sort_values(order, ascending=False)[:top].reset_index()
 
 
 @dataclass(frozen=True)
 class Table:
-    """How a table is made, and what it shows."""
+    """How a table is made, what it is about, and how to read it."""
 
     make: Callable[[Results], pd.DataFrame]
-    title: str
+    topic: str
+    heading: str
+    caption: str
 
     @property
     def name(self) -> str:
@@ -252,75 +261,113 @@ class Table:
 
 
 TABLES = (
-    Table(techniques, "Table I of the study: one row per technique, at the last step."),
-    Table(steps, "Table II of the study for every technique: one row per step, the last first."),
+    Table(
+        decision,
+        DECISION,
+        "Every variant against the baseline",
+        "Test accuracy and pooled TPR at the last step, each with its own interval; `accuracy difference` "
+        "to and `ratio` over the baseline, paired, with intervals that hold for all variants together "
+        "(Bonferroni; accuracy and each FPR by itself). `beaten by`: the variant of the front that is at "
+        "least as accurate and leaks no more, by the estimates; `told apart on`: where the paired contrast, "
+        "simultaneous over all pairs of variants, says so. Empty: nothing beats it.",
+    ),
+    Table(
+        techniques,
+        "leak",
+        "Variants at the last step",
+        "Table I of the study: one row per technique, at the last step.",
+    ),
     Table(
         replicates,
+        "leak",
+        "Replicates of mask 0 at the last step",
         "Table I from the replicates of mask 0 alone: the study's section IV-C taken literally.",
     ),
     Table(
+        steps,
+        "leak",
+        "Variants at every step",
+        "Table II of the study for every technique: one row per step, the last first.",
+    ),
+    Table(
         attacks,
-        "All attacks side by side: pooled TPR of every technique at the last step, and its ratio to that of the "
-        "headline attack, with paired intervals. Intervals hold one at a time.",
+        "attackers",
+        "All attacks, in numbers",
+        "Pooled TPR of every technique at the last step, and its ratio to that of the headline attack, with "
+        "paired intervals. Intervals hold one at a time.",
     ),
     Table(
         knowledge,
-        "Informed against uninformed attacker: pooled TPR of both, difference and ratio with paired intervals.",
+        "attackers",
+        "Informed against uninformed",
+        "Pooled TPR of both attackers, difference and ratio with paired intervals.",
     ),
     Table(
         shadows,
+        "attackers",
+        "Fewer shadow models",
         "Pooled TPR of the headline attack and of lira-pooled by the number of shadow models that one has.",
     ),
     Table(
-        epsilon,
-        "Lower bounds of epsilon at the last step by the headline attack, 95% confidence, for delta = 0 and the "
-        "replacement of one record; 0 promises nothing. `recipe`: training by this technique is not private with "
-        "any smaller epsilon; the best of its models, after Bonferroni over all of them. `median` and `largest` "
-        "are of bounds for one model each: the largest of many is no bound at 95%. Bounds are valid because "
-        "masks are pairs of a random half and its complement and a target's pair is left out: given all others, "
-        "which of two matched images the target trained on is a fair coin. `guesses` were made of `matches` of a "
-        "member with a non-member, by a number fixed beforehand.",
-    ),
-    Table(
         precision,
-        "Precision of the headline attack at the last step: of those called members at the FPR, the share that "
-        "are, if 1%, 10% or 50% of the suspects are members. Intervals are those of the pooled TPR, transformed.",
+        "consequences",
+        "Precision",
+        "Of those called members at the FPR, the share that are, if 1%, 10% or 50% of the suspects are "
+        "members. Intervals are those of the pooled TPR, transformed.",
     ),
     Table(
         thresholds,
-        "Thresholds that an attacker can set: for each target the score with this FPR on its shadow models' "
+        "consequences",
+        "Thresholds that an attacker can set",
+        "For each target the score with this FPR on its shadow models' "
         "non-members, each shadow model attacked by the others; and the FPR and TPR that it achieves on the "
         "target: mean, 5th and 95th percentile over targets.",
     ),
+    Table(
+        epsilon,
+        "consequences",
+        "Lower bounds of epsilon",
+        "95% confidence, for delta = 0 and the replacement of one record; 0 promises nothing. `recipe`: "
+        "training by this technique is not private with any smaller epsilon; the best of its models, after "
+        "Bonferroni over all of them. `median` and `largest` are of bounds for one model each: the largest "
+        "of many is no bound at 95%. Bounds are valid because masks are pairs of a random half and its "
+        "complement and a target's pair is left out: given all others, which of two matched images the "
+        "target trained on is a fair coin. `guesses` were made of `matches` of a member with a non-member, "
+        "by a number fixed beforehand.",
+    ),
 )
-EXPOSED = (
-    "The images caught most often at 1% FPR by the headline attack, of the targets trained on them: mean over "
-    "techniques, and by technique."
-)
+EXPOSED = {
+    "topic": "images",
+    "heading": "Images caught more often than chance explains",
+    "caption": "By the models of some variant at least: the share of the targets trained on the image that "
+    "give it away at 1% FPR, mean over variants, and by variant. The first 50.",
+}
 
 
 def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], out: str) -> None:
     """Write every table that the study has rows for as <name>.csv and .md in the folder `out`, and the index."""
     results = Results(study, joined)
-    made = [(table.name, table.title, table.make(results)) for table in TABLES]
+    made = [
+        (
+            table.name,
+            {"topic": table.topic, "heading": table.heading, "caption": table.caption},
+            table.make(results),
+        )
+        for table in TABLES
+    ]
     made.append((exposed.__name__, EXPOSED, exposed(results, exposures)))
     index = []
-    for name, title, table in made:
+    for name, about, table in made:
         if table.empty:
             continue
         shown = cells(table)
-        index.append(
-            {
-                "name": name,
-                "title": title,
-                "columns": list(shown),
-                "rows": list(zip(*shown.values(), strict=True)),
-            }
-        )
+        rows = list(zip(*shown.values(), strict=True))
+        index.append({"name": name, **about, "columns": list(shown), "rows": rows})
         with atomic(Path(out) / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
         with atomic(Path(out) / f"{name}.md") as temporary:
-            temporary.write_text(f"{title}\n\n{markdown(table)}\n", encoding="utf-8")
+            text = f"{about['heading']}. {about['caption']}\n\n{markdown(table)}\n"
+            temporary.write_text(text, encoding="utf-8")
     with atomic(Path(out) / INDEX) as temporary:
         temporary.write_text(json.dumps(index), encoding="utf-8")
 

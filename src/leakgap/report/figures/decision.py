@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from leakgap.report.decision import Decision, answer, decisions, summary
+from leakgap.report.decision import Decision, decisions
 from leakgap.report.figures.setting import LeftOut, Setting
 from leakgap.report.figures.style import FAINT, GREY, canvas, log_percent, look, tpr_at
 
@@ -87,9 +87,3 @@ def _staircase(axes: Axes, found: Decision) -> None:
     axes.step([x[0], *x, leaky], [bottom, *y, y[-1]], where="post", **style)
     axes.fill_between([*x, leaky], bottom, [*y, y[-1]], step="post", color="#F4F4F4", linewidth=0, zorder=0)
     axes.set_ylim(bottom=bottom)
-
-
-def decision_told(setting: Setting) -> str:
-    """Say what is to be seen."""
-    found = decisions(setting.results)[0]
-    return " ".join([answer(found), *summary(found)[:1]]).replace("`", "")

@@ -1,0 +1,46 @@
+"""What the report's results are about, in their order: figures and tables name the topic that they belong to."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A section of the results: heading, and what holds for everything in it."""
+
+    heading: str
+    lead: str
+
+
+DECISION = "decision"  # stands before the results, with its sentences: `report.decision`
+TOPICS = {
+    "leak": Topic(
+        "Leak by variant and step",
+        "Pooled TPR: the share of all pairs (model, image of its training set) above one threshold, set so "
+        "that the false positive rate (FPR) is met by all pairs of a model and an image that it was not "
+        "trained on. A mean TPR over targets, each with a threshold of its own, is another number, and "
+        "undefined if one of them is.",
+    ),
+    "attackers": Topic(
+        "Attacks and attackers",
+        "The informed attacker's shadow models are trained like the target, the uninformed one's by the "
+        "baseline.",
+    ),
+    "consequences": Topic("What the attacker gains", "All of it at the last step, by the headline attack."),
+    "generalization": Topic(
+        "Leak and generalization",
+        "One dot for each target model and step. Its TPR is its own (conformal threshold on its own "
+        "non-members), at the smallest FPR that is defined for all targets. **Censored**: a TPR in the "
+        "shaded band, up to the upper end of the 95% interval of what exchangeable members and non-members "
+        "give (beta-binomial), can't be told from chance; it is drawn as an open mark on the dashed line, "
+        "at the FPR itself. Dots are no independent observations: what can be concluded from them is a "
+        "matter of the claims.",
+    ),
+    "images": Topic(
+        "Images at risk",
+        "An image is caught by a target trained on it where its score is above the target's threshold at 1% "
+        "FPR. Shown are images that are caught more often than chance explains: by chance a target catches "
+        "an image with a probability of 1%, so the number of catches is binomial, and an image is shown "
+        "where a number as high has a probability of at most 5% divided by all images (and variants) that "
+        "are looked at: with 95% confidence not one of them is there by luck.",
+    ),
+}
