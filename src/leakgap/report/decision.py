@@ -14,11 +14,9 @@ from itertools import pairwise
 from math import isnan
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from leakgap.claims.between import mean_interval
-from leakgap.measure.contrast import Interval
+from leakgap.measure.contrast import Interval, interval
 from leakgap.results import Results
 from leakgap.study import NONE, Study
 
@@ -99,17 +97,16 @@ def decide(results: Results, fpr: float) -> Decision:
     """Compare the variants of a study at an FPR."""
     variants, first = results.study.grid.techniques, baseline(results.study)
     recipes = [Recipe(variant, step) for variant in variants for step in range(1, results.last + 1)]
-    accuracies = _accuracies(results)
-    accuracy = {recipe: mean_interval(accuracies[recipe].to_numpy()) for recipe in recipes}
-    tpr = {recipe: _pooled(results, recipe, fpr) for recipe in recipes}
+    accuracy = {recipe: interval(results.mean(results.cell(*recipe), "test_acc")) for recipe in recipes}
+    tpr = {recipe: interval(results.replicated(results.cell(*recipe), fpr)) for recipe in recipes}
 
     def compare(one: Recipe, other: Recipe, comparisons: int) -> Comparison:
-        differences = (accuracies[one] - accuracies[other]).to_numpy()
+        cells = results.cell(*one), results.cell(*other)
         return Comparison(
             one,
             other,
-            mean_interval(differences, 1 - 0.05 / comparisons),
-            results.contrast(results.cell(*one), results.cell(*other), fpr, comparisons=comparisons),
+            results.difference(*cells, "test_acc", comparisons=comparisons),
+            results.contrast(*cells, fpr, comparisons=comparisons),
         )
 
     def beats(one: Recipe, other: Recipe) -> bool:
@@ -156,18 +153,6 @@ def decide(results: Results, fpr: float) -> Decision:
         earlier=earlier,
         epoch={recipe: int(results.row(results.cell(*recipe), fpr)["epoch"]) for recipe in recipes},
     )
-
-
-def _accuracies(results: Results) -> pd.DataFrame:
-    """Test accuracy of each recipe (columns) in each mask pair (rows), the mean of its two models."""
-    targets = results.targets()
-    pair = targets["mask"].str[1:].astype(int) // 2
-    return targets.assign(pair=pair).pivot_table("test_acc", "pair", ["technique", "step"], "mean")
-
-
-def _pooled(results: Results, recipe: Recipe, fpr: float) -> Interval:
-    row = results.row(results.cell(*recipe), fpr)
-    return Interval(row["tpr"], row["low"], row["high"], np.nan, np.nan, np.nan, "logit")
 
 
 # --- in words
