@@ -17,8 +17,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from leakgap.measure.contrast import Interval, interval
+from leakgap.report.rounding import ends, fixed, share, signed, times
 from leakgap.results import Results
-from leakgap.study import NONE, Study
 
 
 class Recipe(NamedTuple):
@@ -78,11 +78,6 @@ def told(found: Interval, null: float) -> bool:
     return found.low > null or found.high < null
 
 
-def baseline(study: Study) -> str:
-    """The variant that the others are compared with: `none` where the grid has it, else the first."""
-    return NONE if NONE in study.grid.techniques else study.grid.techniques[0]
-
-
 def deciding_fpr(results: Results) -> float:
     """The smallest FPR at which the pooled TPR of every variant is defined; the smallest of all where none is."""
     fprs = sorted(results.study.attack.fpr)
@@ -95,7 +90,7 @@ def deciding_fpr(results: Results) -> float:
 
 def decide(results: Results, fpr: float) -> Decision:
     """Compare the variants of a study at an FPR."""
-    variants, first = results.study.grid.techniques, baseline(results.study)
+    variants, first = results.study.grid.techniques, results.study.attack.baseline
     recipes = [Recipe(variant, step) for variant in variants for step in range(1, results.last + 1)]
     accuracy = {recipe: interval(results.mean(results.cell(*recipe), "test_acc")) for recipe in recipes}
     tpr = {recipe: interval(results.replicated(results.cell(*recipe), fpr)) for recipe in recipes}
@@ -181,6 +176,11 @@ def summary(found: Decision) -> list[str]:
     else:
         most, least = _place(found, first), _place(found, last)
         said = [f"`{first}` is the most accurate of these ({most}), `{last}` leaks least ({least}); {at}."]
+    if free := [variant for variant, to in found.to_baseline.items() if _free(to)]:
+        said.append(
+            f"{names(free)} {'leaks' if len(free) == 1 else 'leak'} less than `{found.baseline}` for "
+            "certain, at no loss of accuracy that the intervals show."
+        )
     for comparison in found.trade:
         accuracy = _accuracy(comparison.accuracy, f"`{comparison.other.variant}`")
         said.append(f"`{comparison.one.variant}` {accuracy}; {_leaks([(found.fpr, comparison.tpr)])}.")
@@ -188,6 +188,11 @@ def summary(found: Decision) -> list[str]:
         f"`{variant}` is beaten by `{by.one.variant}`: {HOW[by.apart]}."
         for variant, by in found.beaten.items()
     ]
+
+
+def _free(to: Comparison) -> bool:
+    """Whether the leak is lower for certain, and the accuracy not."""
+    return to.tpr.high < 1 and not to.accuracy.high < 0
 
 
 HOW = {
@@ -220,32 +225,29 @@ def _accuracy(difference: Interval, other: str) -> str:
     """How accurate one is beside another: a predicate."""
     value, low, high = (100 * end for end in difference[:3])
     if isnan(low):
-        return f"is {value:+.2f} points from the accuracy of {other} ({difference.note or 'no interval'})"
+        return f"is {signed(value)} points from {other} in accuracy ({difference.note})"
     if not told(difference, 0):
-        return f"can't be told from {other} in accuracy ({value:+.2f} points [{low:+.2f}, {high:+.2f}])"
+        return f"can't be told from {other} in accuracy ({signed(value)} points {ends(low, high, signed)})"
     if value > 0:
-        return f"is {value:.2f} points more accurate than {other} [{low:.2f}, {high:.2f}]"
-    return f"is {-value:.2f} points less accurate than {other} [{-high:.2f}, {-low:.2f}]"
+        return f"is {fixed(value)} points more accurate than {other} {ends(low, high)}"
+    return f"is {fixed(-value)} points less accurate than {other} {ends(-high, -low)}"
 
 
 def _leaks(ratios: Sequence[tuple[float, Interval]]) -> str:
     """How much one leaks beside another, at each FPR: a sentence about `it`."""
-    told_apart, open_, unknown = list[str](), list[str](), list[str]()
+    apart, open_, unknown = list[str](), list[str](), list[str]()
     for fpr, ratio in ratios:
-        at = f"at {100 * fpr:g}% FPR"
-        interval = f"[{times(ratio.low)}, {times(ratio.high)}]"
-        if isnan(ratio.low):
-            value = "" if isnan(ratio.value) else f"{times(ratio.value)} times, "
-            unknown.append(f"{at} ({value}{ratio.note})")
+        at, (value, low, high) = f"at {100 * fpr:g}% FPR", ratio[:3]
+        if isnan(low):
+            unknown.append(f"{at} ({'' if isnan(value) else f'{times(value)} times, '}{ratio.note})")
         elif not told(ratio, 1):
-            open_.append(f"{at} ({times(ratio.value)} times {interval})")
-        elif ratio.value > 1:
-            told_apart.append(f"{times(ratio.value)} times as much {at} {interval}")
+            open_.append(f"{at} ({times(value)} times {ends(low, high, times)})")
+        elif value > 1:
+            apart.append(f"{times(value)} times as much {at} {ends(low, high, times)}")
         else:
-            ends = f"[{times(1 / ratio.high)}, {times(1 / ratio.low)}]"
-            told_apart.append(f"{times(1 / ratio.value)} times less {at} {ends}")
+            apart.append(f"{times(1 / value)} times less {at} {ends(1 / high, 1 / low, times)}")
     parts = [
-        "it leaks " + " and ".join(told_apart) if told_apart else "",
+        "it leaks " + " and ".join(apart) if apart else "",
         "in leak it can't be told apart " + " nor ".join(open_) if open_ else "",
         "its leak can't be compared " + " nor ".join(unknown) if unknown else "",
     ]
@@ -255,26 +257,6 @@ def _leaks(ratios: Sequence[tuple[float, Interval]]) -> str:
 def _place(found: Decision, variant: str) -> str:
     accuracy, tpr = found.accuracy[found.of(variant)], found.tpr[found.of(variant)]
     return f"accuracy {share(*accuracy[:3])}, TPR {share(*tpr[:3])}"
-
-
-def share(value: float, low: float, high: float) -> str:
-    """A share in percent with its interval.
-
-    >>> share(0.0432, 0.0371, 0.0504)
-    '4.32% [3.71, 5.04]'
-    """
-    if isnan(value):
-        return "undefined"
-    return f"{100 * value:.2f}%" + ("" if isnan(low) else f" [{100 * low:.2f}, {100 * high:.2f}]")
-
-
-def times(factor: float) -> str:
-    """A factor to three digits.
-
-    >>> times(4.8291), times(0.61), times(13.0), times(22104.0)
-    ('4.83', '0.610', '13.0', '22,100')
-    """
-    return f"{factor:#.3g}".rstrip(".") if factor < 1000 else f"{float(f'{factor:.3g}'):,.0f}"
 
 
 def names(variants: Sequence[str]) -> str:

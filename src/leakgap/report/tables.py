@@ -8,6 +8,7 @@ if one of them is), and the pooled TPR of all (model, image) pairs under one thr
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from leakgap.measure.single import PRIORS
 from leakgap.measure.single import precision as true_share
 from leakgap.report.chance import exposed_images
 from leakgap.report.decision import decision
+from leakgap.report.rounding import fixed
 from leakgap.report.topics import DECISION
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results, at_fpr, read, tpr_column
 from leakgap.study import NONE, Study
@@ -264,7 +266,7 @@ TABLES = (
     Table(
         decision,
         DECISION,
-        "Every variant against the baseline",
+        "Every variant in numbers",
         "Test accuracy and pooled TPR at the last step, each with its own interval; `accuracy difference` "
         "to and `ratio` over the baseline, paired, with intervals that hold for all variants together "
         "(Bonferroni; accuracy and each FPR by itself). `beaten by`: the variant of the front that is at "
@@ -380,20 +382,26 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def cells(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Return heading -> texts of every column, intervals beside their numbers."""
+    """Return heading -> texts of every column, intervals beside their numbers, rounded outwards."""
     bounds = {column: _bounds(column, table) for column in map(str, table)}
     hidden = {bound for pair in bounds.values() if pair for bound in pair}
     shown = {}
     for column in [name for name in bounds if name not in hidden]:
         texts = [_text(column, value) for value in table[column]]
         if pair := bounds[column]:
-            intervals = [[_text(column, value) for value in table[bound]] for bound in pair]
-            texts = [
-                text if {text, low} & {UNDEFINED, NOTHING, ""} else f"{text} [{low}, {high}]"
-                for text, low, high in zip(texts, *intervals, strict=True)
+            intervals = [
+                [_text(bound, value, rounding) for value in table[bound]]
+                for bound, rounding in zip(pair, (ROUND_FLOOR, ROUND_CEILING), strict=True)
             ]
+            texts = [_with_interval(*each) for each in zip(texts, *intervals, strict=True)]
         shown[_heading(column)] = texts
     return shown
+
+
+def _with_interval(text: str, low: str, high: str) -> str:
+    if text in (UNDEFINED, NOTHING, ""):
+        return text
+    return f"{text} [{UNDEFINED}]" if UNDEFINED in (low, high) else f"{text} [{low}, {high}]"
 
 
 def _bounds(column: str, table: pd.DataFrame) -> tuple[str, str] | None:
@@ -414,7 +422,7 @@ def _is_share(column: str) -> bool:
     )
 
 
-def _text(column: str, value: object) -> str:
+def _text(column: str, value: object, rounding: str = ROUND_HALF_EVEN) -> str:
     if value is None:
         return NOTHING
     if not isinstance(value, float):
@@ -423,7 +431,7 @@ def _text(column: str, value: object) -> str:
         return UNDEFINED if np.isnan(value) else "∞"
     if column == "fpr":
         return f"{100 * value:g}"
-    return f"{100 * value:.2f}" if _is_share(column) else f"{value:.3f}"
+    return fixed(100 * value, 2, rounding) if _is_share(column) else fixed(value, 3, rounding)
 
 
 def _heading(column: str) -> str:

@@ -8,13 +8,13 @@ import pandas as pd
 
 from leakgap.claims.between import spearman
 from leakgap.report.chance import exposed_images
-from leakgap.report.decision import answer, decisions, share, summary, times, told
+from leakgap.report.decision import answer, decisions, summary, told
 from leakgap.report.figures.forest import effects
 from leakgap.report.figures.scatter import Dots
 from leakgap.report.figures.setting import Setting, in_order, smallest_fpr
 from leakgap.report.figures.style import percent, tpr_at
+from leakgap.report.rounding import ends, share, times
 from leakgap.results import at_fpr
-from leakgap.study import NONE
 
 
 def front(setting: Setting) -> str:
@@ -66,15 +66,16 @@ def first_and_last_step(setting: Setting) -> str:
 
 def largest_effect(setting: Setting) -> str:
     """The main effect that is farthest from none."""
-    halves = {name: sides for name, sides in effects(setting.techniques).items() if " x " not in name}
+    halves = {name: sides for name, sides in effects(setting.study.augmentations).items() if " x " not in name}
     fpr = smallest_fpr(setting, _headline(setting, last=True))
     found = {}
     for name, sides in halves.items():
         even, odd = ([setting.results.cell(one, design=setting.design) for one in side] for side in sides)
         found[name] = setting.results.contrast(even, odd, fpr)
     name = max(found, key=lambda one: abs(found[one].estimate))
-    value, low, high = map(times, found[name][:3])
-    return f"Largest main effect at {percent(fpr)}% FPR: {name}, the TPR times {value} [{low}, {high}]."
+    value, low, high = found[name][:3]
+    effect = f"{name}, the TPR times {times(value)} {ends(low, high, times)}"
+    return f"Largest main effect at {percent(fpr)}% FPR: {effect}."
 
 
 def strongest_and_weakest(setting: Setting) -> str:
@@ -105,7 +106,7 @@ def few_and_many(setting: Setting) -> str:
 
 def worth_of_knowing(setting: Setting) -> str:
     """For which variants the two attackers are told apart."""
-    names = [name for name in setting.techniques if name != NONE]
+    names = [name for name in setting.techniques if name != setting.study.attack.baseline]
     fpr, better, worse = max(setting.study.attack.fpr), list[str](), list[str]()
     for name in names:
         pair = [
