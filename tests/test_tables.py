@@ -231,7 +231,7 @@ def test_thresholds_are_summed_up_over_targets(study: Study):
 def test_every_table_is_written_twice(study: Study):
     run("tables", study)
     names = ("techniques", "steps", "replicates", "attacks", "knowledge", "shadows", "epsilon")
-    names += ("precision", "thresholds", "exposed")
+    names += ("precision", "thresholds", "exposed", "decision")
     expected = {f"{name}{suffix}" for name in names for suffix in (".csv", ".md")} | {"index.json"}
     assert {path.name for path in Path(study.paths.tables).iterdir()} == expected
 

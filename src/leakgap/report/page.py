@@ -94,7 +94,7 @@ def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figur
         answer=answer(found[0]),
         summary=summary(found[0]),
         sentences=[sentence(found, variant) for variant in by_accuracy(found[0])],
-        decision=_section(DECISION, Topic("What to choose", ""), drawn, written),
+        decision=_section(DECISION, Topic("Choice", "What to choose", ""), drawn, written),
         sections=[_section(name, topic, drawn, written) for name, topic in TOPICS.items()],
         claims=_claims(claims, study.attack.headline),
         designs=results.designs,

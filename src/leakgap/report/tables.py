@@ -390,7 +390,7 @@ def cells(table: pd.DataFrame) -> dict[str, list[str]]:
         texts = [_text(column, value) for value in table[column]]
         if pair := bounds[column]:
             intervals = [
-                [_text(bound, value, rounding) for value in table[bound]]
+                [_text(column, value, rounding) for value in table[bound]]
                 for bound, rounding in zip(pair, (ROUND_FLOOR, ROUND_CEILING), strict=True)
             ]
             texts = [_with_interval(*each) for each in zip(texts, *intervals, strict=True)]

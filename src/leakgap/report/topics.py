@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Topic:
-    """A section of the results: heading, and what holds for everything in it."""
+    """A section of the results: its name among the links, heading, and what holds for everything in it."""
 
+    short: str
     heading: str
     lead: str
 
@@ -14,6 +15,7 @@ class Topic:
 DECISION = "decision"  # stands before the results, with its sentences: `report.decision`
 TOPICS = {
     "leak": Topic(
+        "Leak",
         "Leak by variant and step",
         "Pooled TPR: the share of all pairs (model, image of its training set) above one threshold, set so "
         "that the false positive rate (FPR) is met by all pairs of a model and an image that it was not "
@@ -21,12 +23,16 @@ TOPICS = {
         "undefined if one of them is.",
     ),
     "attackers": Topic(
+        "Attackers",
         "Attacks and attackers",
         "The informed attacker's shadow models are trained like the target, the uninformed one's by the "
         "baseline.",
     ),
-    "consequences": Topic("What the attacker gains", "All of it at the last step, by the headline attack."),
+    "consequences": Topic(
+        "Gain", "What the attacker gains", "All of it at the last step, by the headline attack."
+    ),
     "generalization": Topic(
+        "Generalization",
         "Leak and generalization",
         "One dot for each target model and step. Its TPR is its own (conformal threshold on its own "
         "non-members), at the smallest FPR that is defined for all targets. **Censored**: a TPR in the "
@@ -36,6 +42,7 @@ TOPICS = {
         "matter of the claims.",
     ),
     "images": Topic(
+        "Images",
         "Images at risk",
         "An image is caught by a target trained on it where its score is above the target's threshold at 1% "
         "FPR. Shown are images that are caught more often than chance explains: by chance a target catches "
