@@ -114,6 +114,7 @@ def test_the_model_table_holds_every_target_and_step(study):
     stored = json.loads(script(study, "model-data"))
     titles = [column["title"] for column in stored["columns"]]
     rows = pd.DataFrame(stored["rows"], columns=titles)
+    rows["Technique"] = [stored["techniques"][place] for place in rows["Technique"]]
     summary = pd.read_parquet(study.paths.summary)
     wanted = summary.query("attack == 'lira-online-fixed' and attacker == 'informed'")
     assert len(rows) == len(wanted) == 2 * 8 * 2

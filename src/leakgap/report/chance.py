@@ -1,10 +1,10 @@
-"""Which images are caught more often than chance explains, after many were looked at."""
+"""Which records are caught more often than chance explains, after many were looked at."""
 
 import pandas as pd
 from scipy.stats import binom
 
 CAUGHT_FPR = 0.01  # of the columns `caught` and `targets` of the table exposure
-LEVEL = 0.05  # probability at most that any image is named by luck
+LEVEL = 0.05  # of naming any record, were nothing given away
 
 
 def exposed_images(exposure: pd.DataFrame) -> pd.DataFrame:

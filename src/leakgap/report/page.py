@@ -51,11 +51,8 @@ MEASURES = {
     "train_acc": ("Train acc. (%)", 100, 2),
     "test_acc": ("Test acc. (%)", 100, 2),
     "acc_gap": ("Acc. gap (points)", 100, 2),
-    "train_loss": ("Train loss (nats)", 1, 4),
-    "test_loss": ("Test loss (nats)", 1, 4),
-    "loss_gap": ("Loss gap (nats)", 1, 4),
+    "loss_gap": ("Loss gap (nats)", 1, 3),
     "auc": ("AUC (%)", 100, 2),
-    "balanced_acc": ("Balanced acc. (%)", 100, 2),
 }
 
 
@@ -195,16 +192,18 @@ def _tables(folder: Path) -> list[dict[str, Any]]:
 
 
 def _model_table(study: Study, targets: pd.DataFrame) -> str:
-    """Return columns and rows of the table of all targets and steps as JSON for DataTables; NaN is null."""
+    """Return the table of all targets and steps as JSON; NaN is null, a technique its place in `techniques`."""
     tprs = {tpr_column(fpr): (f"TPR at {100 * fpr:g}% FPR (%)", 100, 2) for fpr in study.attack.fpr}
     shown = PLACE | tprs | MEASURES
     table = targets[list(shown)].copy()
     for name, (_, factor, decimals) in shown.items():
         if factor is not None and decimals is not None:
             table[name] = (table[name] * factor).round(decimals)
+    techniques = list(dict.fromkeys(table["technique"]))
+    table["technique"] = table["technique"].map(techniques.index)
     columns = [{"title": heading, "decimals": decimals} for heading, _, decimals in shown.values()]
     rows = json.loads(table.to_json(orient="values", double_precision=6))
-    return _safe_json({"columns": columns, "rows": rows})
+    return _safe_json({"columns": columns, "techniques": techniques, "rows": rows})
 
 
 def _safe_json(value: object) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from leakgap.data.pool import read_pool
 from leakgap.files import atomic
 from leakgap.measure.single import PRIORS
 from leakgap.measure.single import precision as true_share
@@ -229,10 +230,10 @@ def thresholds(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def exposed(results: Results, exposures: Sequence[str], top: int = 50) -> pd.DataFrame:
+def exposed(results: Results, exposures: Sequence[str], pool: str, top: int = 50) -> pd.DataFrame:
     """One row per image that is caught more often than chance explains by some technique's models.
 
-    Those caught most often first; exposures: a file per technique.
+    Those caught most often first, by name where the dataset has names. exposures: a file per technique.
     """
     tables = [read(path) for path in exposures]
     rows = pd.concat(tables, ignore_index=True)
@@ -244,7 +245,11 @@ def exposed(results: Results, exposures: Sequence[str], top: int = 50) -> pd.Dat
     table = table[list(results.study.grid.techniques)].add_prefix(CAUGHT)
     table.insert(0, "caught", table.mean(axis=1))
     order = ["caught", CAUGHT + results.study.attack.baseline]
-    return table.sort_values(order, ascending=False)[:top].reset_index()
+    table = table.sort_values(order, ascending=False)[:top].reset_index()
+    names = read_pool(pool).names
+    if names is not None:
+        table.insert(1, "name", names[table["image"]])
+    return table
 
 
 @dataclass(frozen=True)
@@ -340,13 +345,13 @@ TABLES = (
 )
 EXPOSED = {
     "topic": "images",
-    "heading": "Images caught more often than chance explains",
-    "caption": "By the models of some variant at least: the share of the targets trained on the image that "
+    "heading": "Records caught more often than chance explains",
+    "caption": "By the models of some variant at least: the share of the targets trained on the record that "
     "give it away at 1% FPR, mean over variants, and by variant. The first 50.",
 }
 
 
-def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], out: str) -> None:
+def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], pool: str, out: str) -> None:
     """Write every table that the study has rows for as <name>.csv and .md in the folder `out`, and the index."""
     results = Results(study, joined)
     made = [
@@ -357,7 +362,7 @@ def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], 
         )
         for table in TABLES
     ]
-    made.append((exposed.__name__, EXPOSED, exposed(results, exposures)))
+    made.append((exposed.__name__, EXPOSED, exposed(results, exposures, pool)))
     index = []
     for name, about, table in made:
         if table.empty:

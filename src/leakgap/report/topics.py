@@ -42,12 +42,13 @@ TOPICS = {
         "matter of the claims.",
     ),
     "images": Topic(
-        "Images",
-        "Images at risk",
-        "An image is caught by a target trained on it where its score is above the target's threshold at 1% "
-        "FPR. Shown are images that are caught more often than chance explains: by chance a target catches "
-        "an image with a probability of 1%, so the number of catches is binomial, and an image is shown "
-        "where a number as high has a probability of at most 5% divided by all images (and variants) that "
-        "are looked at: with 95% confidence not one of them is there by luck.",
+        "Records",
+        "Records at risk",
+        "A record is caught by a target trained on it where its score is above the target's threshold at 1% "
+        "FPR. By chance a target catches a record with a probability of at most 1%, so that the number of "
+        "catches is binomial. **Shown are records that are caught more often than chance explains**: as "
+        "many catches or more have a probability of at most 5% over the number of records and variants that "
+        "are looked at (Bonferroni), so that, were nothing given away, none would be shown in 95% of all "
+        "studies.",
     ),
 }

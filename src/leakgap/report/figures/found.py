@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from leakgap.claims.between import spearman
+from leakgap.data.pool import read_pool
 from leakgap.report.chance import exposed_images
 from leakgap.report.decision import answer, decisions, summary, told
 from leakgap.report.figures.forest import effects
@@ -66,7 +67,9 @@ def first_and_last_step(setting: Setting) -> str:
 
 def largest_effect(setting: Setting) -> str:
     """The main effect that is farthest from none."""
-    halves = {name: sides for name, sides in effects(setting.study.augmentations).items() if " x " not in name}
+    halves = {
+        name: sides for name, sides in effects(setting.study.augmentations).items() if " x " not in name
+    }
     fpr = smallest_fpr(setting, _headline(setting, last=True))
     found = {}
     for name, sides in halves.items():
@@ -153,14 +156,15 @@ def correlations(column: str) -> Callable[[Setting], str]:
 
 def most_often(setting: Setting) -> str:
     """How many images are shown of each variant, and the first of them."""
-    said = []
+    names, said = read_pool(setting.pool).names, []
     for technique, rows in in_order(setting, exposed_images(setting.exposure)):
         first = rows.iloc[0]
-        said.append(
-            f"{technique}: {len(rows)} images, most often number {first['image']} of class "
-            f"{first['label']}, by {first['caught']} of {first['targets']} models"
+        which = (
+            f"number {first['image']} of class {first['label']}" if names is None else names[first["image"]]
         )
-    return f"Caught more often than chance explains. {'; '.join(said)}."
+        caught = f"{which}, by {first['caught']} of {first['targets']} models"
+        said.append(f"{technique}: {len(rows)}, most often {caught}")
+    return f"Images caught more often than chance explains. {'; '.join(said)}."
 
 
 def _headline(setting: Setting, *, last: bool = False) -> pd.DataFrame:
