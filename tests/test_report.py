@@ -265,8 +265,8 @@ def test_nothing_is_off_the_screen_and_what_is_wider_says_so(browser, study, wid
         "const out = [];"
         "for (const e of document.querySelectorAll('body *')) {"
         "  const box = e.getBoundingClientRect();"
-        "  const wide = !e.closest('.scroll') && box.width && (box.right > innerWidth + 1 || box.left < -1);"
-        "  if (wide) out.push(e.outerHTML.slice(0, 80)) }"
+        "  const off = box.width && (box.right > innerWidth + 1 || box.left < -1);"
+        "  if (off && !e.parentElement.closest('.scroll')) out.push(e.outerHTML.slice(0, 80)) }"
         "return out"
     )
     assert off == []
@@ -275,6 +275,11 @@ def test_nothing_is_off_the_screen_and_what_is_wider_says_so(browser, study, wid
         "e => (e.scrollWidth > e.clientWidth + 2) === e.parentElement.classList.contains('more'))"
     )
     soon(lambda: browser.execute_script(cued))
+    hidden = (
+        "return [...document.querySelectorAll('main *')].filter(e => getComputedStyle(e).overflowX !== 'visible' "
+        "&& e.scrollWidth > e.clientWidth + 2 && !e.classList.contains('scroll') && e.tagName !== 'PRE').length"
+    )
+    assert browser.execute_script(hidden) == 0, "no other element scrolls or cuts"
     if width == 390:
         assert browser.execute_script("return document.querySelectorAll('.more').length") > 10
 
