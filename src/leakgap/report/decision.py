@@ -176,18 +176,26 @@ def summary(found: Decision) -> list[str]:
     else:
         most, least = _place(found, first), _place(found, last)
         said = [f"`{first}` is the most accurate of these ({most}), `{last}` leaks least ({least}); {at}."]
-    if free := [variant for variant, to in found.to_baseline.items() if _free(to)]:
+    sure = [variant for variant, by in found.beaten.items() if by.apart == "both"]
+    free = [variant for variant, to in found.to_baseline.items() if _free(to) and variant not in sure]
+    if free:
+        verb = "leaks" if len(free) == 1 else "leak"
         said.append(
-            f"{names(free)} {'leaks' if len(free) == 1 else 'leak'} less than `{found.baseline}` for "
-            "certain, at no loss of accuracy that the intervals show."
+            f"{names(free)} {verb} less than `{found.baseline}` for certain, at no loss of accuracy that the "
+            "intervals show."
         )
     for comparison in found.trade:
         accuracy = _accuracy(comparison.accuracy, f"`{comparison.other.variant}`")
         said.append(f"`{comparison.one.variant}` {accuracy}; {_leaks([(found.fpr, comparison.tpr)])}.")
-    return said + [
-        f"`{variant}` is beaten by `{by.one.variant}`: {HOW[by.apart]}."
-        for variant, by in found.beaten.items()
-    ]
+    for apart, how in HOW.items():
+        beaten = [
+            f"`{variant}` (by `{by.one.variant}`)"
+            for variant, by in found.beaten.items()
+            if by.apart == apart
+        ]
+        if beaten:
+            said.append(f"{how}: {', '.join(beaten)}.")
+    return said
 
 
 def _free(to: Comparison) -> bool:
@@ -196,10 +204,10 @@ def _free(to: Comparison) -> bool:
 
 
 HOW = {
-    "both": "less accurate and leakier, both for certain",
-    "accuracy": "less accurate for certain, leakier by the estimate alone",
-    "leak": "leakier for certain, less accurate by the estimate alone",
-    "neither": "by the estimates alone, not told apart on either, so it may be as good a choice",
+    "both": "Beaten for certain, on both accuracy and leak",
+    "accuracy": "Beaten for certain on accuracy, on leak by the estimate alone",
+    "leak": "Beaten for certain on leak, on accuracy by the estimate alone",
+    "neither": "Beaten by the estimates alone, told apart on neither, and perhaps as good a choice",
 }
 
 
