@@ -12,9 +12,9 @@ import argparse
 from itertools import product
 
 import numpy as np
-from benchmarks.coverage import IMAGES, MODELS, REPLICATES, STRENGTHS, answers, lira
 from scipy import stats
 
+from benchmarks.coverage import IMAGES, MODELS, REPLICATES, STRENGTHS, answers, lira
 from leakgap.measure.bootstrap import Mean, Resampling
 from leakgap.measure.contrast import interval
 from leakgap.measure.means import OverTargets, mean_auc, mean_over, mean_tpr

@@ -10,6 +10,7 @@ for early stopping, as the data choose which are named. Accuracy and the TPR at 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING
 from itertools import pairwise
 from math import isnan
 from typing import NamedTuple
@@ -88,8 +89,8 @@ def deciding_fpr(results: Results) -> float:
     return fprs[0]
 
 
-def decide(results: Results, fpr: float) -> Decision:
-    """Compare the variants of a study at an FPR."""
+def decide(results: Results, fpr: float, along: Sequence[str] = ()) -> Decision:
+    """Compare the variants of a study at an FPR; along: the front whose trade is looked at, by default its own."""
     variants, first = results.study.grid.techniques, results.study.attack.baseline
     recipes = [Recipe(variant, step) for variant in variants for step in range(1, results.last + 1)]
     accuracy = {recipe: interval(results.mean(results.cell(*recipe), "test_acc")) for recipe in recipes}
@@ -143,7 +144,7 @@ def decide(results: Results, fpr: float) -> Decision:
             if variant != first
         },
         front=tuple(front),
-        trade=tuple(compare(last[one], last[other], pairs) for other, one in pairwise(front)),
+        trade=tuple(compare(last[one], last[other], pairs) for other, one in pairwise(along or front)),
         beaten=beaten,
         earlier=earlier,
         epoch={recipe: int(results.row(results.cell(*recipe), fpr)["epoch"]) for recipe in recipes},
@@ -166,8 +167,9 @@ def answer(found: Decision) -> str:
     return f"Nothing beats {names(found.front)} on both accuracy and leak."
 
 
-def summary(found: Decision) -> list[str]:
-    """What the front is made of, and how sure it is that the others are beaten; nothing where there is no front."""
+def summary(decisions: Sequence[Decision]) -> list[str]:
+    """What the front of the first is made of, and how sure it is that others are beaten; nothing without one."""
+    found = decisions[0]
     if len(found.variants) == 1 or not found.front:
         return []
     first, last, at = found.front[0], found.front[-1], f"TPRs at {100 * found.fpr:g}% FPR"
@@ -177,16 +179,20 @@ def summary(found: Decision) -> list[str]:
         most, least = _place(found, first), _place(found, last)
         said = [f"`{first}` is the most accurate of these ({most}), `{last}` leaks least ({least}); {at}."]
     sure = [variant for variant, by in found.beaten.items() if by.apart == "both"]
-    free = [variant for variant, to in found.to_baseline.items() if _free(to) and variant not in sure]
+    free = [
+        f"`{variant}` ({_loss(to.accuracy)})"
+        for variant, to in found.to_baseline.items()
+        if variant not in sure and to.tpr.high < 1 and not to.accuracy.high < 0
+    ]
     if free:
-        verb = "leaks" if len(free) == 1 else "leak"
         said.append(
-            f"{names(free)} {verb} less than `{found.baseline}` for certain, at no loss of accuracy that the "
-            "intervals show."
+            f"Less leak than `{found.baseline}` at {100 * found.fpr:g}% FPR, and no loss of accuracy that "
+            f"can be told: {', '.join(free)}."
         )
-    for comparison in found.trade:
-        accuracy = _accuracy(comparison.accuracy, f"`{comparison.other.variant}`")
-        said.append(f"`{comparison.one.variant}` {accuracy}; {_leaks([(found.fpr, comparison.tpr)])}.")
+    for place, step in enumerate(found.trade):
+        accuracy = _accuracy(step.accuracy, f"`{step.other.variant}`")
+        leaks = _leaks([(one.fpr, one.trade[place].tpr) for one in decisions])
+        said.append(f"`{step.one.variant}` {accuracy}; {leaks}.")
     for apart, how in HOW.items():
         beaten = [
             f"`{variant}` (by `{by.one.variant}`)"
@@ -198,16 +204,20 @@ def summary(found: Decision) -> list[str]:
     return said
 
 
-def _free(to: Comparison) -> bool:
-    """Whether the leak is lower for certain, and the accuracy not."""
-    return to.tpr.high < 1 and not to.accuracy.high < 0
+def _loss(difference: Interval) -> str:
+    """The largest loss of accuracy that an interval leaves possible."""
+    if isnan(difference.low):
+        return difference.note
+    if difference.low > 0:
+        return "more accurate"
+    return f"at most {fixed(-100 * difference.low, rounding=ROUND_CEILING)} points less accurate"
 
 
 HOW = {
-    "both": "Beaten for certain, on both accuracy and leak",
-    "accuracy": "Beaten for certain on accuracy, on leak by the estimate alone",
-    "leak": "Beaten for certain on leak, on accuracy by the estimate alone",
-    "neither": "Beaten by the estimates alone, told apart on neither, and perhaps as good a choice",
+    "both": "Beaten, told apart on both accuracy and leak",
+    "accuracy": "Beaten, told apart on accuracy alone",
+    "leak": "Beaten, told apart on leak alone",
+    "neither": "Beaten by the estimates, told apart on neither, and perhaps as good a choice",
 }
 
 
@@ -307,7 +317,8 @@ def decisions(results: Results) -> list[Decision]:
     """One for each FPR of the study, the deciding one first."""
     first = deciding_fpr(results)
     fprs = sorted(results.study.attack.fpr, key=lambda fpr: (fpr != first, fpr))
-    return [decide(results, fpr) for fpr in fprs]
+    leading = decide(results, first)
+    return [leading, *(decide(results, fpr, leading.front) for fpr in fprs[1:])]
 
 
 def by_accuracy(found: Decision) -> list[str]:

@@ -89,7 +89,7 @@ def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figur
     return environment.from_string(template).render(
         study=study,
         answer=answer(found[0]),
-        summary=summary(found[0]),
+        summary=summary(found),
         sentences=[sentence(found, variant) for variant in by_accuracy(found[0])],
         decision=_section(DECISION, Topic("Choice", "What to choose", ""), drawn, written),
         sections=[_section(name, topic, drawn, written) for name, topic in TOPICS.items()],

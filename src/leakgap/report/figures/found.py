@@ -20,8 +20,8 @@ from leakgap.results import at_fpr
 
 def front(setting: Setting) -> str:
     """Which variants nothing beats."""
-    found = decisions(setting.results)[0]
-    return " ".join([answer(found), *summary(found)[:1]]).replace("`", "")
+    found = decisions(setting.results)
+    return " ".join([answer(found[0]), *summary(found)[:1]]).replace("`", "")
 
 
 def highest_and_lowest(setting: Setting) -> str:
