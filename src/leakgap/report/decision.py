@@ -185,10 +185,8 @@ def summary(decisions: Sequence[Decision]) -> list[str]:
         if variant not in sure and to.tpr.high < 1 and not to.accuracy.high < 0
     ]
     if free:
-        said.append(
-            f"Less leak than `{found.baseline}` at {100 * found.fpr:g}% FPR, and no loss of accuracy that "
-            f"can be told: {', '.join(free)}."
-        )
+        less = f"Less leak than `{found.baseline}` at {100 * found.fpr:g}% FPR"
+        said.append(f"{less}, and no loss of accuracy that can be told: {', '.join(free)}.")
     for place, step in enumerate(found.trade):
         accuracy = _accuracy(step.accuracy, f"`{step.other.variant}`")
         leaks = _leaks([(one.fpr, one.trade[place].tpr) for one in decisions])
