@@ -152,6 +152,25 @@ def test_text_is_text(study, monkeypatch):
     assert "&lt;img src=x&gt; &amp; <code>none</code>" in html
 
 
+def test_two_designs_stand_side_by_side_and_one_counts(study):
+    path = Path(study.paths.claims)
+    before = path.read_text()
+    claims = json.loads(before)
+    others = [claim | {"design": "replicates", "verdict": "undecided", "value": 1.2} for claim in claims]
+    try:
+        path.write_text(json.dumps(claims + others))
+        run("report", study)
+        page = Page(Path(study.paths.report).read_text())
+    finally:
+        path.write_text(before)
+        run("report", study)
+    text = " ".join(" ".join(page.text).split())
+    assert "leave-one-out (counts) replicates" in text
+    assert "1. Claim number 1 supported 3.2 [2.1, 4.9] undecided 1.2 [2.1, 4.9]" in text
+    assert text.count("the two designs differ") == 2
+    assert "This study can't judge: 3. Claim number 3: undecided" in text
+
+
 def test_the_policy_names_the_pages_own_script_alone(study):
     html = Path(study.paths.report).read_text(encoding="utf-8")
     own = html.split('<script type="module">')[1].split("</script>")[0]

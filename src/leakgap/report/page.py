@@ -80,7 +80,7 @@ def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figur
     targets = results.targets()
     shown = pd.concat([targets, *([results.targets(REPLICATES)] if study.grid.replicates else [])])
     models, found = results.models, decisions(results)
-    drawn, written = _figures(figures), _tables(tables)
+    drawn, written, judged = _figures(figures), _tables(tables), _claims(claims, study.attack.headline)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -93,8 +93,8 @@ def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figur
         sentences=[sentence(found, variant) for variant in by_accuracy(found[0])],
         decision=_section(DECISION, Topic("Choice", "What to choose", ""), drawn, written),
         sections=[_section(name, topic, drawn, written) for name, topic in TOPICS.items()],
-        claims=_claims(claims, study.attack.headline),
-        designs=results.designs,
+        claims=judged,
+        designs=list(dict.fromkeys(design for claim in judged for design in claim["designs"])),
         model_table=_model_table(study, shown),
         warnings=[*_warnings(results, targets), *_differences(models)],
         left_out=[figure for figure in drawn if "left_out" in figure],
