@@ -352,8 +352,11 @@ def test_folders_are_read_in_sorted_order(tmp_path):
     np.testing.assert_array_equal(pool.images, RGB[:5])
     np.testing.assert_array_equal(pool.labels, [0, 0, 0, 1, 1])
     assert pool.classes == 2
+    assert list(pool.names) == order
     keep = subset(pool.labels, 3, seed=1)
-    np.testing.assert_array_equal(load(str(tmp_path), size=3, seed=1).images, RGB[keep])
+    some = load(str(tmp_path), size=3, seed=1)
+    np.testing.assert_array_equal(some.images, RGB[keep])
+    assert list(some.names) == [order[image] for image in keep]
 
 
 def test_folders_of_grayscale_images_have_one_channel(tmp_path):

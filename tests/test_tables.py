@@ -1,5 +1,7 @@
 """The tables of a made-up study, against its joined tables."""
 
+from dataclasses import replace
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,13 @@ import pytest
 import synthetic
 from leakgap.__main__ import run
 from leakgap.claims.questions import judge
+from leakgap.data.datasets import load
+from leakgap.data.pool import write_pool
 from leakgap.measure.contrast import interval
 from leakgap.report.tables import (
     attacks,
     epsilon,
+    exposed,
     knowledge,
     markdown,
     precision,
@@ -228,10 +233,29 @@ def test_thresholds_are_summed_up_over_targets(study: Study):
     assert means["none"].notna().all()
 
 
+def test_exposed_records_have_their_names_and_chance_explains_none_of_them(study: Study):
+    pool = load("digits")
+    names = np.array([f"{label}/{number:04}.png" for number, label in enumerate(pool.labels)])
+    write_pool(study.paths.pool, replace(pool, arrays={**pool.arrays, "names": names}))
+    table = exposed(Results(study), study.exposures, study.paths.pool)
+    assert table["name"].tolist() == names[table["image"]].tolist()
+    rows = pd.concat([read(path) for path in study.exposures]).query("attack == 'lira-online-fixed'")
+    limit = 0.05 / len(rows)
+    # P(caught or more of n) by the binomial formula
+    chance = [
+        sum(comb(n, k) * 0.01**k * 0.99 ** (n - k) for k in range(caught, n + 1))
+        for caught, n in zip(rows["caught"], rows["targets"], strict=True)
+    ]
+    expected = set(rows["image"][np.array(chance) <= limit])
+    assert 0 < len(expected) < len(pool.labels) / 2
+    assert set(table["image"]) <= expected
+    assert len(table) == min(50, len(expected))
+
+
 def test_every_table_is_written_twice(study: Study):
     run("tables", study)
     names = ("techniques", "steps", "replicates", "attacks", "knowledge", "shadows", "epsilon")
-    names += ("precision", "thresholds", "exposed")
+    names += ("precision", "thresholds", "exposed", "decision")
     expected = {f"{name}{suffix}" for name in names for suffix in (".csv", ".md")} | {"index.json"}
     assert {path.name for path in Path(study.paths.tables).iterdir()} == expected
 

@@ -159,7 +159,7 @@ VERBS = {
             "tables",
             "leakgap.report.tables:write_tables",
             "write the tables of techniques, steps and attacks as CSV and Markdown",
-            (JOINED, EXPOSURES, out(lambda study, _: study.paths.tables)),
+            (JOINED, EXPOSURES, POOL, out(lambda study, _: study.paths.tables)),
         ),
         Verb(
             "figures",

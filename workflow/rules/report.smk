@@ -2,6 +2,7 @@ rule tables:
     input:
         joined=PATHS.all_joined,
         exposures=STUDY.exposures,
+        pool=PATHS.pool,
     output:
         report(
             directory(PATHS.tables),
@@ -26,7 +27,7 @@ rule tables:
         code=version("tables"),
     shell:
         "python -P -m leakgap tables --study {params.study:q} --joined {input.joined:q} "
-        "--exposures {input.exposures:q} --out {output:q} > {log:q} 2>&1"
+        "--exposures {input.exposures:q} --pool {input.pool:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule figures:

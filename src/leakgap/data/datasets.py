@@ -101,7 +101,8 @@ def _read(dataset: str, root: Path) -> tuple[Mapping[str, np.ndarray | list[Path
         return arrays.call(dataset)
     if path.is_dir():
         files, labels = folder.read(path)
-        return {"images": files}, labels
+        names = np.array([file.relative_to(path).as_posix() for file in files])  # class/file, for the report
+        return {"images": files, "names": names}, labels
     raise LeakgapError(
         f"data.dataset: {dataset} is no .npz, no folder, no function and none of {', '.join(DATASETS)}"
     )

@@ -66,6 +66,12 @@ class Pool:
             )
         return images
 
+    @property
+    def names(self) -> np.ndarray | None:
+        """The array `names`, text [S], what the dataset calls its records; None where it has no names for them."""
+        names = self.arrays.get("names")
+        return names if names is not None and names.dtype.kind == "U" and names.ndim == 1 else None
+
 
 FOR_RECIPES = "other arrays need train.recipe, a training of your own"
 

@@ -167,7 +167,7 @@ def apart(column: str) -> Callable[[Setting], Figure]:
             here = names == technique
             dots.frame(axes, here)
             axes.scatter(
-                dots.x[~here], dots.y[~here], s=4, color=FAINT, linewidths=0, rasterized=True, zorder=2
+                dots.x[~here], dots.y[~here], s=4, color=FAINT, linewidths=0, rasterized=True, zorder=2.9
             )
             dots.draw(axes, here, colours[steps - 1], size=14)
         handles = {

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from leakgap.results import LEAVE_ONE_OUT, Results, read, tpr_column
+from leakgap.results import LEAVE_ONE_OUT, Results, at_fpr, read, tpr_column
 from leakgap.study import NONE, Study
 
 VARIED = ("train.steps", "train.recipe")  # what makes steps of variants mean different things
@@ -97,6 +97,14 @@ class Setting:
         ]
         rows = pd.concat(tables, ignore_index=True)
         return rows[rows["attack"] == self.study.attack.headline]
+
+
+def smallest_fpr(setting: Setting, rows: pd.DataFrame) -> float:
+    """Return the smallest FPR at which all pooled TPRs of `rows` are defined; LeftOut when there is none."""
+    for fpr in sorted(setting.study.attack.fpr):
+        if at_fpr(rows, fpr)["tpr"].notna().all():
+            return fpr
+    raise LeftOut("the pooled TPR is undefined: too few non-members")
 
 
 def target_fpr(setting: Setting) -> float:

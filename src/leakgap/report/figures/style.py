@@ -36,7 +36,7 @@ LOOKS = {
 POLICY = "policy"
 INFORMED, UNINFORMED = "#0072B2", "#D55E00"
 GREY, FAINT = "#666666", "#C8C8C8"
-DENSE = 1500  # more dots than this are drawn as pixels in the SVG
+DENSE = 500  # more dots than this are drawn as pixels in the SVG
 
 
 @dataclass(frozen=True)
