@@ -1,7 +1,6 @@
 """Verdicts on simulated studies of known truth, statistics against independent computations."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
+from benchmarks import verdicts as worlds
 from leakgap import LeakgapError
 from leakgap.__main__ import run
 from leakgap.claims import between
@@ -19,9 +19,6 @@ from leakgap.measure.bootstrap import KINDS
 from leakgap.measure.verdict import beyond, verdicts
 from leakgap.results import write
 from leakgap.study import Study
-
-sys.path.append(str(Path(__file__).parents[1]))
-from benchmarks import verdicts as worlds
 
 DATA_CLAIMS = [4, 5, 6, 7]  # positions of claims 5 to 8
 
