@@ -155,7 +155,7 @@ def unpaired(first: Pooled | Mean, second: Pooled | Mean, level: float = 0.95) -
 def _undefined(values: Sequence[float], units: int) -> str:
     """Why nothing can be said, or nothing."""
     if np.isnan(values).any():
-        return "undefined: too few non-members for the FPR, or no members"
+        return "too few non-members for the FPR, or no members"
     if units < 2:
         return "one mask pair has no interval"
     return ""
