@@ -1,5 +1,6 @@
 TRAINING = {name: STUDY.training_part(name) for name in STUDY.grid.techniques}
 VARIANTS = {name: STUDY.variant(name) for name in STUDY.grid.techniques}
+CODE = {name: STUDY.training_code(name) for name in STUDY.grid.techniques}
 
 
 rule train:
@@ -22,7 +23,7 @@ rule train:
         study=lambda wildcards: TRAINING[wildcards.technique],
         code=version("train"),
         masks=version("masks"),
-        recipe=lambda wildcards: VARIANTS[wildcards.technique].code,
+        recipe=lambda wildcards: CODE[wildcards.technique],
     shell:
         # exec: a scheduler's SIGTERM must not end a shell around the training before it has saved its state
         "exec python -P -m leakgap train --study {params.study:q} "

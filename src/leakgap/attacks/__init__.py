@@ -2,7 +2,8 @@
 
 An attack is a function from `Evidence` to scores, float32 [T,S]: higher means "member", NaN means that the
 attack abstains there (counted as "not a member"). Attacking target t, it never looks at the shadow models
-`left_out[t]`. A new attack is one such function and one line in `ATTACKS`; importing the registry imports none.
+`left_out[t]`. A new attack is one such function and one line in `ATTACKS`, or a plugin of a study
+file; importing the registry imports none.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from leakgap import ArgumentError, LeakgapError
+from leakgap.objects import Object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +91,7 @@ class Evidence:
 class Attack:
     """An entry of the registry: where the function is, what it does, whose it is and what it needs."""
 
-    function: str  # module:function, called with the Evidence and the options
+    function: str | Callable[..., Any]  # or module:function, called with the Evidence and the options
     description: str
     source: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -108,7 +109,8 @@ class Attack:
 
     def resolve(self) -> Callable[[Evidence], np.ndarray]:
         """Import the module that holds the attack and return its function, options given."""
-        return partial(resolve_name(self.function), **self.options)
+        function = Object(self.function).load() if isinstance(self.function, str) else self.function
+        return partial(function, **self.options)
 
 
 def _threshold(function: str, description: str, source: str, **needs: Any) -> Attack:

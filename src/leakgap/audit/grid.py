@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from scipy.special import expit
 
 from leakgap import LeakgapError, attacks, results
+from leakgap.attacks import plugin
 from leakgap.audit.records import memorization, over_targets
 from leakgap.data.masks import mask_row, read_inputs
 from leakgap.files import atomic
@@ -76,15 +77,17 @@ def attack_technique(
     target_files = (
         shadow_files if same else _reader(study, technique, study.models, targets, member[rows], labels)
     )
-    needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
-    needs_steps = any(attacks.ATTACKS[name].needs_steps for name in study.attack.attacks)
     passed: list[tuple[np.ndarray, np.ndarray]] = []  # phi of the clean view at earlier steps
     resampled = _resampled(study, member[rows], reserved)
     epochs = target_files.model.epochs
 
     tables: Tables = defaultdict(list)
     tables["models"].append(_models(target_files.models))
-    with _Scores(scores, study.attack.kept) as kept_scores:
+    own = study.plugins.used(attacks=study.attack.attacks).attacks
+    with plugin.loaded(own), _Scores(scores, study.attack.kept) as kept_scores:
+        _check_needs(own, len(member), reserved)
+        needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
+        needs_steps = any(attacks.ATTACKS[name].needs_steps for name in study.attack.attacks)
         for step, epoch in enumerate(epochs, 1):
             target = target_files.read(step, with_logits=True)
             known = target if same else shadow_files.read(step, with_logits=needs_logits)
@@ -131,6 +134,19 @@ def attack_technique(
             kept_scores.write(step, attacked, kept)
     for path in out:
         results.write(path, pd.concat(tables[Path(path).stem], ignore_index=True))
+
+
+def _check_needs(own: Iterable[str], masks: int, reserved: np.ndarray) -> None:
+    """Raise LeakgapError where an attack of the user's own needs what there is not.
+
+    Those of the others were checked with the study file, which imports no attack.
+    """
+    for name in own:
+        attack = attacks.ATTACKS[name]
+        if attack.needs_reserved and not reserved.any():
+            raise LeakgapError(f"data.reserved: {name} needs reserved images, and there are none")
+        if masks < attack.min_masks:
+            raise LeakgapError(f"grid.masks: {name} needs {attack.min_masks} or more, not {masks}")
 
 
 def _models(models: Iterable[Model]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from leakgap.data import DATASETS
 from leakgap.objects import Object, check_call, is_place
 from leakgap.section import Section, sentence
 from leakgap.study.grid import NONE, Headline, Span
+from leakgap.study.plugins import Plugins
 from leakgap.study.reading import parse, read
 from leakgap.study.train import COMMON, OF_RECIPE, Train
 from leakgap.study.variant import TECHNIQUE, Variant, check_name, technique_of, trained
@@ -222,9 +223,6 @@ class Attack(Section, Headline):
 
     @model_validator(mode="after")
     def _possible(self) -> "Attack":
-        for name in self.attacks:
-            if name not in ATTACKS:
-                raise ValueError(f"attack.attacks: {name!r} is unknown; allowed are {', '.join(ATTACKS)}")
         for key in ("attacks", "attackers", "fpr"):
             values = getattr(self, key)
             if len(set(values)) < len(values):
@@ -248,6 +246,7 @@ class Study(Section, Span):
     train: Train = Field(default_factory=Train)
     query: Query = Field(default_factory=Query)
     attack: Attack = Field(default_factory=Attack)
+    plugins: Plugins = Field(default_factory=Plugins)
 
     @model_validator(mode="before")
     @classmethod
@@ -273,6 +272,11 @@ class Study(Section, Span):
         if self.attack.baseline not in names:
             raise ValueError(f"attack.baseline: {self.attack.baseline} is not among {', '.join(names)}")
         for name in self.attack.attacks:
+            if name in self.plugins.attacks:
+                continue  # its job imports it, and learns what it needs
+            if name not in ATTACKS:
+                known = ", ".join([*ATTACKS, *self.plugins.attacks])
+                raise ValueError(f"attack.attacks: {name!r} is unknown; allowed are {known}")
             least = ATTACKS[name].min_masks
             if ATTACKS[name].needs_reserved and not self.data.reserved:
                 raise ValueError(f"data.reserved: {name} needs reserved images, and there are none")
@@ -325,31 +329,43 @@ class Study(Section, Span):
     @classmethod
     def model(cls) -> type["Study"]:
         """Return this class with the options of every registered member as sections of `train`."""
-        return _with_options(tuple(MEMBERS.items()))
+        return _with_options(tuple((member, options(member)) for member in MEMBERS))
 
     @classmethod
     def load(cls, source: str | Path | dict[str, Any]) -> "Study":
         """Read a study from a YAML file, from JSON text that starts with a brace (a `part` too), or from a dict.
 
-        Raises LeakgapError, one sentence that names the key and what is allowed.
+        Its plugins take the place of those of the study that was read before. Raises LeakgapError, one sentence
+        that names the key and what is allowed.
         """
         values, where = _read(source)
+        is_part = set(values) == {PART}
+        held = values[PART] if is_part else values
         try:
-            return (
-                cls.model().given(values[PART])
-                if set(values) == {PART}
-                else cls.model().model_validate(values)
-            )
+            plugins = _Plugged.model_validate({key: held[key] for key in held if key == "plugins"}).plugins
+            plugins.register()
+            if is_part:
+                return cls.model().given(held | {"plugins": plugins.model_dump()})
+            return cls.model().model_validate(values)
         except ValidationError as error:
             raise LeakgapError(f"{where}{sentence(error, cls.model(), 'a study file')}") from None
+        except LeakgapError as error:
+            raise LeakgapError(f"{where}{error}") from None
 
     def part(self, *keys: str) -> str:
         """Return as JSON what one job is given: the name and the given `section` or `section.key` alone.
 
         A job so reruns when, and only when, one of its own values changed. `Study.load` makes a study of it in
-        which reading any other value raises LeakgapError.
+        which reading any other value raises LeakgapError. Where the names of techniques or attacks are given,
+        so are the plugins among them.
         """
-        return json.dumps({PART: self.only(["name", *keys])})
+        names: dict[str, Any] = {}
+        if {"grid", "grid.techniques"} & set(keys):
+            techniques = [self.variant(name).technique for name in self.grid.techniques]
+            names["techniques"] = {member for technique in techniques for member in canonical(technique)}
+        if {"attack", "attack.attacks"} & set(keys):
+            names["attacks"] = self.attack.attacks
+        return json.dumps({PART: self.only(["name", *keys]) | _key(self.plugins.used(**names))})
 
     def training_part(self, name: str) -> str:
         """Return what the training jobs of a technique or variant are given: all of its own values, no others'.
@@ -361,7 +377,27 @@ class Study(Section, Span):
         part = self.only(["name", "data.seed", "data.reserved", "query"])
         own = {name: {TECHNIQUE: variant.technique}} if name in self.grid.variants else {}
         part |= {"grid": {"variants": own}, "train": variant.train.only(keys)}
-        return json.dumps({PART: part})
+        return json.dumps({PART: part | _key(self.training_plugins(variant))})
+
+    def training_code(self, name: str) -> str | None:
+        """Digest the user's own files that train a technique or variant; None without any."""
+        variant = self.variant(name)
+        if variant.train.recipe is not None:
+            return Object(variant.train.recipe).digest
+        return " ".join(self.training_plugins(variant).digests) or None
+
+    @property
+    def attack_code(self) -> str | None:
+        """Digests of the files of those plugins that attack; None without any."""
+        return " ".join(self.plugins.used(attacks=self.attack.attacks).digests) or None
+
+    def training_plugins(self, variant: Variant) -> Plugins:
+        """Return the plugins that a variant's models are trained with."""
+        if variant.train.recipe is not None:
+            return self.plugins.used()
+        return self.plugins.used(
+            techniques=canonical(variant.technique), architectures=[variant.train.architecture]
+        )
 
     @staticmethod
     def _training_keys(variant: Variant) -> list[str]:
@@ -372,17 +408,27 @@ class Study(Section, Span):
 
 
 @cache
-def _with_options(members: tuple[tuple[str, str], ...]) -> type[Study]:
-    """Return the study file's model under a registry of members."""
+def _with_options(members: tuple[tuple[str, type[Section]], ...]) -> type[Study]:
+    """Return the study file's model under a registry of members with these options."""
     sections: dict[str, Any] = {}
-    for member, _ in members:
-        section = options(member)
+    for member, section in members:
         if section.model_fields:
             sections[member] = (section, Field(default_factory=section))
     train = create_model("Train", __base__=Train, __doc__=Train.__doc__, **sections)
     return create_model(
         "Study", __base__=Study, __doc__=Study.__doc__, train=(train, Field(default_factory=train))
     )
+
+
+class _Plugged(Section):
+    """What is read of a study file before the rest, for which the names of its plugins must be known."""
+
+    plugins: Plugins = Field(default_factory=Plugins)
+
+
+def _key(plugins: Plugins) -> dict[str, Any]:
+    """Return what a part has of plugins: nothing, without any."""
+    return {"plugins": plugins.places} if plugins.places else {}
 
 
 def _read(source: str | Path | dict[str, Any]) -> tuple[Any, str]:

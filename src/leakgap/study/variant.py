@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from leakgap import LeakgapError
 from leakgap.augment import MEMBERS, canonical
-from leakgap.objects import Object
 from leakgap.section import sentence
 from leakgap.study.train import COMMON, Train
 
@@ -24,11 +23,6 @@ class Variant:
     name: str
     technique: str
     train: Train
-
-    @property
-    def code(self) -> str | None:
-        """Digest of the recipe's file, a parameter of the models that it trains; None for the built-in training."""
-        return None if self.train.recipe is None else Object(self.train.recipe).digest
 
 
 def check_name(name: str) -> None:

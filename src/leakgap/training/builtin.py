@@ -46,12 +46,17 @@ def settings(job: Job) -> dict[str, Any]:
     """Return what all models of a technique share, by the names of the study file."""
     unused = {"save_seconds", *OF_RECIPE} | set(MEMBERS) - set(canonical(job.technique))
     train = job.train.model_dump(mode="json", exclude=unused)
-    return {f"train.{key}": value for key, value in train.items()} | {
-        "query.views": job.views,
-        "technique": job.technique,
-        "version of torch": torch.__version__,
-        "version of the code": version("train"),
-    }
+    plugins = {"plugins' files": job.plugins} if job.plugins else {}
+    return (
+        {f"train.{key}": value for key, value in train.items()}
+        | plugins
+        | {
+            "query.views": job.views,
+            "technique": job.technique,
+            "version of torch": torch.__version__,
+            "version of the code": version("train"),
+        }
+    )
 
 
 def fingerprint(job: Job) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Job:
     seed: int
     train: Train
     views: int = 1
+    plugins: tuple[str, ...] = ()  # digests of the files of those that it uses
 
 
 @dataclass
@@ -62,7 +63,8 @@ def train_model(
     member = balanced_masks(masks, len(data.labels), study.data.seed, study.data.reserved)[row]
     seed = derive_seed(study.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
     train = variant.train.model_copy(update={"save_seconds": save_seconds})
-    job = Job(data, member, variant.technique, seed, train, study.query.views)
+    plugins = tuple(study.training_plugins(variant).digests)
+    job = Job(data, member, variant.technique, seed, train, study.query.views, plugins)
     if train.recipe is None:
         kind, resume = "builtin", Path(study.paths.resume(technique, mask))
     else:

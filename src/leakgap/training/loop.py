@@ -48,7 +48,11 @@ def network(architecture: str, classes: int, channels: int, width: int, **layers
 
     layers: `Train.layers`, for architectures that take them.
     """
-    return Object(ARCHITECTURES[architecture]).load()(classes, channels, width, **layers)
+    place = Object(ARCHITECTURES[architecture])
+    try:
+        return place.load()(classes, channels, width, **layers)
+    except Exception as error:  # anything: it may be the user's code
+        raise place.blamed(error) from None
 
 
 def normalizer(images: np.ndarray) -> tuple[list[float], list[float]]:
