@@ -280,7 +280,7 @@ def leaves(section: BaseModel, prefix: str = "") -> dict[str, object]:
 def test_a_part_says_what_the_study_says_and_nothing_else(keys: set[str]):
     part = Study.load(CIFAR10.part(*keys))
     for key, value in leaves(CIFAR10).items():
-        if key in keys or key == "name":
+        if key in keys or key == "name" or key.startswith("plugins."):  # all that it uses: none here
             assert attrgetter(key)(part) == value
         else:
             with pytest.raises(LeakgapError, match=f"{key.split('.')[-1]}|{key.split('.')[0]}") as caught:
