@@ -115,7 +115,7 @@ def test_a_job_has_the_plugins_that_it_uses_and_the_digests_of_their_files():
     assert {name: held(study.training_part(name)) for name in study.grid.techniques} == expected
     assert held(study.part("attack.attacks")) == margin
     assert held(study.part("grid.techniques")) == fade
-    assert held(study.part("data", "train", "attack.fpr", "grid.masks")) == {}
+    assert held(study.part("data", "train.lr", "attack.fpr", "grid.masks")) == {}
     assert study.training_code("none") is None
 
     before = {name: study.training_code(name) for name in study.grid.techniques} | {"": study.attack_code}
@@ -178,6 +178,16 @@ def test_a_job_imports_its_plugins_from_its_part():
 
     images = torch.full((4, 1, 3, 3), 90, dtype=torch.uint8)
     assert (technique(images) == 30).all()
+
+
+@pytest.mark.parametrize("section", ["data", "grid", "train", "attack"])
+def test_a_whole_section_can_be_read(section: str):
+    """The report's job has all of them; `train` has the options of every technique, used or not."""
+    whole = STUDY | {"train": {"dim": {"by": 9}}}
+    whole["plugins"] = PLUGINS | {"techniques": PLUGINS["techniques"] | {"dim": "./fade.py:Fade"}}
+    study = Study.load(whole)
+    part = Study.load(study.part("name", section))
+    assert getattr(part, section).model_dump() == getattr(study, section).model_dump()
 
 
 @pytest.mark.parametrize(

@@ -363,6 +363,8 @@ class Study(Section, Span):
         if {"grid", "grid.techniques"} & set(keys):
             techniques = [self.variant(name).technique for name in self.grid.techniques]
             names["techniques"] = {member for technique in techniques for member in canonical(technique)}
+        if "train" in keys:
+            names["techniques"] = self.plugins.techniques  # whose options it has
         if {"attack", "attack.attacks"} & set(keys):
             names["attacks"] = self.attack.attacks
         return json.dumps({PART: self.only(["name", *keys]) | _key(self.plugins.used(**names))})
