@@ -34,12 +34,16 @@ class Option:
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb: its function, called with the study and the options by name, what it does, and its options."""
+    """A verb: its function, called with the study and the options by name, what it does, and its options.
+
+    Those about study files in general are called with no study.
+    """
 
     name: str
     function: str
     help: str
     options: tuple[Option, ...] = ()
+    of_study: bool = True
 
 
 def out(path: Callable[[Study, Arguments], Any], nargs: str | None = None) -> Option:
@@ -114,6 +118,12 @@ VERBS = {
             "leakgap.study.models:show_status",
             "say which models are done, begun or missing; --all lists every one",
             (Option("all", "one line for every model", lambda *_: False, type=bool),),
+        ),
+        Verb(
+            "attacks",
+            "leakgap.attacks.listing:print_attacks",
+            "print the Markdown list of all attacks",
+            of_study=False,
         ),
         Verb(
             "attack",
@@ -199,8 +209,18 @@ VERBS = {
             "put the results of other studies beside those of the first",
             (Option("other", "study files of the others", nargs="+"),),
         ),
-        Verb("schema", "leakgap.study.keys:print_schema", "print the JSON schema of study files"),
-        Verb("keys", "leakgap.study.keys:print_keys", "print the Markdown list of all keys of a study file"),
+        Verb(
+            "schema",
+            "leakgap.study.keys:print_schema",
+            "print the JSON schema of study files",
+            of_study=False,
+        ),
+        Verb(
+            "keys",
+            "leakgap.study.keys:print_keys",
+            "print the Markdown list of all keys of a study file",
+            of_study=False,
+        ),
     )
 }
 
@@ -215,9 +235,10 @@ def parser() -> argparse.ArgumentParser:
     for verb in VERBS.values():
         own = verbs.add_parser(verb.name, help=verb.help, description=verb.help)
         own.set_defaults(verb=verb.name)
-        own.add_argument(
-            "--study", default="config.yaml", help="study file, or its JSON text (default: config.yaml)"
-        )
+        if verb.of_study:
+            own.add_argument(
+                "--study", default="config.yaml", help="study file, or its JSON text (default: config.yaml)"
+            )
         for option in verb.options:
             how: Arguments = (
                 {"action": "store_true"}
@@ -259,6 +280,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if verb == "audit":
             resolve_name("leakgap.audit.model:audit_files")(**told)
+        elif not VERBS[verb].of_study:
+            resolve_name(VERBS[verb].function)()
         else:
             run(verb, Study.load(told.pop("study")), **told)
     except LeakgapError as error:

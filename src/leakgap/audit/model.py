@@ -79,15 +79,23 @@ def audit_model(
 
     Parameters
     ----------
-    target: answers of the model, or of several models trained alike. With membership its leak is measured; without,
+    target
+        Answers of the model, or of several models trained alike. With membership its leak is measured; without,
         records are scored, and called at thresholds that the shadow models set.
-    shadows: answers of models trained like the target on other draws of the records, and on which ones; any number,
+    shadows
+        Answers of models trained like the target on other draws of the records, and on which ones; any number,
         none included. A shadow model trained on exactly the target's members, or exactly the rest, is left out.
-    attacks: names of the registry; all that the answers allow by default.
-    fprs: false positive rates at which attacks are read.
-    seed: of attacks that learn, resampling, and the matching behind the bound of epsilon.
+    attacks
+        Names of the registry; all that the answers allow by default.
+    fprs
+        False positive rates at which attacks are read.
+    seed
+        Of attacks that learn, resampling, and the matching behind the bound of epsilon.
 
-    Raises LeakgapError for answers that can't be about the same records, and unknown attacks.
+    Raises
+    ------
+    LeakgapError
+        For answers that can't be about the same records, and unknown attacks.
 
     Examples
     --------
