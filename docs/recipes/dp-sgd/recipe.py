@@ -8,6 +8,8 @@ from opacus import PrivacyEngine
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+BATCHES = 8  # an epoch; a member is in each of them with probability 1 / BATCHES, on its own
+
 
 def train(
     data: dict[str, np.ndarray],
@@ -16,17 +18,17 @@ def train(
     steps: list[int],
     noise: float = 0.0,
     clip: float = 1e6,
-    batches: int = 8,
     lr: float = 0.5,
     width: int = 128,
 ) -> Iterator[Tensor]:
     """Train a network without normalization, which would mix the records of a batch: none could be clipped alone.
 
-    A step is an epoch of `batches` batches. A member is in each of them with probability 1 / batches, on its own
-    (Poisson sampling): that is what is accounted for, not an epoch of shuffled records. clip: largest norm of a
-    record's gradient, 1e6 is never reached; noise: its standard deviation, in units of `clip`.
+    A step is an epoch. Its batches are Poisson samples, which is what is accounted for, not shuffled records. clip:
+    largest norm of a record's gradient, 1e6 is never reached; noise: its standard deviation, in units of `clip`.
     """
-    torch.manual_seed(seed)  # weights; sampling and noise have streams of their own, and nobody may know these
+    torch.manual_seed(
+        seed
+    )  # weights; sampling and noise have streams of their own, and nobody may know these
     sampling, noises = (torch.Generator().manual_seed(seed + stream) for stream in (1, 2))
     images = torch.from_numpy(data["images"]).flatten(1) / 255
     labels = torch.from_numpy(data["labels"])
@@ -35,12 +37,12 @@ def train(
     model, optimizer, loader = PrivacyEngine().make_private(
         module=network,
         optimizer=torch.optim.SGD(network.parameters(), lr),
-        data_loader=DataLoader(records, batch_size=-(-len(records) // batches), generator=sampling),
+        data_loader=DataLoader(records, batch_size=-(-len(records) // BATCHES), generator=sampling),
         noise_multiplier=noise,
         max_grad_norm=clip,
         noise_generator=noises,
     )
-    assert len(loader) == batches  # Opacus samples at a rate of 1 / len(loader)
+    assert len(loader) == BATCHES  # Opacus samples at a rate of 1 / len(loader)
     for epoch in range(1, steps[-1] + 1):
         for image, label in loader:
             optimizer.zero_grad()
