@@ -1,4 +1,4 @@
-"""The first year of 5,912 people in the RAND Health Insurance Experiment, as statsmodels carries it (public domain)."""
+"""5,912 people of the RAND Health Insurance Experiment: public domain, and installed with statsmodels."""
 
 from pathlib import Path
 
@@ -6,19 +6,25 @@ import numpy as np
 import pandas as pd
 from statsmodels.datasets import randhie
 
-ASKED = "site coins income xage female black educdec num mhi disea physlm ghindx".split()
-VISITS = [0, 2, 5]  # a doctor was seen never, once or twice, up to five times, more often
+PLAN = ["site", "coins"]  # coins: percent of a bill that is one's own
+PERSON = ["income", "xage", "female", "black", "educdec", "num"]  # num: size of the family
+HEALTH = [
+    "mhi",
+    "disea",
+    "physlm",
+    "ghindx",
+]  # mental and general health, chronic diseases, a physical limitation
+VISITS = [0, 2, 5]  # a doctor was seen never, up to two times, up to five, more often
 
 
 def people() -> dict[str, np.ndarray]:
-    """Features float32 [people, 12], of what was known at the start, and labels: how often a doctor was seen.
+    """Features float32 [people, 12], NaN where unknown, and labels: how often a doctor was seen in the first year.
 
-    One row a person, who is in the file once a year, so that a member and a non-member are never the same person.
-    Unknown values are NaN.
+    The file has a row for every year of a person. One is kept: else a member would return as a non-member.
     """
     years = pd.read_csv(Path(randhie.__file__).parent / "src/randhie.csv")
     first = years.sort_values(["zper", "year"]).drop_duplicates("zper")
     return {
-        "features": first[ASKED].to_numpy(np.float32),
+        "features": first[PLAN + PERSON + HEALTH].to_numpy(np.float32),
         "labels": np.searchsorted(VISITS, first["mdvis"]),
     }

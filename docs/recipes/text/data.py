@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-LIBRARIES = "matplotlib numpy pandas scipy sklearn".split()
+LIBRARIES = ["matplotlib", "numpy", "pandas", "scipy", "sklearn"]
 WORDS, BUCKETS = 16, 4096  # words kept of a sentence, and different numbers that a word may have
 
 
