@@ -9,6 +9,7 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 import yaml
@@ -21,6 +22,10 @@ from leakgap.study import Study
 
 DELTA, LEVEL = 1e-5, 0.95
 BATCHES = 8  # an epoch, as in recipe.py
+ACCOUNTED = {
+    "ADD_OR_REMOVE_ONE": "accounted, a record added or removed",
+    "REPLACE_ONE": "accounted, a record replaced",
+}
 STUDY = Path(__file__).with_name("study.yaml")
 
 
@@ -61,38 +66,33 @@ def compare(study: Study) -> pd.DataFrame:
         noise, epochs = study.variant(name).train.options.get("noise", 0), study.train.steps[-1]
         scores = pd.read_parquet(study.paths.scores(name, name))
         last = scores[scores["step"] == scores["step"].max()]
-        table = audited(last, study.attack.headline, study.attack.seed)
-        for column, relation in ("opacus", "ADD_OR_REMOVE_ONE"), ("accounted", "REPLACE_ONE"):
-            table[column] = accounted(noise, 1 / BATCHES, BATCHES * epochs, NeighboringRelation[relation])
-        tables.append(table.assign(study=study.name, variant=name))
+        found = audited(last, study.attack.headline, study.attack.seed)
+        for relation in ACCOUNTED:
+            found[relation] = accounted(noise, 1 / BATCHES, BATCHES * epochs, NeighboringRelation[relation])
+        tables.append(found.assign(study=study.name, variant=name, recipe=found["together"].max()))
     return pd.concat(tables)
 
 
-def of_recipes(bounds: pd.DataFrame) -> pd.DataFrame:
-    """One row per study and variant: what is accounted for, and the best bound that any of its models gives."""
-    rows = bounds.groupby(["study", "variant", "opacus", "accounted"], sort=False)
-    return rows.agg(median=("single", "median"), recipe=("together", "max")).reset_index()
+def table(bounds: pd.DataFrame) -> pd.DataFrame:
+    """One row per study and variant; what is accounted for is rounded up, what is proved is rounded down."""
+    rows = bounds.groupby(["study", "variant"], sort=False)
+    shown = rows.agg(dict.fromkeys(ACCOUNTED, "first") | {"single": "median", "recipe": "first"})
+    for column in shown:
+        shown[column] = (np.ceil if column in ACCOUNTED else np.floor)(100 * shown[column]) / 100
+    return shown.reset_index()
 
 
 def draw(bounds: pd.DataFrame, path: Path) -> None:
-    """Draw the bounds of single models and of recipes below what is accounted for."""
-    sns.set_theme(style="whitegrid")
-    grid = sns.catplot(
-        bounds, x="variant", y="single", col="study", color="#56B4E9", label="one model's bound"
+    """Draw what is accounted for, and below it what is proved."""
+    words = ACCOUNTED | {"single": "proved by one model", "recipe": "proved of the recipe"}
+    shown = bounds.rename(columns=words).replace(math.inf, math.nan)
+    long = shown.melt(["study", "variant"], list(words.values()), "", "epsilon at delta = 1e-5")
+    sns.set_theme(style="whitegrid", palette="colorblind")
+    grid = sns.relplot(
+        long, x="variant", y="epsilon at delta = 1e-5", hue="", style="", col="study", s=60, height=4
     )
-    recipes = of_recipes(bounds).replace(math.inf, math.nan)
-    marks = {"accounted": "_", "opacus": "x", "recipe": "D"}
-    words = {
-        "accounted": "accounted, a record replaced",
-        "opacus": "accounted, a record added or removed",
-        "recipe": "the recipe's bound",
-    }
-    for name, axes in grid.axes_dict.items():
-        for column, mark in marks.items():
-            shown = recipes[recipes["study"] == name]
-            axes.scatter(shown["variant"], shown[column], marker=mark, s=80, label=words[column], zorder=3)
-    grid.set(yscale="symlog", ylabel="epsilon at delta 1e-5", xlabel="")
-    grid.add_legend()
+    grid.set(yscale="symlog", ylim=(-0.1, 50), xlabel="")
+    grid.tick_params("x", rotation=30)
     grid.savefig(path)
 
 
@@ -100,5 +100,5 @@ if __name__ == "__main__":
     out, names = Path(sys.argv[1]), sys.argv[2:]
     settings = yaml.safe_load(STUDY.read_text(encoding="utf-8"))
     bounds = pd.concat([compare(Study.load(settings | {"name": name})) for name in names])
-    of_recipes(bounds).to_csv(out / "bounds.csv", index=False, float_format="%.3f")
+    table(bounds).to_csv(out / "bounds.csv", index=False)
     draw(bounds, out / "bounds.svg")
