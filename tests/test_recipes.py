@@ -215,3 +215,10 @@ def test_accounted_epsilon_of_poisson_samples(noise: float, smaller: float):
     epsilon = each.get_epsilon(smaller)
     assert (1 + math.exp(epsilon)) * smaller <= accounting.DELTA
     assert added < replaced < 2 * epsilon
+
+
+@pytest.mark.parametrize("study", sorted(RECIPES.glob("*/study.yaml")), ids=lambda path: path.parent.name)
+def test_pages_say_how_their_numbers_were_made(study: Path):
+    page, overview = study.with_name("README.md"), (RECIPES / "README.md").read_text()
+    assert f"--configfile {study.relative_to(ROOT)}" in page.read_text()
+    assert f"]({study.parent.name}/README.md)" in overview
