@@ -13,13 +13,13 @@ import pytest
 import torch
 import yaml
 from dp_accounting import NeighboringRelation
-from leakgap.objects import Object
 from opacus.accountants import PRVAccountant, RDPAccountant
 from scipy.optimize import brentq
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from leakgap.__main__ import main
+from leakgap.objects import Object
 from leakgap.study import Study
 
 ROOT = Path(__file__).parents[1]
