@@ -115,8 +115,8 @@ VERBS = {
         ),
         Verb(
             "status",
-            "leakgap.study.models:show_status",
-            "say which models are done, begun or missing; --all lists every one",
+            "leakgap.training.status:show_status",
+            "say which models are done, and what Snakemake would do about the others; --all lists every one",
             (Option("all", "one line for every model", lambda *_: False, type=bool),),
         ),
         Verb(

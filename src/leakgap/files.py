@@ -47,6 +47,13 @@ def discard(path: str | Path) -> None:
     _sweep(Path(path))
 
 
+def keep_only(folder: str | Path, names: set[str]) -> None:
+    """Remove the files of a folder that are not among `names`, which an earlier run left."""
+    for path in Path(folder).iterdir():
+        if path.is_file() and not path.name.startswith(".") and path.name not in names:
+            path.unlink()
+
+
 def _sweep(path: Path) -> None:
     """Remove temporary files of `path` whose process on this host is dead, or that are an hour old."""
     for left in path.parent.glob(f".{glob.escape(path.stem)}.*-*-????????{path.suffix}"):

@@ -4,13 +4,20 @@ rule tables:
         exposures=STUDY.exposures,
         pool=PATHS.pool,
     output:
-        report(
-            directory(PATHS.tables),
-            patterns=["{name}.csv"],
-            caption="../report/table.rst",
-            category="Tables",
-            labels={"table": "{name}"},
-        ),
+        # file by file: Snakemake sees that one is gone, and does not look into folders
+        [
+            (
+                report(
+                    path,
+                    caption="../report/table.rst",
+                    category="Tables",
+                    labels={"table": Path(path).stem},
+                )
+                if path.endswith(".csv")
+                else path
+            )
+            for path in STUDY.tables
+        ],
     log:
         PATHS.log("tables"),
     conda:
@@ -25,9 +32,10 @@ rule tables:
             "attack.fpr",
         ),
         code=version("tables"),
+        folder=PATHS.tables,
     shell:
         "python -P -m leakgap tables --study {params.study:q} --joined {input.joined:q} "
-        "--exposures {input.exposures:q} --pool {input.pool:q} --out {output:q} > {log:q} 2>&1"
+        "--exposures {input.exposures:q} --pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule figures:
@@ -36,13 +44,19 @@ rule figures:
         exposures=STUDY.exposures,
         pool=PATHS.pool,
     output:
-        report(
-            directory(PATHS.figures),
-            patterns=["{name}.svg"],
-            caption="../report/figure.rst",
-            category="Figures",
-            labels={"figure": "{name}"},
-        ),
+        [
+            (
+                report(
+                    path,
+                    caption="../report/figure.rst",
+                    category="Figures",
+                    labels={"figure": Path(path).stem},
+                )
+                if path.endswith(".svg")
+                else path
+            )
+            for path in STUDY.figures
+        ],
     log:
         PATHS.log("figures"),
     benchmark:
@@ -60,9 +74,10 @@ rule figures:
             "attack.fpr",
         ),
         code=version("figures"),
+        folder=PATHS.figures,
     shell:
         "python -P -m leakgap figures --study {params.study:q} --joined {input.joined:q} "
-        "--exposures {input.exposures:q} --pool {input.pool:q} --out {output:q} > {log:q} 2>&1"
+        "--exposures {input.exposures:q} --pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule claims:
@@ -96,8 +111,8 @@ rule report:
     input:
         joined=PATHS.all_joined,
         claims=PATHS.claims,
-        tables=PATHS.tables,
-        figures=PATHS.figures,
+        tables=STUDY.tables,
+        figures=STUDY.figures,
     output:
         report(PATHS.report, caption="../report/report.rst", category="Report"),
     log:
@@ -107,7 +122,9 @@ rule report:
     params:
         study=STUDY.part("data", "grid", "train", "query", "attack"),
         code=version("report"),
+        tables=PATHS.tables,
+        figures=PATHS.figures,
     shell:
         "python -P -m leakgap report --study {params.study:q} --joined {input.joined:q} "
-        "--claims {input.claims:q} --tables {input.tables:q} --figures {input.figures:q} "
+        "--claims {input.claims:q} --tables {params.tables:q} --figures {params.figures:q} "
         "--out {output:q} > {log:q} 2>&1"

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from leakgap.data.pool import read_pool
-from leakgap.files import atomic
+from leakgap.files import atomic, keep_only
 from leakgap.measure.single import PRIORS
 from leakgap.measure.single import precision as true_share
 from leakgap.report.chance import exposed_images
@@ -352,7 +352,7 @@ EXPOSED = {
 
 
 def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], pool: str, out: str) -> None:
-    """Write every table that the study has rows for as <name>.csv and .md in the folder `out`, and the index."""
+    """Write every table as <name>.csv and .md in the folder `out`, and an index of those that have rows."""
     results = Results(study, joined)
     made = [
         (
@@ -366,17 +366,19 @@ def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], 
     index = []
     for name, about, table in made:
         if table.empty:
-            continue
-        shown = cells(table)
-        rows = list(zip(*shown.values(), strict=True))
-        index.append({"name": name, **about, "columns": list(shown), "rows": rows})
+            table, text = pd.DataFrame(columns=list(table) or ["technique"]), "Nothing to show in this study."
+        else:
+            shown = cells(table)
+            rows = list(zip(*shown.values(), strict=True))
+            index.append({"name": name, **about, "columns": list(shown), "rows": rows})
+            text = markdown(table)
         with atomic(Path(out) / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
         with atomic(Path(out) / f"{name}.md") as temporary:
-            text = f"{about['heading']}. {about['caption']}\n\n{markdown(table)}\n"
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(f"{about['heading']}. {about['caption']}\n\n{text}\n", encoding="utf-8")
     with atomic(Path(out) / INDEX) as temporary:
         temporary.write_text(json.dumps(index), encoding="utf-8")
+    keep_only(out, {INDEX, *(f"{name}{suffix}" for name, _, _ in made for suffix in (".csv", ".md"))})
 
 
 def markdown(table: pd.DataFrame) -> str:

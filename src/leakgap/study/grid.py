@@ -127,3 +127,20 @@ class Span:
             self.paths.attack(technique, self.shadow(technique), "exposure")
             for technique in self.grid.techniques
         ]
+
+    @property
+    def tables(self) -> list[str]:
+        """What `tables` writes: every table, and the index of those that have rows."""
+        paths = [path for name in self.paths.TABLES for path in self.paths.table(name)]
+        return [*paths, f"{self.paths.tables}/index.json"]
+
+    @property
+    def figures(self) -> list[str]:
+        """What `figures` writes: every figure, those of the replicates, and their index."""
+        names = [*self.paths.FIGURES, *self.paths.FIGURES_OF_MASKS]
+        if self.grid.replicates:
+            names += [f"{name}_replicates" for name in self.paths.FIGURES]
+        return [
+            *(path for name in names for path in self.paths.figure(name)),
+            f"{self.paths.figures}/index.json",
+        ]

@@ -58,6 +58,10 @@ def train_model(
     the results: the model's mask is drawn here, from the seed and its own number, so more masks retrain nothing.
     """
     began = time.perf_counter()
+    # a job of the workflow is not told of the other techniques, which its rule does not let through
+    if "techniques" in vars(study.grid) and technique not in study.grid.techniques:
+        known = ", ".join(study.grid.techniques)
+        raise LeakgapError(f"technique {technique!r} is not in the study, which has {known}")
     variant, row = study.variant(technique), mask_row(mask, masks)
     data = read_pool(pool)
     member = balanced_masks(masks, len(data.labels), study.data.seed, study.data.reserved)[row]
@@ -75,13 +79,14 @@ def train_model(
         given = answer(job, resume, f"{technique}/{mask}")
     except LeakgapError as error:
         raise LeakgapError(f"{technique}/{mask}: {error}") from None
+    settings = given.settings | {"data.seed": study.data.seed, "data.reserved": study.data.reserved}
     about = {
         "seed": job.seed,
-        "config_hash": hashlib.sha256(json.dumps(given.settings).encode()).hexdigest()[:16],
+        "config_hash": hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16],
         "code_version": version("train"),
         "threads": train.threads,
         "seconds": {"train": round(given.seconds, 3), "job": round(time.perf_counter() - began, 3)},
-        "settings": given.settings,
+        "settings": settings,
     }
     logits.write(
         out,

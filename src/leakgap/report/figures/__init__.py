@@ -14,7 +14,7 @@ from pathlib import Path
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
-from leakgap.files import atomic
+from leakgap.files import atomic, keep_only
 from leakgap.report.figures import decision as choice
 from leakgap.report.figures import forest, found, images, roc, scatter
 from leakgap.report.figures.setting import LeftOut, Setting
@@ -178,9 +178,10 @@ FIGURES = (
 
 
 def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], pool: str, out: str) -> None:
-    """Draw every figure that the study can have, and an index: captions, alt texts, what is left out and why.
+    """Draw every figure, and an index: captions, alt texts, what is left out and why.
 
-    `exposures` has one file per technique, by the attacker that is shown; `out` is a folder.
+    `exposures` has one file per technique, by the attacker that is shown; `out` is a folder. In place of a figure
+    that the study can't have stands the reason, so that all studies have the same files.
     """
     results, folder = Results(study, joined), Path(out)
     index = list[dict[str, str | float]]()
@@ -199,17 +200,27 @@ def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], 
                 "heading": figure.heading + (f", {REPLICATES} of mask 0" if suffix else ""),
                 "caption": figure.caption,
             }
-            try:
-                with styled():
+            with styled():
+                try:
                     drawing = figure.draw(setting)
-                    _save(drawing, folder, name)
-                    entry["inches"] = round(drawing.get_figwidth(), 2)
-                entry["alt"] = figure.finding(setting)
-            except LeftOut as reason:
-                entry["left_out"] = str(reason)
+                    entry["alt"] = figure.finding(setting)
+                except LeftOut as reason:
+                    entry["left_out"] = str(reason)
+                    drawing = _in_words(f"Left out: {reason}")
+                _save(drawing, folder, name)
+                entry["inches"] = round(drawing.get_figwidth(), 2)
             index.append(entry)
     with atomic(folder / INDEX) as temporary:
         temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    keep_only(
+        folder, {INDEX, *(f"{entry['name']}{suffix}" for entry in index for suffix in (".svg", ".png"))}
+    )
+
+
+def _in_words(text: str) -> Drawing:
+    drawing = Drawing(figsize=(6, 1))
+    drawing.text(0.5, 0.5, text, ha="center", va="center", wrap=True)
+    return drawing
 
 
 def _save(drawing: Drawing, folder: Path, name: str) -> None:
