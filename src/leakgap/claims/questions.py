@@ -25,6 +25,7 @@ from leakgap.claims.claim import (
     compared,
     from_json,
     question,
+    span,
     to_json,
     to_markdown,
 )
@@ -167,7 +168,7 @@ def knowing_all(case: Case) -> Finding:
     inside = found.low > 1 / MARGIN and found.high < MARGIN
     outside = found.high < 1 / MARGIN or found.low > MARGIN
     where = "inside" if inside else "outside" if outside else "neither inside nor outside"
-    reason = f"the interval {found.low:.3g} to {found.high:.3g} is {where} {1 / MARGIN:.3g} to {MARGIN:g}"
+    reason = f"the interval {span(found.low, found.high)} is {where} {1 / MARGIN:.3g} to {MARGIN:g}"
     return replace(finding, trial=equivalent(found, MARGIN), reason=reason)
 
 

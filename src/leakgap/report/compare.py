@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from leakgap import LeakgapError
+from leakgap.claims.claim import span
 from leakgap.claims.questions import Claim, from_json
 from leakgap.data.masks import read_masks
 from leakgap.files import atomic
 from leakgap.measure.contrast import Interval, contrast, interval, unpaired
 from leakgap.measure.single import share_interval
 from leakgap.measure.stability import most, overlap, rank_correlation
-from leakgap.report.figures.roc import log_frame
-from leakgap.report.figures.style import sequential, styled
+from leakgap.report.figures import roc
+from leakgap.report.figures.style import finished, sequential, styled
 from leakgap.report.tables import markdown
 from leakgap.results import LEAVE_ONE_OUT, Results, read
 from leakgap.study import Study
@@ -60,9 +60,7 @@ def compare(one: Study, others: Sequence[Study]) -> Path:
         drawing = curves(sides, techniques)
         for suffix in (".svg", ".png"):
             with atomic(path.with_suffix(suffix)) as temporary:
-                drawing.savefig(
-                    temporary, bbox_inches="tight", metadata={"Date": None} if suffix == ".svg" else None
-                )
+                drawing.savefig(temporary, metadata={"Date": None} if suffix == ".svg" else None)
     with atomic(path) as temporary:
         temporary.write_text("\n\n".join(text) + "\n", encoding="utf-8")
     return path
@@ -268,7 +266,7 @@ def _claims(study: Study) -> list[Claim]:
 def _in_words(claim: Claim) -> str:
     if claim.value is None or claim.low is None or claim.high is None:
         return claim.verdict
-    return f"{claim.verdict}: {claim.value:.3g} [{claim.low:.3g}, {claim.high:.3g}]"
+    return f"{claim.verdict}: {claim.value:.3g}, {span(claim.low, claim.high)}"
 
 
 def _together(mine: str, theirs: str) -> str:
@@ -287,23 +285,7 @@ def curves(sides: Sequence[Results], techniques: Sequence[str]) -> Figure:
         table = results.shown(results.curves)
         headline = (table["attack"] == results.study.attack.headline) & (table["design"] == LEAVE_ONE_OUT)
         tables.append(table[headline & (table["step"] == results.last) & (table["fpr"] > 0)])
-    every, attack = pd.concat(tables), sides[0].study.attack
-    grid = sns.relplot(
-        every[every["technique"].isin(techniques)],
-        kind="line",
-        x="fpr",
-        y="tpr",
-        hue="study",
-        style="study",
-        col="technique",
-        col_order=techniques,
-        col_wrap=min(3, len(techniques)),
-        palette=sequential(len(sides)),
-        height=2.6,
-        errorbar=None,
-    )
-    for axes in grid.axes.flat:
-        log_frame(axes, every["fpr"].min(), attack.fpr)
-    grid.set_titles("{col_name}").set_axis_labels("False positive rate (%)", "True positive rate (%)")
-    grid.figure.suptitle(f"Pooled ROC, last step, {attack.headline}", x=0.01, y=1.02, ha="left")
-    return grid.figure
+    attack, colours = sides[0].study.attack, sequential(len(sides))
+    how: dict[str, Any] = {"hue": "study", "style": "study", "palette": colours, "linewidth": 1.6}
+    grid = roc.panels(pd.concat(tables), techniques, attack.fpr, None, **how)
+    return finished(grid, f"Pooled ROC, last step\n{attack.headline}", roc.X, roc.Y)
