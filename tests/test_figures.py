@@ -123,9 +123,21 @@ def test_equal_tables_give_equal_bytes(setting, tmp_path):
 
 
 def test_a_technique_looks_the_same_everywhere_and_unlike_every_other():
-    looks = [style.look(technique) for technique in ALL]
+    looks = list(style.looks(ALL).values())
     assert len({(look.marker, str(look.dash)) for look in looks}) == 16, "told apart in grey"
     assert len({look.colour for look in looks if look.dash == "-"}) == 8
+    for size in (2, 5, 16):
+        assert style.looks(ALL[-size:]) == dict(list(style.looks(ALL).items())[-size:])
+
+
+def test_other_variants_take_what_is_left_and_no_two_look_alike():
+    names = ["crop", *(f"variant-{number}" for number in range(30)), "policy", "none"]
+    looks = style.looks(names)
+    seen = {(look.colour, look.marker, str(look.dash)) for look in looks.values()}
+    assert len(seen) == len(names)
+    whole = style.looks(ALL)
+    assert all(looks[name] == whole[name] for name in ("crop", "policy", "none"))
+    assert style.looks(["plain", "smooth"])["plain"] == whole["none"]
 
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB

@@ -250,6 +250,9 @@ def test_exposed_records_have_their_names_and_chance_explains_none_of_them(study
     assert 0 < len(expected) < len(pool.labels) / 2
     assert set(table["image"]) <= expected
     assert len(table) == min(50, len(expected))
+    for path in study.exposures:
+        read(path).assign(caught=1).astype({"caught": np.int32}).to_parquet(path)
+    assert exposed(Results(study), study.exposures, study.paths.pool).empty, "one of 4 is nothing in 1,797"
 
 
 def test_every_table_is_written_twice(study: Study):

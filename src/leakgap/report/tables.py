@@ -239,6 +239,8 @@ def exposed(results: Results, exposures: Sequence[str], pool: str, top: int = 50
     rows = pd.concat(tables, ignore_index=True)
     rows = rows[rows["attack"] == results.study.attack.headline]
     chosen = set(exposed_images(rows)["image"])
+    if not chosen:
+        return pd.DataFrame()
     rows = rows[rows["image"].isin(chosen)]
     share = (rows["caught"] / rows["targets"]).rename("share")
     table = rows.assign(share=share).pivot(index=["image", "label"], columns="technique", values="share")

@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from leakgap.report.decision import Decision, decisions
 from leakgap.report.figures.setting import LeftOut, Setting
-from leakgap.report.figures.style import FAINT, GREY, canvas, log_percent, look, tpr_at
+from leakgap.report.figures.style import FAINT, GREY, canvas, log_percent, tpr_at
 
 SPREAD = 3  # where the largest error is more than this times the smallest, the axis is that of its logarithm
 
@@ -23,7 +23,7 @@ def decision(setting: Setting) -> Figure:
     figure = canvas(width, 4.2, f"Accuracy against leak, {setting.last}\n{setting.whose}")
     axes = np.atleast_1d(figure.subplots(1, len(found), sharey=True))
     for panel, one in zip(axes, found, strict=True):
-        _panel(panel, one)
+        _panel(panel, one, setting)
     _accuracy_axis(axes[0], found[0])
     for panel, one in zip(axes, found, strict=True):
         _staircase(panel, one)
@@ -37,12 +37,12 @@ def _floor(found: Decision) -> float:
     return max(min([found.fpr, *(low for low in lows if low > 0)]) / 1.6, found.fpr / 10)
 
 
-def _panel(axes: Axes, found: Decision) -> None:
+def _panel(axes: Axes, found: Decision, setting: Setting) -> None:
     tprs, floor = {variant: found.tpr[found.of(variant)] for variant in found.variants}, _floor(found)
     log_percent(axes, "x", floor, np.nanmax([*(1.4 * tpr.high for tpr in tprs.values()), 3 * found.fpr]))
     axes.axvline(found.fpr, color=GREY, linestyle="--", linewidth=0.9)
     for variant, tpr in tprs.items():
-        error, style = _error(found, variant), look(variant)
+        error, style = _error(found, variant), setting.looks[variant]
         line: dict[str, Any] = {"color": style.colour, "linewidth": 1.2, "zorder": 2}
         x = max(tpr.value, floor)
         axes.plot(np.fmax([tpr.low, tpr.high], floor), [error[0], error[0]], **line)

@@ -22,7 +22,6 @@ from leakgap.report.figures.style import (
     canvas,
     finished,
     log_percent,
-    look,
     percent,
     sequential,
     tpr_at,
@@ -136,7 +135,7 @@ def shadow_models(setting: Setting) -> Figure:
         axes.axhline(fpr, color=GREY, linestyle="--", linewidth=0.9)
         for shift, (technique, _) in zip(spread, parts, strict=True):
             rows = here[here["technique"] == technique].sort_values("n_shadows")
-            x, style = rows["n_shadows"] * shift, look(technique)
+            x, style = rows["n_shadows"] * shift, setting.looks[technique]
             low, high = rows["low"].clip(lower=floor), rows["high"].clip(lower=floor)
             axes.vlines(x, low, high, color=style.colour, linewidth=1)
             axes.plot(x, rows["tpr"].clip(lower=floor), label=technique, **style.line)

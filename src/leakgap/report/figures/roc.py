@@ -17,7 +17,6 @@ from leakgap.report.figures.style import (
     canvas,
     finished,
     log_percent,
-    look,
     percent,
     sequential,
 )
@@ -66,7 +65,11 @@ def roc_by_technique(setting: Setting) -> Figure:
     log_frame(axes, last["fpr"].min(), setting.study.attack.fpr)
     for place, (technique, curve) in enumerate(in_order(setting, last)):
         axes.plot(
-            curve["fpr"], curve["tpr"], label=technique, markevery=(5 + 3 * place, 30), **look(technique).line
+            curve["fpr"],
+            curve["tpr"],
+            label=technique,
+            markevery=(5 + 3 * place, 30),
+            **setting.looks[technique].line,
         )
     axes.set(xlabel=X, ylabel=Y)
     figure.legend(loc="outside right center", handlelength=3)

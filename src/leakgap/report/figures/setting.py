@@ -6,6 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from leakgap.report.figures.style import Look, looks
 from leakgap.results import LEAVE_ONE_OUT, Results, at_fpr, read, tpr_column
 from leakgap.study import NONE, Study
 
@@ -37,6 +38,11 @@ class Setting:
     def techniques(self) -> tuple[str, ...]:
         """In the order of the grid."""
         return self.study.grid.techniques
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """Colour, marker and dash of every technique."""
+        return looks(self.techniques)
 
     @property
     def most_augmented(self) -> str:
