@@ -45,17 +45,24 @@ def world(
     rng: np.random.Generator, models: int, strengths: list[float]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Memberships and one technique's scores for each strength, [models, images]."""
+    member, phis = answers(rng, models, strengths)
+    return member, [lira(phi, member).astype(np.float32) for phi in phis]
+
+
+def answers(
+    rng: np.random.Generator, models: int, strengths: list[float]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Memberships and one technique's phi for each strength, [models, images]."""
     shape = models, IMAGES
     member = balanced_masks(models, IMAGES, int(rng.integers(1 << 31)))
     hardness, vulnerable = rng.normal(0, 2, IMAGES), rng.normal(size=IMAGES)
     of_mask, of_cell = rng.normal(0, 0.15, (models, 1)), rng.normal(0, 0.4, shape)
-    scores = []
+    phis = []
     for strength in strengths:
         gain = strength * np.exp(0.7 * vulnerable + np.sqrt(0.51) * rng.normal(size=IMAGES) - 0.5)
         noise = np.exp(rng.normal(0, 0.3, IMAGES)) * (of_cell + rng.normal(0, np.sqrt(0.84), shape))
-        phi = hardness + of_mask + rng.normal(0, 0.2, (models, 1)) + noise + gain * member
-        scores.append(lira(phi, member).astype(np.float32))
-    return member, scores
+        phis.append(hardness + of_mask + rng.normal(0, 0.2, (models, 1)) + noise + gain * member)
+    return member, phis
 
 
 def population(models: int, strength: float, worlds: int) -> tuple[list[float], list[float]]:

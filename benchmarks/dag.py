@@ -48,21 +48,31 @@ class Cost(NamedTuple):
     jobs: int
 
 
+def kept(study: Study) -> list[str]:
+    """Return the files that the rule `all` asks for."""
+    paths = study.paths
+    logits = [paths.logits(technique, mask) for technique in study.grid.techniques for mask in study.models]
+    scores = [paths.scores(*job) for job in study.attack_jobs]
+    joined = [*paths.all_joined, *paths.opened_first]
+    shown = [*study.tables, *study.figures, paths.claims_page, paths.report]
+    return [paths.models, *logits, *scores, *joined, *shown]
+
+
 def bare(study: Study) -> str:
     """Return a Snakefile with the jobs and files of `study` and nothing else."""
     paths = study.paths
-    joined, exposures = paths.all_joined, study.exposures
+    joined, exposures = [*paths.all_joined, *paths.opened_first], study.exposures
     single = {
-        "all": ([paths.models, paths.report, paths.claims_page, paths.tables, paths.figures], None),
+        "all": (kept(study), None),
         "download": ([], [paths.downloaded]),
         "pool": ([paths.downloaded], [paths.pool]),
         "masks": ([paths.pool], [paths.masks]),
         "models": ([], [paths.models]),
-        "summary": (study.attack_tables, [*joined, *paths.opened_first]),
-        "tables": (joined + exposures, [paths.tables]),
-        "figures": ([*joined, *exposures, paths.pool], [paths.figures]),
+        "summary": (study.attack_tables, joined),
+        "tables": (joined + exposures, study.tables),
+        "figures": ([*joined, *exposures, paths.pool], study.figures),
         "claims": (joined, [paths.claims, paths.claims_page]),
-        "report": ([*joined, paths.claims, paths.tables, paths.figures], [paths.report]),
+        "report": ([*joined, paths.claims, *study.tables, *study.figures], [paths.report]),
     }
     text = ""
     for name, (inputs, outputs) in single.items():
@@ -81,12 +91,9 @@ def bare(study: Study) -> str:
 def build(study: Study, folder: Path) -> None:
     """Create every file of the study with a byte in it."""
     paths = study.paths
-    names = [paths.downloaded, paths.pool, paths.masks, paths.models]
-    names += [paths.logits(technique, mask) for technique in study.grid.techniques for mask in study.models]
+    names = [*kept(study), paths.downloaded, paths.pool, paths.masks, paths.claims]
     for pair in study.attack_jobs:
-        names += [*paths.attacked(*pair), paths.scores(*pair)]
-    names += [*paths.all_joined, *paths.opened_first, paths.claims, paths.claims_page, paths.report]
-    names += [f"{paths.tables}/a.csv", f"{paths.figures}/a.svg"]
+        names += paths.attacked(*pair)
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,8 @@ no auditor knows. `recipe` is the bound by Bonferroni over all models at 95%, fo
 import math
 
 import numpy as np
-from benchmarks.coverage import lira
 
+from benchmarks.coverage import lira
 from leakgap.data.masks import balanced_masks
 from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, recipe_epsilon
 

@@ -12,8 +12,8 @@ import argparse
 from itertools import product
 
 import numpy as np
-from benchmarks.epsilon import scores
 
+from benchmarks.epsilon import scores
 from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, random_matches, recipe_epsilon
 
 IMAGES = 1000

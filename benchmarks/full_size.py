@@ -72,7 +72,7 @@ def write_study(file: str) -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, CLASSES, IMAGES)
     images = generator.integers(0, 256, (IMAGES, 3, 32, 32), np.uint8)
-    write_pool(study.paths.pool, Pool(images, labels, CLASSES))
+    write_pool(study.paths.pool, Pool({"images": images}, labels, CLASSES))
     member = balanced_masks(study.grid.masks, IMAGES, study.data.seed, study.data.reserved)
     write_masks(study.paths.masks, member, member.sum(axis=0) == 0)
     with ProcessPoolExecutor(os.cpu_count()) as workers:
@@ -132,9 +132,8 @@ def main() -> None:
         ):
             head, row = (line.split("\t") for line in path.read_text().splitlines()[:2])
             values = dict(zip(head, row, strict=True))
-            print(
-                f"| {name} {path.stem} | {values['cpu_time']} s of CPU in {values['s']} s, {values['max_rss']} MiB |"
-            )
+            took = f"{values['cpu_time']} s of CPU in {values['s']} s, {values['max_rss']} MiB"
+            print(f"| {name} {path.stem} | {took} |")
     print(f"| largest job | {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB |")
 
 

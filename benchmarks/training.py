@@ -122,7 +122,7 @@ def noise(case: Case) -> Pool:
     """As many images of noise as the case has members."""
     shape = (case.members, case.channels, case.side, case.side)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    return Pool(images, np.arange(case.members) % 10, 10)
+    return Pool({"images": images}, np.arange(case.members) % 10, 10)
 
 
 def trainer(case: Case, technique: str, threads: int) -> Trainer:
@@ -173,12 +173,12 @@ import time
 began = time.perf_counter()
 from leakgap.training import importing
 with importing():
-    from leakgap.training import job, loop as training
+    from leakgap.training import builtin, loop as training
 imported = time.perf_counter()
 import numpy as np
 from leakgap.data.pool import Pool
 from leakgap.study import Train
-pool = Pool(np.zeros((1797, 1, 8, 8), np.uint8), np.arange(1797) % 10, 10)
+pool = Pool({"images": np.zeros((1797, 1, 8, 8), np.uint8)}, np.arange(1797) % 10, 10)
 job = training.Job(pool, np.arange(1797) < 808, "{technique}", 0, Train(width=8, precision="fp32"))
 trainer = training.Trainer(job, training.pick_device())
 made = time.perf_counter()
@@ -201,7 +201,8 @@ from leakgap.study import Train
 def peak():
     print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 peak()
-pool = Pool(np.random.default_rng(0).integers(0, 256, (60000, 3, 32, 32), np.uint8), np.arange(60000) % 10, 10)
+images = np.random.default_rng(0).integers(0, 256, (60000, 3, 32, 32), np.uint8)
+pool = Pool({"images": images}, np.arange(60000) % 10, 10)
 peak()
 job = training.Job(pool, np.arange(60000) < 30000, "{technique}", 0, Train(width=64))
 trainer = training.Trainer(job, training.pick_device())

@@ -59,7 +59,7 @@ def masks() -> dict[str, Any]:
 def train(**changes: Any) -> dict[str, Any]:
     """A model of all four techniques: what it was shown, exactly, and what it answers."""
     digits = load("digits", size=40)
-    three = Pool(digits.images.repeat(3, 1), digits.labels, 10)
+    three = Pool({"images": digits.images.repeat(3, 1)}, digits.labels, 10)
     study = Study.load({"name": "golden", "train": TRAIN | changes})
     job = Job(three, np.arange(40) % 4 < 3, "crop+mirror+cutout+policy", 5, study.train, views=4)
     trainer = Trainer(job, torch.device("cpu"))

@@ -13,7 +13,7 @@ import pandas as pd
 from leakgap import results
 from leakgap.data.datasets import load
 from leakgap.data.pool import write_pool
-from leakgap.measure.bootstrap import KINDS, Pooled
+from leakgap.measure.bootstrap import KINDS, Mean, Pooled
 from leakgap.measure.contrast import interval
 from leakgap.measure.epsilon import guesses_for
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, TABLES
@@ -51,6 +51,7 @@ def write_study(study: Study, members: int = 810, nonmembers: int = 810, seed: i
         "summary": targets,
         "halves": targets[_of_headline(study, targets)],
         "pooled": pooled,
+        "means": _means(study, targets, rng),
         "draws": _draws(study, pooled),
         "curves": _curves(study, cells[_of_headline(study, cells)]),
         "shadows": _shadows(study, cells),
@@ -194,10 +195,32 @@ def _pooled(
 
 
 def _draws(study: Study, pooled: pd.DataFrame) -> pd.DataFrame:
-    """The draws that are kept: of the headline attack, and of all at the last step."""
-    kept = pooled[_of_headline(study, pooled) | (pooled["step"] == len(study.train.steps))]
+    """The draws that are kept: of the headline attack, and of all at the last step or without augmentation."""
+    last, plain = pooled["step"] == len(study.train.steps), pooled["technique"] == NONE
+    kept = pooled[_of_headline(study, pooled) | last | plain]
     tables = [kept.assign(resampled=kind, tprs=[draws[kind] for draws in kept["draws"]]) for kind in KINDS]
     return pd.concat(tables)
+
+
+def _means(study: Study, targets: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Means over the targets of the headline attack; draws as of models that vary, and images half as much."""
+    kept, rows = targets[_of_headline(study, targets)], []
+    quantities = [*(name for name in results.MEANS), "auc", *map(results.tpr_column, study.attack.fpr)]
+    designs = kept["mask"].str[0].map({"m": LEAVE_ONE_OUT, "r": REPLICATES}).rename("design")
+    for cell, part in kept.groupby([*results.HEAD, designs]):
+        units = len(part) // 2 if cell[-1] == LEAVE_ONE_OUT else len(part)
+        for name in quantities:
+            value, spread = part[name].mean(skipna=False), part[name].std() / np.sqrt(len(part))
+            sizes = dict(zip(KINDS, (1, 0.5, 0.1), strict=True))
+            draws = {
+                kind: value + rng.normal(0, size * spread, study.attack.bootstrap)
+                for kind, size in sizes.items()
+            }
+            pairs = int(part["n_members"].sum())
+            low, high = interval(Mean(value, draws, units, pairs, results.scale_of(name)))[1:3]
+            row = dict(zip((*results.HEAD, "design"), cell, strict=True)) | {"quantity": name, "value": value}
+            rows.append(row | {"low": low, "high": high, "n_targets": len(part), "n_pairs": pairs} | draws)
+    return pd.DataFrame(rows)
 
 
 def _curves(study: Study, cells: pd.DataFrame, points: int = 200) -> pd.DataFrame:

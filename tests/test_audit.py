@@ -40,7 +40,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
         Path("study.json").write_text(study.model_dump_json())
         rng = np.random.default_rng(0)
         labels = np.arange(IMAGES) % 4
-        write_pool(study.paths.pool, Pool(rng.integers(0, 256, (IMAGES, 1, 4, 4), np.uint8), labels, 4))
+        write_pool(
+            study.paths.pool, Pool({"images": rng.integers(0, 256, (IMAGES, 1, 4, 4), np.uint8)}, labels, 4)
+        )
         member = balanced_masks(8, IMAGES, 0, 0.1)
         write_masks(study.paths.masks, member, member.sum(axis=0) == 0)
         for technique in study.grid.techniques:
@@ -80,6 +82,41 @@ def test_every_target_is_measured_by_its_own_scores(made: Study):
         allowed = int(0.01 * (len(outside) + 1)) - 1  # (1 + false positives) / (n0 + 1) <= 1%
         assert metrics.loc[mask, "tpr_at_0.01"] == (score[row][member[row]] > outside[allowed]).mean()
     assert metrics["tpr_at_0.001"].isna().all()
+
+
+def test_means_over_targets_are_of_the_summarys_rows(made: Study):
+    """Of each design, with an interval around it; a mean of which one TPR is undefined is undefined."""
+    for shadow in ("crop", "none"):
+        means = table(made, "means", shadow)
+        summary = table(made, "summary", shadow).query("attack == 'lira-online-fixed'")
+        assert set(means["attack"]) == {"lira-online-fixed"}
+        for design, first, targets in (("leave-one-out", "m", 8), ("replicates", "r", 2)):
+            rows = summary[summary["mask"].str.startswith(first)].groupby("step")
+            for (step, quantity), found in means[means["design"] == design].groupby(["step", "quantity"]):
+                own = rows.get_group(step)[quantity]
+                assert found["n_targets"].item() == len(own) == targets
+                np.testing.assert_allclose(found["value"].item(), own.mean(skipna=False))
+                if quantity == "tpr_at_0.001":
+                    assert found[["value", "low", "high"]].isna().all(axis=None)
+                else:
+                    assert found["low"].item() < found["value"].item() < found["high"].item()
+
+
+def test_draws_without_augmentation_are_kept_at_every_step(made: Study):
+    """Whichever attack turns out to be the strongest, its early stopping can be judged."""
+    attack = made.attack.model_copy(update={"keep": None})
+    Path("bare.json").write_text(made.model_copy(update={"attack": attack}).model_dump_json())
+    job = ["--study", "bare.json", "--technique", "none", "--shadow", "none"]
+    assert main(["attack", *job]) == 0
+    curves = pd.read_parquet(made.paths.attack("none", "none", "curves"))
+    assert set(curves["attack"]) == {"lira-online-fixed", "loss"}  # whatever scores are kept
+    plain = pd.read_parquet(made.paths.attack("none", "none", "draws"))
+    for draws, first_step in (
+        (plain, set(made.attack.attacks)),
+        (table(made, "draws"), {"lira-online-fixed"}),
+    ):
+        assert set(draws.query("step == 1")["attack"]) == first_step
+        assert set(draws.query("step == 2")["attack"]) == set(made.attack.attacks)
 
 
 def test_replicates_train_on_mask_0_and_are_never_shadows(made: Study):

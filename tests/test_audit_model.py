@@ -527,6 +527,11 @@ def test_the_page_fits_a_desk_and_a_telephone(tmp_path: Path, browser, width: in
         "return ['.answer', 'svg'].map(name => document.querySelector(name).getBoundingClientRect().top)"
     )
     assert 0 < answer < svg < 900
+    captions = browser.execute_script(
+        "return [...document.querySelectorAll('caption span')].map(e => e.getBoundingClientRect().right)"
+    )
+    assert len(captions) == 3
+    assert all(0 < right <= width for right in captions), "read without scrolling"
 
 
 # --- the command

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from leakgap import LeakgapError
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import bootstrap, roc
 from leakgap.measure.bootstrap import KINDS, Resampling
@@ -27,15 +28,17 @@ def test_replicates_are_tprs_of_resampled_pairs(kind, ties, weighed, monkeypatch
     score, member, evaluated = study(3, ties=ties)
     fprs = (0.3, 0.05, 0.005)
     draws = Resampling(member, evaluated, replicates=40, seed=7)
-    results = draws.pooled(score, fprs)
+    results = draws.pooled(score, fprs, abstentions=True)
     for r in range(40):
         weight = (draws.multiplicity(kind, r) * evaluated).astype(int).ravel()
         assert (weight >= 0).all()
         s, m = np.repeat(score.ravel(), weight), np.repeat(member.ravel(), weight)
         for fpr, result in zip(fprs, results, strict=True):
-            assert result.replicates[kind][r] == pytest.approx(roc.tpr_at_fpr(s, m, fpr), nan_ok=True)
+            assert result.replicates[kind][r] == pytest.approx(
+                roc.tpr_at_fpr(s, m, fpr, abstentions=True), nan_ok=True
+            )
     for fpr, result in zip(fprs, results, strict=True):
-        assert result.tpr == roc.tpr_at_fpr(score[evaluated], member[evaluated], fpr)
+        assert result.tpr == roc.tpr_at_fpr(score[evaluated], member[evaluated], fpr, abstentions=True)
         assert result.units == 4
         assert result.members == (member & evaluated).sum()
 
@@ -93,6 +96,7 @@ def test_variance_of_single_pairs_is_that_of_independent_draws():
 def test_the_same_seed_pairs_the_replicates_whatever_the_blocks(monkeypatch):
     score, member, evaluated = study(5)
     draws = Resampling(member, evaluated, replicates=200)
+    score = np.nan_to_num(score)
     (first,) = draws.pooled(score, [0.05])
     (worse,) = draws.pooled(score - 0.2 * member, [0.05])
     (other,) = Resampling(member, evaluated, replicates=200, seed=1).pooled(score, [0.05])
@@ -113,7 +117,7 @@ def test_a_missing_class_is_undefined(of_class):
 
 def test_too_few_non_members_are_undefined():
     score, member, evaluated = study(4)
-    (found,) = Resampling(member, evaluated, replicates=5).pooled(score, [0.0001])
+    (found,) = Resampling(member, evaluated, replicates=5).pooled(score, [0.0001], abstentions=True)
     assert np.isnan([found.tpr, *np.concatenate(list(found.replicates.values()))]).all()
 
 
@@ -127,3 +131,31 @@ def test_a_score_of_another_shape_is_refused():
     _, member, evaluated = study(4)
     with pytest.raises(ValueError, match=r"score has shape \(8, 3\), the draws are for \(8, 150\)"):
         Resampling(member, evaluated, replicates=5).pooled(np.zeros((8, 3)), [0.05])
+
+
+def test_nan_of_pairs_that_count_is_refused_unless_it_is_an_abstention():
+    score, member, evaluated = study(4)
+    draws = Resampling(member.tolist(), evaluated.tolist(), replicates=5)
+    left = np.where(np.isnan(score) & evaluated, 0, score)
+    assert np.isnan(left).any()
+    (found,) = draws.pooled(left.tolist(), [0.05])
+    assert found.tpr == roc.tpr_at_fpr(left[evaluated], member[evaluated], 0.05)
+    with pytest.raises(
+        LeakgapError, match=f"score: {np.isnan(score[evaluated]).sum()} of {evaluated.sum()} are NaN"
+    ):
+        draws.pooled(score, [0.05])
+
+
+def test_what_is_no_membership_is_refused_by_name():
+    _, member, evaluated = study(4)
+    with pytest.raises(ValueError, match="member must be boolean, not int64"):
+        Resampling(member.astype(int), evaluated)
+    with pytest.raises(ValueError, match="unit must hold a number for each of the 8 models, not 3"):
+        Resampling(member, evaluated, unit=[0, 0, 1])
+
+
+def test_a_pooled_tpr_prints_in_one_line():
+    score, member, evaluated = study(4)
+    (found,) = Resampling(member, evaluated, replicates=500).pooled(score, [0.05], abstentions=True)
+    assert "replicates" not in repr(found)
+    assert len(repr(found)) < 80

@@ -1,137 +1,191 @@
 """Every example of docs/extending.md, executed."""
 
-import json
 import re
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
-from leakgap import LeakgapError, attacks, augment, data, logits, training
+from leakgap import LeakgapError, attacks, logits
 from leakgap.__main__ import main
-from leakgap.data.masks import read_masks
+from leakgap.attacks import plugin
+from leakgap.augment import Technique
+from leakgap.data.masks import balanced_masks, read_masks
 from leakgap.data.pool import read_pool
 from leakgap.study import Study
 from leakgap.study.keys import markdown
-from leakgap.training.loop import network
 
 TEXT = (Path(__file__).parents[1] / "docs/extending.md").read_text()
+FEW = {"attacks": ["lira-online-fixed", "loss"], "bootstrap": 100}
+
+
+def examples(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.S)
 
 
 def example(language: str, containing: str) -> str:
-    (found,) = [code for code in re.findall(rf"```{language}\n(.*?)```", TEXT, re.S) if containing in code]
+    (found,) = [code for code in examples(language) if containing in code]
     return found
 
 
-def module(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    made = types.ModuleType(name)
-    monkeypatch.setitem(sys.modules, name, made)
-    exec(compile(code, name, "exec"), made.__dict__)
-    return made
+def settings(containing: str) -> dict:
+    return yaml.safe_load(example("yaml", containing))
 
 
-@pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """The study of the first example, four masks, with its pool and masks made by the verbs."""
-    monkeypatch.chdir(tmp_path)
-    generator = np.random.default_rng(0)
-    np.savez(
-        "mine.npz",
-        images=generator.integers(0, 256, (300, 6, 7, 3), np.uint8),
-        labels=np.arange(300) % 3,
-    )
-    settings = yaml.safe_load(example("yaml", "mine.npz"))
-    settings["grid"]["masks"] = 4
-    settings["train"] = {"steps": [30]}
-    settings["attack"] = {"attacks": ["lira-online-fixed", "loss"], "bootstrap": 100}
-    Path("mine.yaml").write_text(yaml.safe_dump(settings))
-    for verb in ("pool", "masks"):
-        assert main([verb, "--study", "mine.yaml"]) == 0
+def write(study: dict) -> Study:
+    Path("mine.yaml").write_text(yaml.safe_dump(study))
     return Study.load("mine.yaml")
 
 
-def test_technique(monkeypatch: pytest.MonkeyPatch):
-    module("leakgap.augment.invert", example("python", "class Invert"), monkeypatch)
-    monkeypatch.setitem(augment.MEMBERS, "invert", "")  # so that the example's line is undone
-    exec(example("python", 'MEMBERS["invert"]'), vars(augment))
+def run(verb: str, *arguments: str) -> None:
+    assert main([verb, "--study", "mine.yaml", *arguments]) == 0
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder with the files of the page, each named by its first line, and images and records to read."""
+    monkeypatch.chdir(tmp_path)
+    for code in examples("python"):
+        if name := re.match(r"# (\w+\.py)\n", code):
+            Path(name[1]).write_text(code)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (300, 6, 7, 3), np.uint8)
+    np.savez("mine.npz", images=images, labels=np.arange(300) % 3)
+    yield
+    Study.load({"name": "none"})  # with no plugin
+
+
+def plugins() -> dict:
+    """The study with all plugins, small."""
+    study = settings("plugins:")
+    study["grid"]["masks"] = 4
+    study["train"] |= {"epochs": 2, "steps": [2], "precision": "fp32"}
+    return study | {"attack": FEW | {"attacks": ["margin", "above"]}}
+
+
+def test_recipe_with_variants_on_records_of_a_function():
+    study = settings("./recipe.py:train") | settings("./records.py:records")
+    study["grid"] = settings("slow:")["grid"] | {"masks": 4}
+    del study["grid"]["variants"]["other"]  # a file that the page does not show
+    loaded = write(study | {"attack": FEW | settings("slow:")["attack"]})
+    run("pool")
+    run("masks")
+    member, _ = read_masks(loaded.paths.masks)
+    pool = read_pool(loaded.paths.pool)
+    accuracy = {}
+    for name in ("none", "slow", "long"):
+        for mask in loaded.masks:
+            run("train", "--technique", name, "--mask", mask)
+        answers = logits.read_model(loaded.paths.logits(name, "m000"))
+        assert (answers.images, answers.classes, len(answers.epochs)) == (400, 2, 2)
+        assert answers.about["settings"]["train.options"] == {"lr": 0.05 if name == "slow" else 0.5}
+        table = pd.read_parquet(loaded.paths.logits(name, "m000"))
+        last = table[(table["step"] == 2) & (table["view"] == 0)].sort_values("image")
+        right = np.stack(last["logits"].to_list()).argmax(1) == pool.labels
+        np.testing.assert_array_equal(last["member"], member[0])
+        accuracy[name] = right[member[0]].mean()
+    assert accuracy["slow"] <= accuracy["none"] <= accuracy["long"]
+    run("attack", "--technique", "slow", "--shadow", "none")
+    study["train"]["options"] = {"rate": 0.5}
+    told = r"^train.options.rate: ./recipe.py:train takes no parameter rate, only data, members, seed, steps, lr$"
+    with pytest.raises(LeakgapError, match=told):
+        Study.load(study)
+
+
+def test_the_recipe_is_softmax_regression():
+    """Its answers are those of torch's gradient descent on the members alone."""
+    space: dict = {}
+    for name in ("recipe.py", "records.py"):
+        exec(Path(name).read_text(), space)
+    data, members = space["records"](), np.arange(0, 400, 3)
+    found = list(space["train"](data, members, 0, [5, 20], lr=0.5))
+    weights = torch.tensor(np.random.default_rng(0).normal(0, 0.01, (20, 2)), requires_grad=True)
+    known, labels = (torch.tensor(data[name][members]) for name in ("features", "labels"))
+    optimizer = torch.optim.SGD([weights], lr=0.5)
+    for step in range(1, 21):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(known @ weights, labels).backward()
+        optimizer.step()
+        if step in (5, 20):
+            np.testing.assert_allclose(
+                found[step // 20], data["features"] @ weights.detach().numpy(), atol=1e-9
+            )
+
+
+def test_variants_of_the_built_in_training():
+    study = write(settings("label_smoothing") | {"name": "mine"})
+    assert study.grid.techniques == ("none", "crop+mirror", "no-decay", "smooth")
+    smooth = study.variant("smooth")
+    assert (smooth.technique, smooth.train.label_smoothing) == ("crop+mirror", 0.1)
+    assert study.variant("no-decay").train.weight_decay == 0 < smooth.train.weight_decay
+
+
+def test_images():
+    study = write(settings("./photos/"))
+    run("pool")
+    pool = read_pool(study.paths.pool)
+    assert (pool.images.shape, pool.classes) == ((300, 3, 6, 7), 3)
+
+
+def test_technique():
+    study = write(plugins())
     images = torch.randint(0, 256, (1000, 1, 4, 5), dtype=torch.uint8)
-    grid = {"techniques": ["none", "invert", "crop+invert"], "masks": 4}
-    loaded = Study.load({"name": "x", "grid": grid} | yaml.safe_load(example("yaml", "share")))
-    for options, least, most in (({}, 150, 250), (loaded.train.options("invert"), 440, 560)):
-        technique = augment.Technique.parse("invert", options=options)
-        out = technique(images, torch.Generator().manual_seed(0))
+    for options, least, most in (({}, 150, 250), (study.train.options_of("invert"), 440, 560)):
+        out = Technique.parse("invert", options=options)(images, torch.Generator().manual_seed(0))
         inverted = (out == 255 - images).all(dim=(1, 2, 3))
         assert ((out == images).all(dim=(1, 2, 3)) | inverted).all()
         assert least < inverted.sum() < most
-    assert loaded.training_part("none") == Study.load({"name": "x", "grid": grid}).training_part("none")
-    assert loaded.training_part("crop+invert") != Study.load({"name": "x", "grid": grid}).training_part(
-        "crop+invert"
+    assert (
+        "| `train.invert.share` | number ≥ 0, ≤ 1 | `0.2` | probability that an image is inverted |"
+        in markdown()
     )
-    assert "train.invert.share" in markdown()
     with pytest.raises(LeakgapError, match=r"^train\.invert\.share: .* less than or equal to 1"):
-        Study.load({"name": "x", "train": {"invert": {"share": 2}}})
+        Study.load(plugins() | {"train": {"invert": {"share": 2}}})
     from leakgap.report.figures.style import look
 
     assert look("crop+invert") != look("crop") != look("invert")
 
 
-def test_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    module("leakgap.data.halves", example("python", "halves.py"), monkeypatch)
-    monkeypatch.setitem(data.DATASETS, "halves", None)  # so that the example's line is undone
-    exec(example("python", 'DATASETS["halves"]'), vars(data))
-    settings = {"name": "h"} | {"data": yaml.safe_load(re.search(r"`data: ({dataset: .*?})`", TEXT)[1])}
-    for verb in ("download", "pool", "masks"):
-        assert main([verb, "--study", json.dumps(settings)]) == 0
-    pool = read_pool(Study.load(settings).paths.pool)
-    assert pool.images.shape == (200, 1, 6, 6)
-    upper = pool.images[:, 0, :3].mean((1, 2)) > pool.images[:, 0, 3:].mean((1, 2))
-    np.testing.assert_array_equal(pool.labels, ~upper)
-    with pytest.raises(LeakgapError, match=r"^data.side: halves is 6 pixels wide"):
-        Study.load({"name": "h", "data": {"dataset": "halves", "side": 8}})
-
-
-def test_architecture(mine: Study, monkeypatch: pytest.MonkeyPatch):
-    module("leakgap.convnet", example("python", "def convnet"), monkeypatch)
-    monkeypatch.setitem(training.ARCHITECTURES, "convnet", "")  # so that the example's line is undone
-    exec(example("python", 'ARCHITECTURES["convnet"]'), vars(training))
-    settings = yaml.safe_load(Path("mine.yaml").read_text())
-    settings["train"] = {"epochs": 2, "steps": [2]} | yaml.safe_load(
-        re.search(r"`train: ({architecture: .*?})`", TEXT)[1]
-    )
-    Path("mine.yaml").write_text(yaml.safe_dump(settings))
-    assert main(["train", "--study", "mine.yaml", "--technique", "none", "--mask", "m001"]) == 0
-    found = logits.read_model(mine.paths.logits("none", "m001"))
+def test_plugins_train_and_attack():
+    study = write(plugins())
+    run("pool")
+    run("masks")
+    for mask in study.masks:
+        run("train", "--technique", "crop+invert", "--mask", mask)
+    found = logits.read_model(study.paths.logits("crop+invert", "m001"))
     assert (found.images, found.classes) == (300, 3)
     assert found.about["settings"]["train.architecture"] == "convnet"
-    assert isinstance(network("convnet", 3, 3, 8), torch.nn.Sequential)
-    settings["train"]["architecture"] = "resnet"
-    with pytest.raises(LeakgapError, match=r"train.architecture: resnet is none of resnet18, convnet"):
-        Study.load(settings)
+    assert found.about["settings"]["train.invert"] == {"share": 0.5}
+    run("attack", "--technique", "crop+invert", "--shadow", "crop+invert")
+    assert Path(study.paths.scores("crop+invert", "crop+invert")).is_file()
 
 
-def test_attack(monkeypatch: pytest.MonkeyPatch):
-    module("leakgap.attacks.margin", example("python", "def margin"), monkeypatch)
-    monkeypatch.setattr(attacks, "ATTACKS", dict(attacks.ATTACKS))
-    exec(example("python", 'ATTACKS["margin"]'), vars(attacks))
+def test_attacks():
     generator = np.random.default_rng(0)
-    member = np.tile([[True], [False]], (2, 5))
-    z = generator.normal(size=(4, 5, 3)).astype(np.float32)
-    evidence = attacks.Evidence(
-        z[..., :1], z[..., :1], member, np.eye(4, dtype=bool), np.arange(5) % 3, np.zeros(5, bool), z, z
-    )
-    score = attacks.run("margin", evidence)
-    for t in range(4):
-        for x in range(5):
-            others = np.delete(z[t, x], x % 3)
-            assert score[t, x] == z[t, x, x % 3] - max(others)
+    member = balanced_masks(6, 20, seed=0)
+    z = generator.normal(size=(6, 20, 3)).astype(np.float32)
+    phi = generator.normal(size=(6, 20, 1)).astype(np.float32)
+    labels, left_out = np.arange(20) % 3, attacks.gives_away(member, member)
+    evidence = attacks.Evidence(phi, phi, member, left_out, labels, np.zeros(20, bool), z, z)
+    with plugin.loaded(plugins()["plugins"]["attacks"]):
+        margin, above = (attacks.run(name, evidence) for name in ("margin", "above"))
+        assert attacks.ATTACKS["above"].min_out == 1
+    for t in range(6):
+        for x in range(20):
+            assert margin[t, x] == z[t, x, x % 3] - max(np.delete(z[t, x], x % 3))
+            out = [phi[n, x, 0] for n in range(6) if n // 2 != t // 2 and not member[n, x]]
+            assert above[t, x] == pytest.approx(phi[t, x, 0] - np.mean(out), abs=1e-6)
 
 
-def test_own_models(mine: Study, capsys: pytest.CaptureFixture):
+def test_own_models(capsys: pytest.CaptureFixture):
+    study = settings("./photos/")
+    study["grid"]["masks"] = 4
+    mine = write(study | {"train": {"steps": [30]}, "attack": FEW})
+    run("pool")
+    run("masks")
     member, _ = read_masks(mine.paths.masks)
     labels = np.load(mine.paths.pool)["labels"]
     generator = np.random.default_rng(0)

@@ -32,6 +32,10 @@ def test_results_are_those_recorded_under_the_same_number(stage: str):
         {"schedule": "constant"},
         {"epochs": 4},
         {"precision": "bf16"},
+        {"optimizer": "adamw"},
+        {"label_smoothing": 0.1},
+        {"dropout": 0.1},
+        {"norm": "group"},
         {"crop": {"padding": "reflect"}},
         {"cutout": {"size": 3}},
     ],
@@ -45,8 +49,8 @@ def test_rounding_of_another_cpu_is_not(monkeypatch: pytest.MonkeyPatch):
     """Ten times the rounding of a float32, in every weight."""
     network = loop.network
 
-    def rounded(*shape: object) -> torch.nn.Module:
-        model = network(*shape)
+    def rounded(*shape: object, **layers: object) -> torch.nn.Module:
+        model = network(*shape, **layers)
         with torch.no_grad():
             for weight in model.parameters():
                 weight.mul_(1 + 1e-6 * torch.randn_like(weight))

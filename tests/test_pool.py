@@ -46,20 +46,23 @@ def test_digits_are_those_of_scikit_learn_on_a_scale_to_255():
         (RGB / 255, LABELS, 3, "images are float64, not uint8"),
         (RGB[:, :2], LABELS, 3, "images are .24, 2, 6, 5., not .images, 1 or 3 channels"),
         (RGB[:, 0], LABELS, 3, "images are .24, 6, 5., not"),
-        (RGB[:0], LABELS[:0], 3, "images are .0, 3, 6, 5., not"),
-        (RGB, LABELS[1:], 3, "labels are .23,., not one for each of the 24 images"),
+        (RGB[:0], LABELS[:0], 3, "labels are .0,., not one for each record"),
+        (RGB[:, :0], LABELS, 3, "images are .24, 0, 6, 5., not"),
+        (RGB, LABELS[1:], 3, "images has 24 rows, and labels has 23"),
+        (np.uint8(1), LABELS, 3, "images is a single value, and labels has 24"),
+        (RGB.astype(object), LABELS, 3, "images holds Python objects"),
         (RGB, LABELS.astype(np.int32), 3, "labels are int32, not int64"),
         (RGB, LABELS, 2, "label 2 is outside 0..1"),
         (RGB, LABELS - 1, 3, "label -1 is outside 0..2"),
-        (RGB, LABELS + 1, 4, "class 0 of 0..3 has no image"),
-        (RGB, LABELS * 2, 5, "class 1 of 0..4 has no image"),
-        (RGB, LABELS, 4, "class 3 of 0..3 has no image"),
-        (RGB, LABELS * 0, 1, "all images have one label"),
+        (RGB, LABELS + 1, 4, "class 0 of 0..3 has no record"),
+        (RGB, LABELS * 2, 5, "class 1 of 0..4 has no record"),
+        (RGB, LABELS, 4, "class 3 of 0..3 has no record"),
+        (RGB, LABELS * 0, 1, "all records have one label"),
     ],
 )
 def test_a_pool_refuses_what_it_is_not(images, labels, classes, message):
     with pytest.raises(LeakgapError, match=f"^{message}"):
-        Pool(images, labels, classes)
+        _ = Pool({"images": np.asarray(images)}, labels, classes).images
 
 
 # --- subsets and averaging
@@ -134,7 +137,7 @@ def test_averaging_never_makes_images_larger():
 
 
 def test_pool_files_hold_the_pool(tmp_path):
-    write_pool(tmp_path / "new" / "pool.npz", Pool(RGB, LABELS, 3))
+    write_pool(tmp_path / "new" / "pool.npz", Pool({"images": RGB}, LABELS, 3))
     pool = read_pool(tmp_path / "new" / "pool.npz")
     np.testing.assert_array_equal(pool.images, RGB)
     np.testing.assert_array_equal(pool.labels, LABELS)
@@ -144,7 +147,7 @@ def test_pool_files_hold_the_pool(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "pool.npz"
-    write_pool(path, Pool(RGB, LABELS, 3))
+    write_pool(path, Pool({"images": RGB}, LABELS, 3))
     before = path.read_bytes()
 
     def full_disk(file, **arrays):
@@ -153,14 +156,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "savez", full_disk)
     with pytest.raises(LeakgapError, match=r"pool\.npz: can't be written \(no space left"):
-        write_pool(path, Pool(RGB, LABELS, 3))
+        write_pool(path, Pool({"images": RGB}, LABELS, 3))
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["pool.npz"]
 
 
 def test_damaged_pool_files_are_refused_or_still_whole(tmp_path):
     path = tmp_path / "pool.npz"
-    write_pool(path, Pool(RGB, LABELS, 3))
+    write_pool(path, Pool({"images": RGB}, LABELS, 3))
     whole, rng, outcomes = path.read_bytes(), random.Random(0), Counter()
     for _ in range(300):
         data = bytearray(whole)
@@ -193,7 +196,7 @@ class Bomb:
         ({"images": RGB, "labels": LABELS}, "has no array classes, only images, labels"),
         ({"images": RGB, "labels": LABELS, "classes": 3.0}, "classes is float64 .., not an integer"),
         ({"images": RGB, "labels": LABELS, "classes": [3]}, "classes is int64 .1,., not an integer"),
-        ({"images": RGB, "labels": LABELS, "classes": 5}, "class 3 of 0..4 has no image"),
+        ({"images": RGB, "labels": LABELS, "classes": 5}, "class 3 of 0..4 has no record"),
         ({"images": RGB, "labels": np.array([Bomb()]), "classes": 3}, "is not a readable .npz"),
     ],
 )
@@ -294,16 +297,16 @@ def test_npz_layouts(tmp_path, images, expected):
         (RGB, LABELS.astype(float), "labels are float64, not integers"),
         (RGB, LABELS > 0, "labels are bool, not integers"),
         (RGB, LABELS - 1, "label -1 is outside 0..1"),
-        (RGB, LABELS + 1, "class 0 of 0..3 has no image"),
-        (RGB, LABELS * 10**9, "class 1 of 0..2000000000 has no image"),
+        (RGB, LABELS + 1, "class 0 of 0..3 has no record"),
+        (RGB, LABELS * 10**9, "class 1 of 0..2000000000 has no record"),
         (RGB, LABELS.astype(np.uint64) - np.uint64(1), "label -1 is outside"),
-        (RGB, LABELS * 0, "all images have one label"),
-        (RGB, LABELS[:5], "labels are .5,., not one for each of the 24 images"),
+        (RGB, LABELS * 0, "all records have one label"),
+        (RGB, LABELS[:5], "images has 24 rows, and labels has 5"),
         (RGB, LABELS[:, None], "labels are .24, 1., not one for each"),
-        (RGB[:0], LABELS[:0], "images are .0, 3, 6, 5., not"),
+        (RGB[:0], LABELS[:0], "labels are .0,., not one for each record"),
         (RGB[:, :2], LABELS, "images are .24, 2, 6, 5., not .images, 1 or 3 channels"),
         (RGB[..., :3], LABELS, "images are .24, 3, 6, 3., axis 1 or axis 3 could be the channels"),
-        (RGB[0, 0], LABELS, "images are .6, 5., not"),
+        (RGB[0, 0], LABELS, "images has 6 rows, and labels has 24"),
     ],
 )
 def test_npz_with_other_content_is_refused(tmp_path, images, labels, message):
@@ -316,7 +319,7 @@ def test_missing_datasets_are_named(tmp_path):
     with pytest.raises(LeakgapError, match=r"gone.npz: there is no such file"):
         load(str(tmp_path / "gone.npz"))
     with pytest.raises(
-        LeakgapError, match=r"^data.dataset: imagenet is no .npz, no folder and none of digits"
+        LeakgapError, match=r"^data.dataset: imagenet is no .npz, no folder, no function and none of digits"
     ):
         load("imagenet")
 
@@ -349,8 +352,11 @@ def test_folders_are_read_in_sorted_order(tmp_path):
     np.testing.assert_array_equal(pool.images, RGB[:5])
     np.testing.assert_array_equal(pool.labels, [0, 0, 0, 1, 1])
     assert pool.classes == 2
+    assert list(pool.names) == order
     keep = subset(pool.labels, 3, seed=1)
-    np.testing.assert_array_equal(load(str(tmp_path), size=3, seed=1).images, RGB[keep])
+    some = load(str(tmp_path), size=3, seed=1)
+    np.testing.assert_array_equal(some.images, RGB[keep])
+    assert list(some.names) == [order[image] for image in keep]
 
 
 def test_folders_of_grayscale_images_have_one_channel(tmp_path):

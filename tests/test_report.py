@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -22,10 +24,12 @@ class Page(HTMLParser):
     def __init__(self, html: str):
         super().__init__()
         self.addresses, self.tags, self.text, self._silent = [], [], [], False
+        self.elements = []  # tag, attributes
         self.feed(html)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
+        self.elements.append((tag, dict(attributes)))
         self.addresses += [value for name, value in attributes if name in ("src", "href", "data", "action")]
         self._silent = tag in ("script", "style")
 
@@ -72,20 +76,45 @@ def test_every_figure_table_and_claim_is_there(study, page):
     text = " ".join(" ".join(page.text).split())
     index = json.loads(Path(study.paths.figures, "index.json").read_text())
     assert page.tags.count("img") == sum("left_out" not in entry for entry in index) > 10
-    assert "Figure factorial is left out: the grid is not the full factorial" in text
-    for path in Path(study.paths.tables).glob("*.csv"):
-        uri = f"data:text/csv;base64,{base64.b64encode(path.read_bytes()).decode()}"
-        assert uri in page.addresses
+    assert "Left out: Effects of the techniques (the grid is not the full factorial of two or more" in text
+    offered = {unquote(address.partition(",")[2]) for address in page.addresses if "text/csv" in address[:40]}
+    assert offered == {path.read_text() for path in Path(study.paths.tables).glob("*.csv")}
     for verdict in ("supported", "contradicted", "undecided"):
         assert verdict in text
     assert "log ratio 3.2 [2.1, 4.9]; the interval 2.1 to 4.9 is above 1." in text
     assert "12 of pooled.parquet where step == 6" in text
 
 
+def test_pictures_are_the_drawings_and_alt_texts_say_what_is_found(study, page):
+    index = json.loads(Path(study.paths.figures, "index.json").read_text())
+    pictures = {told["alt"]: told["src"] for tag, told in page.elements if tag == "img"}
+    drawn = [entry for entry in index if "left_out" not in entry]
+    assert len(pictures) == len(drawn), "no two alt texts are the same"
+    for entry in drawn:
+        svg = unquote(pictures[entry["alt"]].partition(",")[2])
+        assert svg.split() == Path(study.paths.figures, f"{entry['name']}.svg").read_text().split()
+        assert entry["alt"] != entry["caption"]
+        assert any(character.isdigit() for character in entry["alt"])
+
+
+def test_what_to_choose_comes_first_and_claims_after_the_results(page):
+    sections = [told["id"] for tag, told in page.elements if tag == "section"]
+    assert sections[0] == "decision"
+    assert sections.index("leak") < sections.index("claims") < sections.index("models")
+
+
+def test_tables_have_captions_and_their_headings_a_scope(page):
+    tables = page.tags.count("table")
+    assert page.tags.count("caption") == tables > 8
+    assert all(told.get("scope") in ("col", "row") for tag, told in page.elements if tag == "th")
+    assert all(told.get("aria-label") for _, told in page.elements if told.get("role") == "region")
+
+
 def test_the_model_table_holds_every_target_and_step(study):
     stored = json.loads(script(study, "model-data"))
     titles = [column["title"] for column in stored["columns"]]
     rows = pd.DataFrame(stored["rows"], columns=titles)
+    rows["Technique"] = [stored["techniques"][place] for place in rows["Technique"]]
     summary = pd.read_parquet(study.paths.summary)
     wanted = summary.query("attack == 'lira-online-fixed' and attacker == 'informed'")
     assert len(rows) == len(wanted) == 2 * 8 * 2
@@ -121,6 +150,25 @@ def test_text_is_text(study, monkeypatch):
         path.write_text(before)
         run("report", study)
     assert "&lt;img src=x&gt; &amp; <code>none</code>" in html
+
+
+def test_two_designs_stand_side_by_side_and_one_counts(study):
+    path = Path(study.paths.claims)
+    before = path.read_text()
+    claims = json.loads(before)
+    others = [claim | {"design": "replicates", "verdict": "undecided", "value": 1.2} for claim in claims]
+    try:
+        path.write_text(json.dumps(claims + others))
+        run("report", study)
+        page = Page(Path(study.paths.report).read_text())
+    finally:
+        path.write_text(before)
+        run("report", study)
+    text = " ".join(" ".join(page.text).split())
+    assert "leave-one-out (counts) replicates" in text
+    assert "1. Claim number 1 supported 3.2 [2.1, 4.9] undecided 1.2 [2.1, 4.9]" in text
+    assert text.count("the two designs differ") == 2
+    assert "This study can't judge: 3. Claim number 3: undecided" in text
 
 
 def test_the_policy_names_the_pages_own_script_alone(study):
@@ -225,6 +273,52 @@ def test_a_techniques_name_runs_no_script(browser, study, escaped):
         assert (name in shown(browser, 0)) == escaped
     finally:
         path.write_text(before, encoding="utf-8")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1366, 390])
+def test_nothing_is_off_the_screen_and_what_is_wider_says_so(browser, study, width):
+    opened(browser, study, width)
+    browser.execute_script("for (const fold of document.querySelectorAll('details')) fold.open = true")
+    off = browser.execute_script(
+        "const out = [];"
+        "for (const e of document.querySelectorAll('body *')) {"
+        "  const box = e.getBoundingClientRect();"
+        "  const off = box.width && (box.right > innerWidth + 1 || box.left < -1);"
+        "  if (off && !e.parentElement.closest('.scroll')) out.push(e.outerHTML.slice(0, 80)) }"
+        "return out"
+    )
+    assert off == []
+    cued = (
+        "return [...document.querySelectorAll('.scroll')].filter(e => e.offsetParent).every("
+        "e => (e.scrollWidth > e.clientWidth + 2) === e.parentElement.classList.contains('more'))"
+    )
+    soon(lambda: browser.execute_script(cued))
+    hidden = (
+        "return [...document.querySelectorAll('main *')].filter(e => getComputedStyle(e).overflowX !== 'visible' "
+        "&& e.scrollWidth > e.clientWidth + 2 && !e.classList.contains('scroll') && e.tagName !== 'PRE').length"
+    )
+    assert browser.execute_script(hidden) == 0, "no other element scrolls or cuts"
+    if width == 390:
+        assert browser.execute_script("return document.querySelectorAll('.more').length") > 10
+
+
+@pytest.mark.browser
+def test_headings_descend_by_one(browser, study):
+    """A heading for every figure and table, no level skipped, all under one h1."""
+    opened(browser, study)
+    levels = browser.execute_script(
+        "return [...document.querySelectorAll('h1,h2,h3,h4')].map(e => +e.tagName[1])"
+    )
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    bare = browser.execute_script(
+        "const own = e => e.closest('details')?.querySelector('h4') || e.previousElementSibling;"
+        "const named = e => /H[34]/.test(own(e)?.tagName) || e.querySelector('h3');"
+        "return [...document.querySelectorAll('figure, .table')].filter(e => !named(e)).map(e => e.id)"
+    )
+    assert bare == []
 
 
 @pytest.mark.browser

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from leakgap.training.resnet import resnet18
+from leakgap.training.resnet import normalization, resnet18
 
 
 def parameters(classes, channels, width):
@@ -70,3 +70,31 @@ def test_weights_come_from_the_global_seed_alone():
 def seeded(seed):
     torch.manual_seed(seed)
     return list(resnet18(10, 1, 4).state_dict().values())
+
+
+def test_group_normalization_is_that_of_the_definition():
+    """Wu and He 2018, eq. 1: mean and variance of a record's own group of channels, batch and mode no matter."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 64, 4, 5)
+    groups = x.numpy().reshape(3, 4, 16, 4, 5)
+    mean, variance = groups.mean((2, 3, 4), keepdims=True), groups.var((2, 3, 4), keepdims=True)
+    expected = torch.from_numpy((groups - mean) / (variance + 1e-5) ** 0.5).reshape(x.shape)
+    torch.testing.assert_close(normalization("group", 64)(x), expected, rtol=1e-4, atol=1e-5)
+    model = resnet18(3, 1, 8, norm="group")
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
+    assert torch.equal(model.train()(x[:, :1]), model.eval()(x[:, :1]))
+
+
+def test_dropout_drops_a_share_of_the_features_before_the_last_layer():
+    model, seen = resnet18(3, 1, 64, dropout=0.25).train(), []
+    model.linear.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    images = torch.randn(20, 1, 8, 8)
+    torch.manual_seed(0)
+    model(images)
+    model.dropout = 0
+    model(images)
+    kept, whole = seen
+    share = ((kept == 0) & (whole != 0)).sum() / (whole != 0).sum()
+    assert 0.2 < share < 0.3
+    both = (kept != 0) & (whole != 0)
+    torch.testing.assert_close(kept[both], whole[both] / 0.75, rtol=1e-4, atol=1e-5)

@@ -28,7 +28,7 @@ from leakgap.data.datasets import load
 from leakgap.data.masks import balanced_masks, write_masks
 from leakgap.data.pool import Pool, write_pool
 from leakgap.study import Study
-from leakgap.training import job as training
+from leakgap.training import builtin as training
 from leakgap.training.loop import Job, Trainer
 
 STUDY = {
@@ -50,7 +50,7 @@ STUDY = {
 def server():
     """Fork jobs from a fresh process that has imported what a job imports and started no thread."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["leakgap.training.job"])
+    context.set_forkserver_preload(["leakgap.training.builtin"])
     return context
 
 
@@ -312,7 +312,7 @@ def test_a_file_deleted_and_trained_again_has_the_same_bits(server, folder, unin
 @pytest.fixture
 def small():
     rng = np.random.default_rng(0)
-    pool = Pool(rng.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8), np.arange(40) % 2, 2)
+    pool = Pool({"images": rng.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)}, np.arange(40) % 2, 2)
     settings = {"width": 1, "epochs": 4, "steps": [1, 4], "save_seconds": 0, "crop": {"pad": 2}}
 
     def make(technique="crop", seed=1, views=1, member=slice(0, 20), **changes):
@@ -345,6 +345,8 @@ def begin(made, resume):
         ({"lr": 0.2}, "train.lr"),
         ({"lr": 0.2, "batch_size": 8, "crop": {"pad": 1}}, "train.batch_size, train.crop, train.lr"),
         ({"width": 2}, "train.width"),
+        ({"optimizer": "adamw"}, "train.optimizer"),
+        ({"dropout": 0.1, "norm": "group"}, "train.dropout, train.norm"),
         ({"epochs": 5}, "train.epochs"),
         ({"steps": [1, 3, 4]}, "train.steps"),
         ({"threads": 2}, "train.threads"),
@@ -380,6 +382,17 @@ def test_progress_goes_on_as_if_nothing_had_happened(small, tmp_path):
     assert epochs == [3, 4]
     assert resumed.history == whole.history
     assert resumed.seconds > 0
+    assert [step.tolist() for step in resumed.logits] == [step.tolist() for step in whole.logits]
+
+
+OTHER_LAYERS = {"optimizer": "adamw", "lr": 0.01, "dropout": 0.5, "norm": "group", "label_smoothing": 0.1}
+
+
+def test_other_optimizers_and_layers_go_on_too(small, tmp_path):
+    whole = training.train(small(**OTHER_LAYERS), tmp_path / "whole.pt")
+    begin(small(**OTHER_LAYERS), tmp_path / "m000.pt")
+    torch.rand(3)
+    resumed = training.train(small(**OTHER_LAYERS), tmp_path / "m000.pt")
     assert [step.tolist() for step in resumed.logits] == [step.tolist() for step in whole.logits]
 
 
@@ -422,12 +435,12 @@ def nudge(tensor):
     [
         lambda state: state.update(epoch=state["epoch"] - 1),
         lambda state: nudge(next(iter(state["model"].values()))),
-        lambda state: nudge(state["momentum"][-1]),
+        lambda state: nudge(state["optimizer"][-1]),
         lambda state: nudge(state["logits"][0]),
         lambda state: state["history"][0].update(loss=0.0),
-        lambda state: state.update(momentum=state["momentum"][::-1]),
+        lambda state: state.update(optimizer=state["optimizer"][::-1]),
     ],
-    ids=["epoch", "weights", "momentum", "logits", "history", "order"],
+    ids=["epoch", "weights", "optimizer", "logits", "history", "order"],
 )
 def test_an_edited_state_of_right_types_is_refused(small, tmp_path, edit):
     resume = tmp_path / "m000.pt"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from leakgap import LeakgapError
 from leakgap.measure import roc
 
 
@@ -31,7 +32,7 @@ def test_conformal_reading_is_its_definition(fpr, abstain, ties):
     for seed in range(5):
         score, member = sample(seed, ties=ties, abstain=abstain)
         called = naive_conformal(score, member, fpr)
-        assert roc.tpr_at_fpr(score, member, fpr) == called[member].mean()
+        assert roc.tpr_at_fpr(score, member, fpr, abstentions=abstain > 0) == called[member].mean()
         np.testing.assert_array_equal(roc.flagged(score, member, fpr), called)
         assert called[~member].mean() <= fpr
 
@@ -85,7 +86,7 @@ def test_constant_scores_tell_nothing():
     score = np.zeros(3000)
     assert roc.tpr_at_fpr(score, member, 0.01) == 0
     assert roc.tpr_at_fpr(score, member, 0.01, "last-point") == 0
-    assert roc.tpr_at_fpr(np.full(3000, np.nan), member, 0.01) == 0
+    assert roc.tpr_at_fpr(np.full(3000, np.nan), member, 0.01, abstentions=True) == 0
     assert (roc.auc(score, member), roc.balanced_accuracy(score, member)) == (0.5, 0.5)
 
 
@@ -112,7 +113,7 @@ def test_auc_and_balanced_accuracy(ties):
         assert roc.balanced_accuracy(score, member) == pytest.approx((1 + tprs - fprs).max() / 2, abs=1e-12)
     score, member = sample(0, abstain=0.3)
     lowest = np.where(np.isnan(score), -1e9, score)
-    assert roc.auc(score, member) == pytest.approx(roc_auc_score(member, lowest), abs=1e-12)
+    assert roc.auc(score, member, abstentions=True) == pytest.approx(roc_auc_score(member, lowest), abs=1e-12)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -136,9 +137,9 @@ def test_per_target_measures_each_target():
     assert list(found) == ["auc", "balanced_acc", "tpr_at_0.01", "tpr_at_0.0001"]
     for t in range(4):
         s, m = score[t, evaluated], member[t, evaluated]
-        assert found["auc"][t] == roc.auc(s, m)
+        assert found["auc"][t] == roc.auc(s, m, abstentions=True)
         assert found["balanced_acc"][t] == roc.balanced_accuracy(s, m)
-        assert found["tpr_at_0.01"][t] == roc.tpr_at_fpr(s, m, 0.01)
+        assert found["tpr_at_0.01"][t] == roc.tpr_at_fpr(s, m, 0.01, abstentions=True)
         assert np.isnan(found["tpr_at_0.0001"][t])
 
 
@@ -152,8 +153,26 @@ def test_per_target_measures_each_target():
             "fpr must lie between 0 and 1, not 1.0",
         ),
         (lambda: roc.tpr_at_fpr(np.zeros(3), np.zeros(3, bool), 0.1, "best"), "not 'best'"),
+        (lambda: roc.auc(["high", "low"], [True, False]), "score must be numbers, not <U4"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("measure", [roc.auc, lambda s, m, **told: roc.tpr_at_fpr(s, m, 0.1, **told)])
+def test_nan_is_refused_unless_it_is_said_to_be_an_abstention(measure):
+    """Reserved images that are passed on by mistake would count as non-members that nobody calls."""
+    rng = np.random.default_rng(0)
+    score, member = rng.normal(size=300), np.arange(300) < 100
+    score[200:] = np.nan
+    with pytest.raises(LeakgapError, match="100 of 300 are NaN; leave them out"):
+        measure(score, member)
+    assert measure(score, member, abstentions=True) > measure(score[:200], member[:200])
+
+
+def test_lists_are_taken():
+    score, member = [3, 1.0, 2, 0], [True, True, False, False]
+    assert roc.auc(score, member) == 0.75
+    assert roc.tpr_at_fpr([score], [member], 0.5) == 0.5

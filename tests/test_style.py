@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ["src", "tests", "benchmarks"]
+SOURCES = ["src", "tests", "benchmarks", "docs/recipes"]
 SNAKEFILES = [
     "Snakefile",
     "workflow/Snakefile",

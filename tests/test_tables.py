@@ -1,5 +1,7 @@
 """The tables of a made-up study, against its joined tables."""
 
+from dataclasses import replace
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,13 @@ import pytest
 import synthetic
 from leakgap.__main__ import run
 from leakgap.claims.questions import judge
+from leakgap.data.datasets import load
+from leakgap.data.pool import write_pool
 from leakgap.measure.contrast import interval
 from leakgap.report.tables import (
     attacks,
     epsilon,
+    exposed,
     knowledge,
     markdown,
     precision,
@@ -49,6 +54,32 @@ def test_techniques_hold_both_estimands(study: Study):
     for column, name in (("tpr", "tpr"), ("low", "low"), ("high", "high")):
         assert table.loc["policy", f"pooled_{name}_at_0.001"] == pooled[column].item()
     assert replicates(Results(study))["targets"].tolist() == [3, 3, 3]
+
+
+def test_means_over_targets_have_intervals_and_paired_differences(study: Study):
+    results = Results(study)
+    table = techniques(results).set_index("technique")
+    cells = [results.cell(technique) for technique in ("none", "policy")]
+    for column, quantity in (("test_acc", "test_acc"), ("mean_tpr_at_0.01", "tpr_at_0.01")):
+        means = [results.mean(cell, quantity) for cell in cells]
+        assert table.loc["none", column] == pytest.approx(means[0].value)
+        bounds = interval(means[0])
+        shown = table.loc["none", [f"{column}_low", f"{column}_high"] if column == quantity else BOUNDS]
+        assert shown.tolist() == pytest.approx([bounds.low, bounds.high], rel=1e-4)
+        found = results.difference(*cells, quantity)
+        assert found.value == pytest.approx(means[0].value - means[1].value)
+        spread = {
+            kind: np.var(means[0].replicates[kind] - means[1].replicates[kind], ddof=1)
+            for kind in ("models", "images", "pairs")
+        }
+        variance = spread["models"] * 4 / 3 + spread["images"] - spread["pairs"]
+        assert found.se == pytest.approx(np.sqrt(variance))
+        two, one = results.difference(*cells, quantity, comparisons=2), results.difference(*cells, quantity)
+        assert two.low < one.low < one.high < two.high
+        assert results.difference(*cells, quantity, level=0.975)[:3] == pytest.approx(two[:3])
+
+
+BOUNDS = ["mean_low_at_0.01", "mean_high_at_0.01"]
 
 
 def test_steps_run_backwards_like_the_papers(study: Study):
@@ -202,10 +233,32 @@ def test_thresholds_are_summed_up_over_targets(study: Study):
     assert means["none"].notna().all()
 
 
+def test_exposed_records_have_their_names_and_chance_explains_none_of_them(study: Study):
+    pool = load("digits")
+    names = np.array([f"{label}/{number:04}.png" for number, label in enumerate(pool.labels)])
+    write_pool(study.paths.pool, replace(pool, arrays={**pool.arrays, "names": names}))
+    table = exposed(Results(study), study.exposures, study.paths.pool)
+    assert table["name"].tolist() == names[table["image"]].tolist()
+    rows = pd.concat([read(path) for path in study.exposures]).query("attack == 'lira-online-fixed'")
+    limit = 0.05 / len(rows)
+    # P(caught or more of n) by the binomial formula
+    chance = [
+        sum(comb(n, k) * 0.01**k * 0.99 ** (n - k) for k in range(caught, n + 1))
+        for caught, n in zip(rows["caught"], rows["targets"], strict=True)
+    ]
+    expected = set(rows["image"][np.array(chance) <= limit])
+    assert 0 < len(expected) < len(pool.labels) / 2
+    assert set(table["image"]) <= expected
+    assert len(table) == min(50, len(expected))
+    for path in study.exposures:
+        read(path).assign(caught=1).astype({"caught": np.int32}).to_parquet(path)
+    assert exposed(Results(study), study.exposures, study.paths.pool).empty, "one of 4 is nothing in 1,797"
+
+
 def test_every_table_is_written_twice(study: Study):
     run("tables", study)
     names = ("techniques", "steps", "replicates", "attacks", "knowledge", "shadows", "epsilon")
-    names += ("precision", "thresholds", "exposed")
+    names += ("precision", "thresholds", "exposed", "decision")
     expected = {f"{name}{suffix}" for name in names for suffix in (".csv", ".md")} | {"index.json"}
     assert {path.name for path in Path(study.paths.tables).iterdir()} == expected
 

@@ -22,7 +22,7 @@ from leakgap.data.pool import Pool, write_pool
 from leakgap.study import Study, Train
 from leakgap.training import importing
 from leakgap.training import loop as training
-from leakgap.training.job import fingerprint
+from leakgap.training.builtin import fingerprint
 from leakgap.training.loop import Job, Trainer, derive_seed, learning_rate, normalizer, view_of
 from leakgap.training.resnet import ResNet18
 
@@ -42,7 +42,7 @@ def noise(n=60, channels=1, side=8, classes=3):
     rng = np.random.default_rng(0)
     labels = np.arange(n) % classes
     images = rng.integers(0, 100, (n, channels, side, side)) + 50 * labels[:, None, None, None]
-    return Pool(images.astype(np.uint8), labels, classes)
+    return Pool({"images": images.astype(np.uint8)}, labels, classes)
 
 
 def job(technique="none", pool=None, views=1, seed=1, **train):
@@ -160,6 +160,39 @@ def test_a_step_is_that_of_torchs_optimizer(momentum, nesterov, decay):
     assert all(torch.equal(a, b) for a, b in zip(trainer.weights, model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_a_step_of_adamw_is_that_of_torch_with_smoothed_labels_in_closed_form(smoothing):
+    settings = {"optimizer": "adamw", "weight_decay": 0.1, "label_smoothing": smoothing}
+    trainer = Trainer(job(lr=0.01, **settings), CPU)
+    model = deepcopy(trainer.model)
+    other = torch.optim.AdamW(model.parameters(), 1.0, weight_decay=0.1)
+    for step in range(10):
+        images, labels = trainer.images[step::10], trainer.labels[step::10]
+        trainer.step(images, labels, 0.01 / (step + 1))
+        other.param_groups[0]["lr"] = 0.01 / (step + 1)
+        target = (1 - smoothing) * F.one_hot(labels, 3) + smoothing / 3
+        log_p = model(trainer.normalize(images)).log_softmax(1)
+        (-(target * log_p).sum(1).mean()).backward()
+        other.step()
+        other.zero_grad()
+    for mine, theirs in zip(trainer.weights, model.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_draws_by_model_and_epoch_and_is_off_in_logits():
+    def loss(seed=1, epoch=1):
+        trainer = Trainer(job(dropout=0.5, seed=seed), CPU)
+        trainer.model.load_state_dict(start)
+        torch.rand(7)  # the global random state is no input
+        return trainer.epoch(epoch)["loss"]
+
+    start = Trainer(job(dropout=0.5), CPU).model.state_dict()
+    start = {name: value.clone() for name, value in start.items()}
+    assert loss() == loss() != loss(epoch=2)
+    trainer = Trainer(job(dropout=0.5), CPU)
+    assert torch.equal(trainer.logits(), trainer.logits())
+
+
 def test_an_epoch_is_the_loop_that_anyone_would_write():
     """One image augmented at a time, normalized in float64, torch's own optimizer.
 
@@ -198,7 +231,7 @@ def test_an_epoch_trains_on_every_member_once_in_nearly_equal_batches(members, b
     images = np.zeros((60, 1, 8, 8), np.uint8)
     images[:, 0, 0, 0] = np.arange(60)  # each image carries its id
     train = Train(epochs=1, steps=[1], width=2, batch_size=batch_size)
-    trainer = Trainer(Job(Pool(images, np.arange(60) % 3, 3), inside, "none", 1, train), CPU)
+    trainer = Trainer(Job(Pool({"images": images}, np.arange(60) % 3, 3), inside, "none", 1, train), CPU)
     batches, ids = [], []
 
     def step(x, y, lr):
@@ -373,8 +406,8 @@ import sys
 import numpy as np, torch
 from leakgap.data.pool import Pool
 from leakgap.study import Train
-from leakgap.training import job, loop
-pool = Pool(np.zeros((20, 1, 8, 8), np.uint8), np.arange(20) % 2, 2)
+from leakgap.training import builtin, loop
+pool = Pool({{"images": np.zeros((20, 1, 8, 8), np.uint8)}}, np.arange(20) % 2, 2)
 made = loop.Job(pool, np.arange(20) < 10, "{ALL}", 0, Train(width=1, epochs=1, steps=[1]))
 assert len(list(loop.Trainer(made, torch.device("cpu")).run())) == 1
 sys.exit(bool({{"torch._dynamo", "torchvision"}} & set(sys.modules)))

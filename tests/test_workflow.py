@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +18,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import synthetic
 from leakgap.__main__ import main
 from leakgap.section import Section
 from leakgap.study import Study
+from leakgap.training.status import STATES
 
 ROOT = Path(__file__).parents[1]
+BESIDE_PYTHON = Path(sys.executable).parent
 MINI = {
     "name": "mini",
     "data": {"dataset": "digits", "size": 320, "reserved": 20},
@@ -43,12 +50,22 @@ def snakemake(where: Path, *arguments: str, study: dict = MINI) -> subprocess.Co
 
 
 def planned(where: Path, study: dict = MINI) -> dict[str, int]:
-    """Jobs of every rule that a dry run wants to do."""
+    """Jobs of every rule that a dry run wants to do; `status` says the same of the models."""
     run = snakemake(where, "-n", "--quiet", "rules", study=study)
     assert run.returncode == 0, run.stderr
     lines = [line.split() for line in (run.stdout + run.stderr).splitlines()]
     counts = {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
+    states = list(status(where, study).values())
+    assert counts.get("train", 0) == states.count("stale") + states.count("missing")
+    assert set(states) <= {"done", "stale", "missing"}
     return {rule: count for rule, count in counts.items() if rule not in ("total", "all")}
+
+
+def status(where: Path, study: dict) -> dict[str, str]:
+    """Path of a model -> its state."""
+    with chdir(where), redirect_stdout(StringIO()) as told:
+        assert main(["status", "--all", "--study", json.dumps(study)]) == 0
+    return {path: state for state, path in map(str.split, told.getvalue().splitlines())}
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +173,54 @@ def test_a_deleted_model_reruns_to_the_same_bytes(done: Path):
     assert snakemake(done).returncode == 0
 
 
+def test_a_deleted_file_is_made_again_though_later_ones_are_there(done: Path, tmp_path: Path):
+    names = [
+        "logits/none/m001.parquet",
+        "scores/none.by-none.parquet",
+        "summary.csv",
+        "figures/roc_by_step.png",
+    ]
+    names += ["figures/index.json", "tables/steps.md", "models.csv", "claims.md", "report.html"]
+    deleted = {f"results/mini/{name}" for name in names}
+    for path in deleted:
+        (done / path).rename(tmp_path / path.replace("/", "_"))
+    try:
+        run = snakemake(done, "-n")
+    finally:
+        for path in deleted:
+            (tmp_path / path.replace("/", "_")).rename(done / path)
+    reasons = re.findall(r"Missing output files: ([^;\n]+)", run.stdout)
+    assert {path for reason in reasons for path in reason.split(", ")} == deleted
+
+
+@pytest.mark.parametrize("replicates", [0, 1])
+@pytest.mark.parametrize(
+    ("techniques", "attackers"),
+    [
+        (["none"], ["informed", "uninformed"]),
+        (["none", "crop"], ["informed"]),
+        (["none", "crop"], ["uninformed"]),
+    ],
+)
+def test_the_workflow_expects_the_tables_and_figures_that_are_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    techniques: list[str],
+    attackers: list[str],
+    replicates: int,
+):
+    """And what an earlier run left is not taken for theirs."""
+    monkeypatch.chdir(tmp_path)
+    study = synthetic.study(techniques=techniques, attackers=attackers, replicates=replicates, steps=[5, 30])
+    synthetic.write_study(study)
+    for verb, expected in (("tables", study.tables), ("figures", study.figures)):
+        folder = Path(expected[0]).parent
+        folder.mkdir(parents=True)
+        (folder / "old.csv").touch()
+        assert main([verb, "--study", study.model_dump_json()]) == 0
+        assert sorted(map(str, folder.iterdir())) == sorted(expected)
+
+
 def with_change(section: str, **values: object) -> dict:
     return MINI | {section: MINI[section] | values}
 
@@ -175,8 +240,8 @@ def test_more_masks_train_the_new_models_alone(done: Path):
     assert plan["masks"] == 1
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"reserved": 40}])
-def test_other_masks_train_every_model_anew(done: Path, change: dict):
+@pytest.mark.parametrize("change", [{"seed": 1}, {"reserved": 40}, {"size": 340}])
+def test_other_images_or_masks_train_every_model_anew(done: Path, change: dict):
     assert planned(done, with_change("data", **change))["train"] == 2 * 5
 
 
@@ -246,6 +311,57 @@ def test_an_edit_reruns_what_uses_or_shows_it_and_nothing_else(
 def test_editing_comments_reruns_nothing(done: Path):
     for name in ("audit/grid.py", "measure/roc.py", "report/tables.py", "study/file.py", "training/loop.py"):
         assert edited(done, name, "\nimport", "\n# a comment\nimport") == {}
+
+
+@contextmanager
+def models_of_all_states(where: Path) -> Iterator[dict[str, str]]:
+    """State -> the only model in it, of the study `mini`, which is put right again."""
+    logits = where / "results/mini/logits/none"
+    begun = where / "results/mini/resume/none/m000.pt"
+    kept = {path: path.read_bytes() for path in logits.iterdir()}
+    stamps = {path: path.stat() for path in kept}
+    (logits / "m000.parquet").unlink()
+    begun.parent.mkdir(parents=True, exist_ok=True)
+    begun.touch()
+    (logits / "m001.parquet").unlink()
+    (logits / "m002.parquet").write_bytes(kept[logits / "m002.parquet"][:-1])
+    (logits / "m003.parquet").write_bytes(kept[logits / "r000.parquet"])
+    try:
+        names = ("begun", "missing", "unreadable", "foreign", "done")
+        yield {name: path.stem for name, path in zip(names, sorted(kept), strict=True)}
+    finally:
+        begun.unlink()
+        for path, content in kept.items():
+            path.write_bytes(content)
+            os.utime(path, ns=(stamps[path].st_atime_ns, stamps[path].st_mtime_ns))
+
+
+def test_status_tells_every_state_and_what_to_delete(
+    done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(done)
+    paths = Study.load(MINI).paths
+    with models_of_all_states(done) as expected:
+        found = status(done, MINI)
+        assert {found[paths.logits("none", mask)]: mask for mask in expected.values()} == expected
+        assert main(["status", "--study", json.dumps(MINI)]) == 0
+    header, first, second, *told = capsys.readouterr().out.splitlines()
+    assert header.split() == [*STATES, "technique"]
+    assert (first.split(), second.split()) == ([*list("101111"), "none"], [*list("500000"), "crop+cutout"])
+    assert [line.strip() for line in told if ".parquet" in line] == [
+        paths.logits("none", expected[state]) for state in ("unreadable", "foreign")
+    ]
+
+
+def test_train_refuses_a_technique_outside_the_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--study", json.dumps(MINI), "--mask", "m000", "--technique"]
+    assert main([*words, "mirror"]) == 1
+    assert "'mirror' is not in the study, which has none, crop+cutout\n" in capsys.readouterr().err
+    assert main([*words, "none"]) == 1
+    assert "pool.npz: there is no such file" in capsys.readouterr().err  # gone on, to its first input
 
 
 def commands(where: Path, study: dict, *arguments: str) -> list[list[str]]:
@@ -448,6 +564,50 @@ def test_a_failed_job_names_its_log(done: Path):
     assert "none/m000" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert not (done / "results/diverged/logits/none/m000.parquet").exists()
+
+
+def test_a_failed_job_ends_with_its_sentence_and_the_others_go_on(done: Path):
+    torn = done / "results/torn/resume/none/m000.pt"
+    torn.parent.mkdir(parents=True)
+    torn.touch()
+    models = [f"results/torn/logits/none/m00{mask}.parquet" for mask in (0, 1)]
+    run = snakemake(done, *models, "--cores", "1", study=MINI | {"name": "torn"})
+    assert run.returncode != 0
+    assert [(done / model).is_file() for model in models] == [False, True]
+    log = "results/torn/logs/train/none/m000.log"
+    (said,) = [line for line in run.stderr.splitlines() if line.startswith("failed: ")]
+    assert said.startswith(
+        f"failed: {log}: leakgap train: none/m000: {torn.relative_to(done)}: not a readable"
+    )
+    assert said.removeprefix(f"failed: {log}: ") in (done / log).read_text()
+    error = run.stderr[run.stderr.index("Error in rule train:") :]
+    assert "--study" not in error
+    assert "None" not in error
+    assert max(map(len, error.splitlines())) < 300
+
+
+def test_jobs_run_under_the_python_that_runs_snakemake(done: Path, tmp_path: Path):
+    """Though its environment was never activated, and another python comes first."""
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho another python >&2\nexit 9\n")
+    other.chmod(0o755)
+    (done / "study.yaml").write_text(yaml.safe_dump(MINI | {"name": "plain"}))
+    run = subprocess.run(
+        [
+            Path(sys.executable).with_name("snakemake"),
+            "results/plain/models.csv",
+            "-c1",
+            "--configfile",
+            "study.yaml",
+        ],
+        cwd=done,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (done / "results/plain/models.csv").is_file()
 
 
 def test_verbs_work_without_snakemake(done: Path, tmp_path: Path):

@@ -14,6 +14,10 @@ class LeakgapError(Exception):
     """Bad input, told in one sentence that names the key or the file; the command line prints it and exits 1."""
 
 
+class ArgumentError(LeakgapError, ValueError):
+    """An argument of a function that can't be right, by its name: a ValueError too, as callers expect of Python."""
+
+
 if TYPE_CHECKING:
     from leakgap.attacks import Evidence, run
     from leakgap.attacks.lira import leave_one_out
@@ -49,6 +53,7 @@ _PLACES = {
 
 __all__ = [
     "Answers",
+    "ArgumentError",
     "Audit",
     "Evidence",
     "LeakgapError",

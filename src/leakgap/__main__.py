@@ -34,12 +34,16 @@ class Option:
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb: its function, called with the study and the options by name, what it does, and its options."""
+    """A verb: its function, called with the study and the options by name, what it does, and its options.
+
+    Those about study files in general are called with no study.
+    """
 
     name: str
     function: str
     help: str
     options: tuple[Option, ...] = ()
+    of_study: bool = True
 
 
 def out(path: Callable[[Study, Arguments], Any], nargs: str | None = None) -> Option:
@@ -47,10 +51,10 @@ def out(path: Callable[[Study, Arguments], Any], nargs: str | None = None) -> Op
     return Option("out", "what is written", path, nargs)
 
 
-TECHNIQUE = Option("technique", "such as none or crop+mirror")
+TECHNIQUE = Option("technique", "such as none or crop+mirror, or a variant")
 MASK = Option("mask", "m000.., or a replicate r000..")
 SHADOW = Option("shadow", "technique of the shadow models")
-POOL = Option("pool", "file with images and labels", lambda study, _: study.paths.pool)
+POOL = Option("pool", "file with records and labels", lambda study, _: study.paths.pool)
 MASKS = Option("masks", "file with the training sets", lambda study, _: study.paths.masks)
 JOINED = Option("joined", "the joined tables", lambda study, _: study.paths.all_joined, "+")
 EXPOSURES = Option(
@@ -68,8 +72,16 @@ VERBS = {
         Verb(
             "pool",
             "leakgap.data.datasets:gather",
-            "gather the images and labels that masks are drawn from",
-            (out(lambda study, _: study.paths.pool),),
+            "gather the records and labels that masks are drawn from",
+            (
+                Option(
+                    "images",
+                    "1 if the built-in training is to train on them, which takes images alone",
+                    lambda study, _: int(study.needs_images),
+                    type=int,
+                ),
+                out(lambda study, _: study.paths.pool),
+            ),
         ),
         Verb(
             "masks",
@@ -103,9 +115,15 @@ VERBS = {
         ),
         Verb(
             "status",
-            "leakgap.study.models:show_status",
-            "say which models are done, begun or missing; --all lists every one",
+            "leakgap.training.status:show_status",
+            "say which models are done, and what Snakemake would do about the others; --all lists every one",
             (Option("all", "one line for every model", lambda *_: False, type=bool),),
+        ),
+        Verb(
+            "attacks",
+            "leakgap.attacks.listing:print_attacks",
+            "print the Markdown list of all attacks",
+            of_study=False,
         ),
         Verb(
             "attack",
@@ -151,7 +169,7 @@ VERBS = {
             "tables",
             "leakgap.report.tables:write_tables",
             "write the tables of techniques, steps and attacks as CSV and Markdown",
-            (JOINED, EXPOSURES, out(lambda study, _: study.paths.tables)),
+            (JOINED, EXPOSURES, POOL, out(lambda study, _: study.paths.tables)),
         ),
         Verb(
             "figures",
@@ -188,11 +206,21 @@ VERBS = {
         Verb(
             "compare",
             "leakgap.report.compare:write_comparison",
-            "put a second study's results beside the first's",
-            (Option("other", "study file of the second study"),),
+            "put the results of other studies beside those of the first",
+            (Option("other", "study files of the others", nargs="+"),),
         ),
-        Verb("schema", "leakgap.study.keys:print_schema", "print the JSON schema of study files"),
-        Verb("keys", "leakgap.study.keys:print_keys", "print the Markdown list of all keys of a study file"),
+        Verb(
+            "schema",
+            "leakgap.study.keys:print_schema",
+            "print the JSON schema of study files",
+            of_study=False,
+        ),
+        Verb(
+            "keys",
+            "leakgap.study.keys:print_keys",
+            "print the Markdown list of all keys of a study file",
+            of_study=False,
+        ),
     )
 }
 
@@ -207,9 +235,10 @@ def parser() -> argparse.ArgumentParser:
     for verb in VERBS.values():
         own = verbs.add_parser(verb.name, help=verb.help, description=verb.help)
         own.set_defaults(verb=verb.name)
-        own.add_argument(
-            "--study", default="config.yaml", help="study file, or its JSON text (default: config.yaml)"
-        )
+        if verb.of_study:
+            own.add_argument(
+                "--study", default="config.yaml", help="study file, or its JSON text (default: config.yaml)"
+            )
         for option in verb.options:
             how: Arguments = (
                 {"action": "store_true"}
@@ -251,6 +280,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if verb == "audit":
             resolve_name("leakgap.audit.model:audit_files")(**told)
+        elif not VERBS[verb].of_study:
+            resolve_name(VERBS[verb].function)()
         else:
             run(verb, Study.load(told.pop("study")), **told)
     except LeakgapError as error:

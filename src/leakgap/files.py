@@ -47,6 +47,13 @@ def discard(path: str | Path) -> None:
     _sweep(Path(path))
 
 
+def keep_only(folder: str | Path, names: set[str]) -> None:
+    """Remove the files of a folder that are not among `names`, which an earlier run left."""
+    for path in Path(folder).iterdir():
+        if path.is_file() and not path.name.startswith(".") and path.name not in names:
+            path.unlink()
+
+
 def _sweep(path: Path) -> None:
     """Remove temporary files of `path` whose process on this host is dead, or that are an hour old."""
     for left in path.parent.glob(f".{glob.escape(path.stem)}.*-*-????????{path.suffix}"):
@@ -81,17 +88,21 @@ def write_npz(path: str | Path, **arrays: np.ndarray | np.generic) -> None:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
 
-def read_npz(path: str | Path, *names: str) -> list[np.ndarray]:
-    """The named arrays of an .npz, read without pickle; LeakgapError naming a damaged file or one without."""
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz by name, read without pickle; LeakgapError naming a damaged file."""
     try:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in names if name in stored}
-            present = list(stored)
+            return {name: stored[name] for name in stored}
     except FileNotFoundError:
         raise LeakgapError(f"{path}: there is no such file") from None
     except Exception as error:  # damaged headers make zipfile and numpy raise nearly anything
         raise LeakgapError(f"{path}: is not a readable .npz ({error})") from None
+
+
+def read_npz(path: str | Path, *names: str) -> list[np.ndarray]:
+    """The named arrays of an .npz, read without pickle; LeakgapError naming a damaged file or one without."""
+    arrays = read_arrays(path)
     for name in names:
         if name not in arrays:
-            raise LeakgapError(f"{path}: has no array {name}, only {', '.join(present) or 'none'}")
+            raise LeakgapError(f"{path}: has no array {name}, only {', '.join(arrays) or 'none'}")
     return [arrays[name] for name in names]

@@ -15,24 +15,39 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
 
-from leakgap import LeakgapError
+from leakgap import ArgumentError, LeakgapError
+from leakgap.arrays import numbers
 from leakgap.files import atomic
+
+__all__ = ["Model", "Reader", "StepLogits", "phi", "read_model", "write"]
 
 METADATA, DIGEST = b"leakgap", b"leakgap sha256"  # of the metadata: Parquet has checksums of pages alone
 
 
-def phi(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """Return the logit-scaled confidence z_y - log sum_{c != y} exp z_c as float32, shaped like `labels`.
 
     log(p / (1 - p)) of the softmax p of the true class (LiRA, Carlini et al. 2022, eq. 3), computed from the
-    logits so that it never saturates. logits: float [..., classes]; labels: int [...].
+    logits so that it never saturates. logits: float [..., classes]; labels: int [...], 0 to classes - 1.
+
+    Raises ArgumentError, with the argument's name, for labels that are no classes and shapes that don't match.
 
     >>> phi(np.array([[2.0, 0.0], [400.0, 0.0]]), np.array([0, 1])).tolist()
     [2.0, -400.0]
     """
-    z = np.array(logits, dtype=np.float64)
-    at_label = np.asarray(labels)[..., None].astype(np.int64)
+    z = numbers(logits, "logits").astype(np.float64)
+    y = numbers(labels, "labels")
+    if z.ndim < 1 or z.shape[:-1] != y.shape:
+        raise ArgumentError(
+            f"logits {list(z.shape)} and labels {list(y.shape)} are not [..., classes] and [...]"
+        )
+    if y.dtype.kind not in "iu" or (y.size and not 0 <= y.min() <= y.max() < z.shape[-1]):
+        raise ArgumentError(
+            f"labels must be whole numbers from 0 to {z.shape[-1] - 1}, the classes of logits"
+        )
+    at_label = y[..., None].astype(np.int64)
     true = np.take_along_axis(z, at_label, -1)[..., 0]
     np.put_along_axis(z, at_label, -np.inf, -1)
     top = z.max(-1)

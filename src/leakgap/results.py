@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,9 @@ from pandas.api import types
 from leakgap import LeakgapError
 from leakgap.files import atomic
 from leakgap.measure import contrast as measured
-from leakgap.measure.bootstrap import KINDS, Pooled
+from leakgap.measure.bootstrap import KINDS, Mean, Pooled, Scale
 from leakgap.measure.contrast import Interval
-from leakgap.study import NONE, Study
+from leakgap.study import Study
 
 LEAVE_ONE_OUT, REPLICATES = "leave-one-out", "replicates"
 MASK_PREFIX = {LEAVE_ONE_OUT: "m", REPLICATES: "r"}  # of a design's targets
@@ -111,8 +111,19 @@ TABLES: dict[str, Table] = {
         HEAD | {"design": "text"} | TPR_INTERVAL | _each("integer", "n_targets", "n_members", "n_nonmembers"),
         ("technique", "step", "attacker", "attack", "design", "fpr"),
     ),
+    "means": Table(
+        "mean over the targets of a technique and step of what `summary` says of each, of the headline attack, "
+        "with its 95% interval and its bootstrap draws by what was resampled",
+        HEAD
+        | {"design": "text", "quantity": "text"}
+        | _each("number", "value", "low", "high")
+        | _each("integer", "n_targets", "n_pairs")
+        | _each("numbers", *KINDS),
+        ("technique", "step", "attacker", "attack", "design", "quantity"),
+    ),
     "draws": Table(
-        "bootstrap draws of pooled TPRs, by what was resampled: the headline attack, and all at the last step",
+        "bootstrap draws of pooled TPRs, by what was resampled: the headline attack; all attacks at the last step, "
+        "and at every step of models trained without augmentation",
         HEAD | _each("text", "design", "resampled") | _each("number", "fpr") | _each("numbers", "tprs"),
         ("technique", "step", "attacker", "attack", "design", "fpr", "resampled"),
     ),
@@ -154,6 +165,11 @@ TABLES: dict[str, Table] = {
         ("technique", "step", "attacker", "attack", "image"),
     ),
 }
+
+
+def scale_of(quantity: str) -> Scale:
+    """Say on which scale a mean over targets has its interval: gaps as they are, losses log, shares logit."""
+    return "plain" if quantity.endswith("_gap") else "log" if quantity.endswith("_loss") else "logit"
 
 
 def tpr_column(fpr: float) -> str:
@@ -240,6 +256,7 @@ class Results:
     summary = cached_property(lambda self: self.table("summary"))
     halves = cached_property(lambda self: self.table("halves"))
     pooled = cached_property(lambda self: self.table("pooled"))
+    means = cached_property(lambda self: self.table("means"))
     curves = cached_property(lambda self: self.table("curves"))
     shadows = cached_property(lambda self: self.table("shadows"))
     epsilon = cached_property(lambda self: self.table("epsilon"))
@@ -256,6 +273,11 @@ class Results:
         key = zip(*(frame[name] for name in (*Cell._fields, "fpr", "resampled")), strict=True)
         return dict(zip(key, frame["tprs"], strict=True))
 
+    @cached_property
+    def _means(self) -> dict[tuple, dict[str, Any]]:
+        key = (*Cell._fields, "quantity")
+        return {tuple(row[str(name)] for name in key): row for row in self.means.to_dict("records")}
+
     # --- what is shown
 
     @property
@@ -270,8 +292,9 @@ class Results:
         return [design for design in MASK_PREFIX if design in present]
 
     def shown(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of `study.attacker`; against none both attackers are the same, filed as informed."""
-        return frame[(frame["attacker"] == self.study.attacker) | (frame["technique"] == NONE)]
+        """Return the rows of `study.attacker`; on the baseline both attackers are the same, filed as informed."""
+        baseline = frame["technique"] == self.study.attack.baseline
+        return frame[(frame["attacker"] == self.study.attacker) | baseline]
 
     def targets(
         self, design: str = LEAVE_ONE_OUT, attack: str | None = None, *, halves: bool = False
@@ -293,7 +316,9 @@ class Results:
         design: str = LEAVE_ONE_OUT,
     ) -> Cell:
         """Name a cell: by default the last step, the attacker that is shown, the headline attack."""
-        attacker = "informed" if technique == NONE else (attacker or self.study.attacker)
+        attacker = (
+            "informed" if technique == self.study.attack.baseline else (attacker or self.study.attacker)
+        )
         return Cell(technique, step or self.last, attacker, attack or self.study.attack.headline, design)
 
     # --- one estimand, one interval
@@ -306,8 +331,7 @@ class Results:
         """Return a pooled TPR with its bootstrap draws; KeyError where these are not kept."""
         row = self.row(cell, fpr)
         draws = {kind: self._draws[*cell, row["fpr"], kind] for kind in KINDS}
-        per_unit = 2 if cell.design == LEAVE_ONE_OUT else 1  # mask pairs are resampled, or single models
-        return Pooled(row["tpr"], draws, int(row["n_targets"]) // per_unit, int(row["n_members"]))
+        return Pooled(row["tpr"], draws, int(row["n_targets"]) // _per_unit(cell), int(row["n_members"]))
 
     def contrast(
         self,
@@ -329,3 +353,29 @@ class Results:
             for side in (first, second)
         )
         return measured.contrast(firsts, seconds, function, 1 - (1 - level) / comparisons)
+
+    def mean(self, cell: Cell, quantity: str) -> Mean:
+        """Return a mean over targets with its bootstrap draws; KeyError where there is none.
+
+        quantity: train_acc, test_acc, train_loss, test_loss, acc_gap, loss_gap, auc, or `tpr_column` of an FPR; of
+        the headline attack.
+        """
+        row = self._means[*cell, quantity]
+        units = int(row["n_targets"]) // _per_unit(cell)
+        draws = {kind: row[kind].astype(np.float64) for kind in KINDS}
+        return Mean(row["value"], draws, units, int(row["n_pairs"]), scale_of(quantity))
+
+    def difference(
+        self, first: Cell, second: Cell, quantity: str, *, comparisons: int = 1, level: float = 0.95
+    ) -> Interval:
+        """Return first - second of a mean over targets, paired: techniques share mask pairs, images and draws.
+
+        comparisons: how many such intervals are to hold together (Bonferroni). KeyError as `mean`.
+        """
+        change = self.mean(first, quantity) - self.mean(second, quantity)
+        return measured.interval(change, 1 - (1 - level) / comparisons)
+
+
+def _per_unit(cell: Cell) -> int:
+    """How many targets are resampled as one: a mask pair's two, or single replicates."""
+    return 2 if cell.design == LEAVE_ONE_OUT else 1

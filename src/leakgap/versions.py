@@ -26,8 +26,8 @@ STAGES = {
     "claims": "leakgap.claims.questions",
     "report": "leakgap.report.page",
 }
-# checks the values that a job is given: what it does to a job, it does by a changed parameter
-VALUES = "leakgap.study.file"
+# check the values that a job is given: what they do to a job, they do by a changed parameter
+VALUES = {"leakgap.study.file", "leakgap.study.train"}
 # registries that most read for the names alone: what these stand for is the matter of the stages that call it
 REGISTRIES = {"leakgap.augment", "leakgap.data", "leakgap.training"}
 SHOWN = "leakgap.report"  # a room of words: its docstrings count too
@@ -58,7 +58,7 @@ def closure(module: str) -> set[str]:
     while left:
         module = left.pop()
         found.add(module)
-        left |= _read(module)[0] - found - {VALUES}
+        left |= _read(module)[0] - found - VALUES
     return found
 
 

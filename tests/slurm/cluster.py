@@ -181,7 +181,7 @@ class Cluster:
 
         A job that was queued again has several.
         """
-        columns = ["JobID", "State", "AllocTRES", "Timelimit", "WorkDir", "Comment"]
+        columns = ["JobID", "State", "AllocTRES", "Timelimit", "ElapsedRaw", "WorkDir", "Comment"]
         text = self.run("sacct", "--duplicates", "-X", "-n", "-P", "-o", ",".join(columns))
         runs = [dict(zip(columns, line.split("|"), strict=True)) for line in text.splitlines()]
         prefix = f"rule_{rule}_wildcards_"

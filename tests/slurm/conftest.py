@@ -26,8 +26,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def clone(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Clone]]:
-    """Make a folder to run the workflow in, with the cluster's commands and this Python's first on PATH."""
-    path = [str(cluster.bin), str(Path(sys.executable).parent), os.environ["PATH"]]
+    """Make a folder to run the workflow in, with the cluster's commands first on PATH.
+
+    Another python comes before this one, as where Snakemake's environment was not activated.
+    """
+    other = tmp_path_factory.mktemp("other") / "python"
+    other.write_text("#!/bin/sh\necho another python >&2\nexit 9\n")
+    other.chmod(0o755)
+    path = [str(cluster.bin), str(other.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
     # idle OpenMP threads must not spin where two trainings share two cores
     settings = {"PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     environment = cluster.environment | settings

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from clone import REPOSITORY, Clone
 
 
@@ -27,5 +28,10 @@ def test_another_study_wins_over_the_profile_s(tmp_path: Path, profile: str):
     assert plan(tmp_path, "--profile", profile, "--configfile", "mini.yaml")["train"] == 8
 
 
-def test_no_profile_is_loaded_unasked():
-    assert [path.name for path in (REPOSITORY / "profiles").iterdir()] == ["slurm"]
+def test_what_is_loaded_unasked_wins_over_nothing_that_the_cluster_s_says_otherwise():
+    """Snakemake gives the default profile's keys the last word."""
+    default, cluster = (
+        yaml.safe_load((REPOSITORY / f"profiles/{name}/config.yaml").read_text())
+        for name in ("default", "slurm")
+    )
+    assert default == {key: cluster[key] for key in default}

@@ -28,6 +28,7 @@ rule attack:
             "attack.seed",
         ),
         code=version("attack"),
+        plugins=STUDY.attack_code,
     shell:
         "python -P -m leakgap attack --study {params.study:q} "
         "--technique {wildcards.technique:q} --shadow {wildcards.shadow:q} "

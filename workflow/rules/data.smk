@@ -27,13 +27,17 @@ rule pool:
         PATHS.log("pool"),
     conda:
         "../../envs/train.yaml"
+    resources:  # not a parameter: changing it leaves the pool as it is
+        images=int(STUDY.needs_images),
     params:
         study=STUDY.part(
             "data.dataset", "data.root", "data.size", "data.side", "data.seed"
         ),
         code=version("pool"),
+        function=STUDY.data.code,
     shell:
-        "python -P -m leakgap pool --study {params.study:q} --out {output:q} > {log:q} 2>&1"
+        "python -P -m leakgap pool --study {params.study:q} --images {resources.images} "
+        "--out {output:q} > {log:q} 2>&1"
 
 
 rule masks:
@@ -60,7 +64,7 @@ rule models:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("grid"),
+        study=STUDY.part("grid.techniques", "grid.masks", "grid.replicates"),
         code=version("models"),
     shell:
         "python -P -m leakgap models --study {params.study:q} --out {output:q} > {log:q} 2>&1"

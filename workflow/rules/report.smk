@@ -2,14 +2,22 @@ rule tables:
     input:
         joined=PATHS.all_joined,
         exposures=STUDY.exposures,
+        pool=PATHS.pool,
     output:
-        report(
-            directory(PATHS.tables),
-            patterns=["{name}.csv"],
-            caption="../report/table.rst",
-            category="Tables",
-            labels={"table": "{name}"},
-        ),
+        # file by file: Snakemake sees that one is gone, and does not look into folders
+        [
+            (
+                report(
+                    path,
+                    caption="../report/table.rst",
+                    category="Tables",
+                    labels={"table": Path(path).stem},
+                )
+                if path.endswith(".csv")
+                else path
+            )
+            for path in STUDY.tables
+        ],
     log:
         PATHS.log("tables"),
     conda:
@@ -20,12 +28,14 @@ rule tables:
             "grid.techniques",
             "attack.attacks",
             "attack.attackers",
+            "attack.baseline",
             "attack.fpr",
         ),
         code=version("tables"),
+        folder=PATHS.tables,
     shell:
         "python -P -m leakgap tables --study {params.study:q} --joined {input.joined:q} "
-        "--exposures {input.exposures:q} --out {output:q} > {log:q} 2>&1"
+        "--exposures {input.exposures:q} --pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule figures:
@@ -34,13 +44,19 @@ rule figures:
         exposures=STUDY.exposures,
         pool=PATHS.pool,
     output:
-        report(
-            directory(PATHS.figures),
-            patterns=["{name}.svg"],
-            caption="../report/figure.rst",
-            category="Figures",
-            labels={"figure": "{name}"},
-        ),
+        [
+            (
+                report(
+                    path,
+                    caption="../report/figure.rst",
+                    category="Figures",
+                    labels={"figure": Path(path).stem},
+                )
+                if path.endswith(".svg")
+                else path
+            )
+            for path in STUDY.figures
+        ],
     log:
         PATHS.log("figures"),
     benchmark:
@@ -50,15 +66,18 @@ rule figures:
     params:
         study=STUDY.part(
             "grid.techniques",
+            "grid.variants",
             "train.steps",
             "attack.attacks",
             "attack.attackers",
+            "attack.baseline",
             "attack.fpr",
         ),
         code=version("figures"),
+        folder=PATHS.figures,
     shell:
         "python -P -m leakgap figures --study {params.study:q} --joined {input.joined:q} "
-        "--exposures {input.exposures:q} --pool {input.pool:q} --out {output:q} > {log:q} 2>&1"
+        "--exposures {input.exposures:q} --pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule claims:
@@ -76,7 +95,12 @@ rule claims:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("attack.attacks", "attack.attackers"),
+        study=STUDY.part(
+            "grid.variants",
+            "attack.attacks",
+            "attack.attackers",
+            "attack.baseline",
+        ),
         code=version("claims"),
     shell:
         "python -P -m leakgap claims --study {params.study:q} --joined {input:q} "
@@ -87,8 +111,8 @@ rule report:
     input:
         joined=PATHS.all_joined,
         claims=PATHS.claims,
-        tables=PATHS.tables,
-        figures=PATHS.figures,
+        tables=STUDY.tables,
+        figures=STUDY.figures,
     output:
         report(PATHS.report, caption="../report/report.rst", category="Report"),
     log:
@@ -98,7 +122,9 @@ rule report:
     params:
         study=STUDY.part("data", "grid", "train", "query", "attack"),
         code=version("report"),
+        tables=PATHS.tables,
+        figures=PATHS.figures,
     shell:
         "python -P -m leakgap report --study {params.study:q} --joined {input.joined:q} "
-        "--claims {input.claims:q} --tables {input.tables:q} --figures {input.figures:q} "
+        "--claims {input.claims:q} --tables {params.tables:q} --figures {params.figures:q} "
         "--out {output:q} > {log:q} 2>&1"

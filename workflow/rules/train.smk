@@ -1,6 +1,6 @@
-TRAINING = {
-    technique: STUDY.training_part(technique) for technique in STUDY.grid.techniques
-}
+TRAINING = {name: STUDY.training_part(name) for name in STUDY.grid.techniques}
+VARIANTS = {name: STUDY.variant(name) for name in STUDY.grid.techniques}
+CODE = {name: STUDY.training_code(name) for name in STUDY.grid.techniques}
 
 
 rule train:
@@ -15,14 +15,15 @@ rule train:
         PATHS.benchmark("train/{technique}/{mask}")
     conda:
         "../../envs/train.yaml"
-    threads: STUDY.train.threads
+    threads: lambda wildcards: VARIANTS[wildcards.technique].train.threads
     resources:  # not parameters: changing these retrains nothing
         masks=STUDY.grid.masks,
-        save_seconds=STUDY.train.save_seconds,
+        save_seconds=lambda wildcards: VARIANTS[wildcards.technique].train.save_seconds,
     params:
         study=lambda wildcards: TRAINING[wildcards.technique],
         code=version("train"),
         masks=version("masks"),
+        recipe=lambda wildcards: CODE[wildcards.technique],
     shell:
         # exec: a scheduler's SIGTERM must not end a shell around the training before it has saved its state
         "exec python -P -m leakgap train --study {params.study:q} "

@@ -2,7 +2,8 @@
 
 An attack is a function from `Evidence` to scores, float32 [T,S]: higher means "member", NaN means that the
 attack abstains there (counted as "not a member"). Attacking target t, it never looks at the shadow models
-`left_out[t]`. A new attack is one such function and one line in `ATTACKS`; importing the registry imports none.
+`left_out[t]`. A new attack is one such function and one line in `ATTACKS`, or a plugin of a study
+file; importing the registry imports none.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from leakgap import LeakgapError
+from leakgap import ArgumentError, LeakgapError
+from leakgap.objects import Object
 
 if TYPE_CHECKING:
     import numpy as np
 
+__all__ = ["ATTACKS", "Attack", "Evidence", "check", "gives_away", "run", "run_all"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Evidence:
     """All that a black-box attacker holds about T targets at one step: phi of S images, N shadow models.
 
-    Shapes, types and finite phi are checked on creation: ValueError names the array, axis, model or image.
+    Shapes, types and finite phi are checked on creation: ArgumentError names the array, axis, model or image.
 
     >>> import numpy as np
     >>> from leakgap import balanced_masks, run
@@ -55,7 +58,7 @@ class Evidence:
         _expect("labels", self.labels, (images,))
         _expect("reserved", self.reserved, (images,))
         if (self.member & self.reserved).any():
-            raise ValueError(
+            raise ArgumentError(
                 f"image {(self.member & self.reserved).any(0).argmax()} is reserved, yet in a mask"
             )
         steps = {}
@@ -67,7 +70,9 @@ class Evidence:
             if earlier is not None:
                 _expect(name, earlier, (len(phi), earlier.shape[1], images))
         if len(set(steps.values())) > 1:
-            raise ValueError("target_earlier and shadow_earlier must hold the same steps, or both be missing")
+            raise ArgumentError(
+                "target_earlier and shadow_earlier must hold the same steps, or both be missing"
+            )
         for name, logits, phi in (
             ("target_logits", self.target_logits, self.target),
             ("shadow_logits", self.shadow_logits, self.shadow),
@@ -75,12 +80,18 @@ class Evidence:
             if logits is not None:
                 _expect(name, logits, (*phi.shape[:2], logits.shape[-1]))
 
+    def __repr__(self) -> str:
+        targets, images, views = self.target.shape
+        return (
+            f"Evidence({targets} targets, {len(self.shadow)} shadow models, {images} images, {views} views)"
+        )
+
 
 @dataclass(frozen=True)
 class Attack:
     """An entry of the registry: where the function is, what it does, whose it is and what it needs."""
 
-    function: str  # module:function, called with the Evidence and the options
+    function: str | Callable[..., Any]  # or module:function, called with the Evidence and the options
     description: str
     source: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -101,7 +112,8 @@ class Attack:
 
     def resolve(self) -> Callable[[Evidence], np.ndarray]:
         """Import the module that holds the attack and return its function, options given."""
-        return partial(resolve_name(self.function), **self.options)
+        function = Object(self.function).load() if isinstance(self.function, str) else self.function
+        return partial(function, **self.options)
 
 
 def _threshold(function: str, description: str, source: str, **needs: Any) -> Attack:
@@ -277,7 +289,7 @@ def run_all(names: Sequence[str], evidence: Evidence) -> dict[str, np.ndarray]:
         else:
             scores[name] = run(name, evidence)
     for together, family in families.items():
-        found = resolve_name(together)(evidence, [ATTACKS[name].options for name in family])
+        found = Object(together).load()(evidence, [ATTACKS[name].options for name in family])
         scores |= dict(zip(family, found, strict=True))
     return {name: scores[name] for name in names}
 
@@ -316,25 +328,25 @@ def gives_away(masks: np.ndarray, member: np.ndarray) -> np.ndarray:
 def check(
     target: np.ndarray, shadow: np.ndarray, member: np.ndarray, left_out: np.ndarray | None = None
 ) -> None:
-    """ValueError unless target [T,S,V], shadow [N,S,V] are finite, member bool [N,S], left_out bool [T,N].
+    """ArgumentError unless target [T,S,V], shadow [N,S,V] are finite, member bool [N,S], left_out bool [T,N].
 
     Without left_out the targets must be the models of the rows of member: T = N.
     """
     if target.ndim != 3 or shadow.ndim != 3:
-        raise ValueError(
+        raise ArgumentError(
             f"phi must be [models, images, views], not target {target.shape}, shadow {shadow.shape}"
         )
     axes = ((0, "models"), (1, "images"), (2, "views"))
     for axis, what in axes if left_out is None else axes[1:]:
         if target.shape[axis] != shadow.shape[axis]:
             counts = f"{target.shape[axis]} in target and {shadow.shape[axis]} in shadow"
-            raise ValueError(f"axis {axis} ({what}) differs: {counts}")
+            raise ArgumentError(f"axis {axis} ({what}) differs: {counts}")
     rows = [("member", member, shadow.shape[:2])]
     if left_out is not None:
         rows.append(("left_out", left_out, (len(target), len(shadow))))
     for name, array, shape in rows:
         if array.dtype != bool:
-            raise ValueError(f"{name} must be boolean, not {array.dtype}")
+            raise ArgumentError(f"{name} must be boolean, not {array.dtype}")
         _expect(name, array, shape)
     _expect_finite("shadow", shadow)
     if target is not shadow:
@@ -343,7 +355,7 @@ def check(
 
 def _expect(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
-        raise ValueError(f"{name} must have shape {list(shape)}, not {list(array.shape)}")
+        raise ArgumentError(f"{name} must have shape {list(shape)}, not {list(array.shape)}")
 
 
 def _expect_finite(name: str, phi: np.ndarray) -> None:
@@ -353,4 +365,4 @@ def _expect_finite(name: str, phi: np.ndarray) -> None:
         finite = np.isfinite(values)
         if not finite.all():
             image = int((~finite).any(-1).argmax())
-            raise ValueError(f"{name} phi of model {row} is NaN or infinite at image {image}")
+            raise ArgumentError(f"{name} phi of model {row} is NaN or infinite at image {image}")

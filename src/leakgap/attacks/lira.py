@@ -10,9 +10,14 @@ from functools import cached_property, reduce
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import log_ndtr
 
+from leakgap import ArgumentError
+from leakgap.arrays import numbers, truths
 from leakgap.attacks import Evidence, check, gives_away, pooled
+
+__all__ = ["leave_one_out", "lira"]
 
 EPSILON = 1e-30  # added to every standard deviation, as the reference implementation does
 BLOCK = 1 << 17  # values of phi in a block: 1 MiB in float64, so that temporaries stay in the cache
@@ -20,15 +25,15 @@ IN, OUT = True, False
 
 
 def leave_one_out(
-    target: np.ndarray,
-    shadow: np.ndarray,
-    member: np.ndarray,
+    target: ArrayLike,
+    shadow: ArrayLike,
+    member: ArrayLike,
     *,
     mode: Literal["online", "offline"] = "online",
     variance: Literal["per-example", "fixed", "within", "pooled"] = "per-example",
     tail: Literal["one-sided", "two-sided"] = "one-sided",
-    left_out: np.ndarray | None = None,
-    reserved: np.ndarray | None = None,
+    left_out: ArrayLike | None = None,
+    reserved: ArrayLike | None = None,
 ) -> np.ndarray:
     """LiRA score of every target and image, float32 [T,S], higher = member.
 
@@ -57,8 +62,8 @@ def leave_one_out(
     is 1e-30. Computed in float64; scores beyond float32 (an sd of 0 makes 1e60) are clipped to its largest value.
     The one-sided score reaches 0, and ties there, from 14 sd on.
 
-    ValueError, naming axis, model or image: shapes that don't match, a member or left_out that isn't boolean, NaN
-    or infinite phi.
+    ArgumentError, naming axis, model or image: shapes that don't match, a member or left_out that isn't boolean,
+    NaN or infinite phi.
 
     >>> from leakgap.data.masks import balanced_masks
     >>> member = balanced_masks(16, 400, seed=0)
@@ -68,14 +73,26 @@ def leave_one_out(
     True
     """
     _check_options(mode, variance, tail)
+    same = target is shadow
+    shadow, member = numbers(shadow, "shadow"), truths(member, "member")
+    target = shadow if same else numbers(target, "target")
+    left_out = None if left_out is None else truths(left_out, "left_out")
     check(target, shadow, member, left_out)
     if left_out is None:
         left_out = gives_away(member, member)
-    images = np.arange(shadow.shape[1]) if reserved is None else np.flatnonzero(~reserved)
+    kept = np.ones(shadow.shape[1], bool) if reserved is None else ~_images(reserved, shadow.shape[1])
+    images = np.flatnonzero(kept)
     held = (target, shadow, member, left_out, images)
     if variance == "pooled":
         return pooled.online(*held) if mode == "online" else pooled.offline(*held, _surprise(tail))
     return _scores(*held, [_Variant(mode, variance, tail)])[0]
+
+
+def _images(reserved: ArrayLike, images: int) -> np.ndarray:
+    array = truths(reserved, "reserved")
+    if array.shape != (images,):
+        raise ArgumentError(f"reserved must have shape [{images}], not {list(array.shape)}")
+    return array
 
 
 def lira(evidence: Evidence, **options) -> np.ndarray:
@@ -143,7 +160,7 @@ def _check_options(mode: str, variance: str, tail: str) -> None:
         ("tail", tail, ("one-sided", "two-sided")),
     ):
         if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+            raise ArgumentError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
 def _blocks(shadow: np.ndarray, member: np.ndarray, images: np.ndarray) -> Iterator[np.ndarray | slice]:

@@ -8,13 +8,13 @@ import numpy as np
 from leakgap.audit.join import Joined, given_away
 from leakgap.audit.scores import Scores
 from leakgap.measure.bootstrap import Resampling
-from leakgap.measure.contrast import interval
+from leakgap.measure.contrast import Interval, interval
+from leakgap.measure.means import mean_auc
 from leakgap.measure.single import (
     PRIORS,
     UNDEFINED,
     Bounds,
     auc_interval,
-    mean_auc_interval,
     precision,
     share_interval,
     threshold,
@@ -83,9 +83,14 @@ def _several(
     alike = given_away(member, member, np.ones(member.shape, bool)).argmax(
         1
     )  # a target and its complement are one draw
-    pooled = Resampling(member, every, unit=alike, seed=seed).pooled(score, fprs)
-    tprs = [Bounds(*interval(each, LEVEL)[:3]) for each in pooled]
-    return mean_auc_interval(score, member, every, LEVEL), tprs
+    draws = Resampling(member, every, unit=alike, seed=seed)
+    auc = draws.mean(mean_auc(score, member, every), "logit")
+    pooled = draws.pooled(score, fprs, abstentions=True)
+    return _bounds(interval(auc, LEVEL)), [_bounds(interval(each, LEVEL)) for each in pooled]
+
+
+def _bounds(found: Interval) -> Bounds:
+    return Bounds(found.value, found.low, found.high)
 
 
 def _share_above(score: np.ndarray, side: np.ndarray, limit: float) -> Bounds:

@@ -24,13 +24,15 @@ from leakgap import LeakgapError
 from leakgap.audit.reading import IDS, MATRICES, VALUES, read_columns
 from leakgap.logits import phi as phi_of_logits
 
+__all__ = ["Answers"]
+
 KINDS = ("logits", "probabilities", "phi", "loss", "prediction")  # the first that a file holds is used
 SUM = 0.005  # how far probabilities may be from adding up to one, however they were rounded
 LARGEST = 1e30  # of a logit: what is beyond has no place in float32
 WHOLE = 1e-6  # closer than this to one, a sum of probabilities is whole: none is missing or rounded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answers:
     """One model's answers about S records, over V views of each (V = 1 in most files).
 
@@ -81,6 +83,9 @@ class Answers:
         """Make answers of arrays, a DataFrame or anything that maps the columns of `read` to their values."""
         known = {key: _array(name, key, columns[key]) for key in (*IDS, *VALUES, *MATRICES) if key in columns}
         return _answers(name, known)
+
+    def __repr__(self) -> str:
+        return f"Answers({self.name!r}, {self.kind} of {len(self.record)} records, {self.views} views)"
 
     @property
     def views(self) -> int:

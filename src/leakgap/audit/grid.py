@@ -18,21 +18,24 @@ import pyarrow.parquet as pq
 from scipy.special import expit
 
 from leakgap import LeakgapError, attacks, results
+from leakgap.attacks import plugin
 from leakgap.audit.records import memorization, over_targets
 from leakgap.data.masks import mask_row, read_inputs
 from leakgap.files import atomic
 from leakgap.logits import Model, Reader, StepLogits
 from leakgap.measure import roc
-from leakgap.measure.bootstrap import Pooled, Resampling
+from leakgap.measure.bootstrap import KINDS, Pooled, Resampling
 from leakgap.measure.contrast import interval
 from leakgap.measure.epsilon import epsilon_of, guesses_for, right_guesses
+from leakgap.measure.means import mean_auc, mean_over, mean_tpr
 from leakgap.measure.single import conformal_rank, threshold
-from leakgap.results import LEAVE_ONE_OUT, REPLICATES
-from leakgap.study import Study, attacker
+from leakgap.results import LEAVE_ONE_OUT, REPLICATES, scale_of, tpr_column
+from leakgap.study import NONE, Study, attacker
 
 ABOUT = ("device", "threads", "torch_version", "code_version")
 LEVEL = 0.95  # of the bounds of epsilon
 UNKNOWN = "unknown"  # what models written by others may leave out
+LOSS = "loss"  # needs no shadow models; its TNR is a rival of the accuracy gap
 STRONGEST = "lira-pooled"  # docs/attacks.md: attacks with fewer shadow models, too, beside the headline
 Tables = dict[str, list[pd.DataFrame]]
 
@@ -44,6 +47,8 @@ class Targets:
     names: list[str]  # m000.., r000..
     member: np.ndarray  # bool [T, S]
     evaluated: np.ndarray  # bool [S]: not reserved
+    correct: np.ndarray  # bool [T, S], clean view
+    loss: np.ndarray  # float32 [T, S], cross-entropy of the clean view
     generalization: pd.DataFrame  # one row per target: accuracies and losses on the evaluated images
     of_even: pd.DataFrame  # the same, on those with an even number
 
@@ -75,15 +80,17 @@ def attack_technique(
     target_files = (
         shadow_files if same else _reader(study, technique, study.models, targets, member[rows], labels)
     )
-    needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
-    needs_steps = any(attacks.ATTACKS[name].needs_steps for name in study.attack.attacks)
     passed: list[tuple[np.ndarray, np.ndarray]] = []  # phi of the clean view at earlier steps
     resampled = _resampled(study, member[rows], reserved)
     epochs = target_files.model.epochs
 
     tables: Tables = defaultdict(list)
     tables["models"].append(_models(target_files.models))
-    with _Scores(scores, study.attack.kept) as kept_scores:
+    own = study.plugins.used(attacks=study.attack.attacks).attacks
+    with plugin.loaded(own), _Scores(scores, study.attack.kept) as kept_scores:
+        _check_needs(own, len(member), reserved)
+        needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
+        needs_steps = any(attacks.ATTACKS[name].needs_steps for name in study.attack.attacks)
         for step, epoch in enumerate(epochs, 1):
             target = target_files.read(step, with_logits=needs_logits, with_predictions=True)
             known = target if same else shadow_files.read(step, with_logits=needs_logits)
@@ -129,6 +136,19 @@ def attack_technique(
             kept_scores.write(step, attacked, scored)
     for path in out:
         results.write(path, pd.concat(tables[Path(path).stem], ignore_index=True))
+
+
+def _check_needs(own: Iterable[str], masks: int, reserved: np.ndarray) -> None:
+    """Raise LeakgapError where an attack of the user's own needs what there is not.
+
+    Those of the others were checked with the study file, which imports no attack.
+    """
+    for name in own:
+        attack = attacks.ATTACKS[name]
+        if attack.needs_reserved and not reserved.any():
+            raise LeakgapError(f"data.reserved: {name} needs reserved images, and there are none")
+        if masks < attack.min_masks:
+            raise LeakgapError(f"grid.masks: {name} needs {attack.min_masks} or more, not {masks}")
 
 
 def _models(models: Iterable[Model]) -> pd.DataFrame:
@@ -193,6 +213,8 @@ def _targets(
         study.models,
         member,
         ~reserved,
+        correct,
+        loss,
         _generalization(correct, loss, member, ~reserved),
         _generalization(correct, loss, member, ~reserved & even),
     )
@@ -223,27 +245,61 @@ def _measure(
 ) -> None:
     """Append what one attack at one step achieves on single targets and pooled.
 
-    Halves of the images are what claims are made of: the headline attack's alone. Bootstrap draws are kept of it,
-    and of all attacks at the last step. Curves are drawn of it, and kept of the attacks whose scores are.
+    Halves of the images are what claims are made of: the headline attack's alone. Bootstrap draws are kept of
+    it, of all attacks at the last step, and without augmentation at every step: which attack is the strongest
+    there is known only when all jobs are done, and claim 2 follows it over the steps. Curves are drawn of the
+    headline attack, are what claim 6 reads the loss attack's TNR off, and are kept of the attacks whose scores are.
     """
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
     tables["summary"].append(_per_target(head, study, targets, score, seen, targets.generalization))
     if headline:
+        tables["means"].append(_means(head, study, targets, score, resampled))
         odd = np.arange(len(seen)) % 2 == 1
         tables["halves"].append(_per_target(head, study, targets, score, seen & odd, targets.of_even))
     for design, rows in designs(targets.names).items():
         place = head | {"design": design}
         inside, outside = targets.member[rows] & seen, ~targets.member[rows] & seen
         counts = {"n_targets": len(rows), "n_members": int(inside.sum()), "n_nonmembers": int(outside.sum())}
-        pooled = resampled[design].pooled(score[rows], study.attack.fpr)
+        pooled = resampled[design].pooled(score[rows], study.attack.fpr, abstentions=True)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             tables["pooled"].append(pd.DataFrame([place | _with_interval(fpr, result) | counts]))
-            if headline or last:
+            if headline or last or head["technique"] == NONE:
                 draws = [{"resampled": kind, "tprs": tprs} for kind, tprs in result.replicates.items()]
                 tables["draws"].append(pd.DataFrame([place | {"fpr": fpr} | draw for draw in draws]))
-        if headline or head["attack"] in study.attack.kept:
+        if headline or head["attack"] in (LOSS, *study.attack.kept):
             curve = roc.curve(score[rows][:, seen], targets.member[rows][:, seen])
             tables["curves"].append(pd.DataFrame(place | {"fpr": curve.fpr, "tpr": curve.tpr}))
+
+
+def _means(
+    head: dict[str, Any],
+    study: Study,
+    targets: Targets,
+    score: np.ndarray,
+    resampled: dict[str, Resampling],
+) -> pd.DataFrame:
+    """Return one row per design and quantity: its mean over targets, interval and draws."""
+    seen, tables = targets.evaluated, []
+    for design, rows in designs(targets.names).items():
+        member = targets.member[rows]
+        found = {
+            f"{split}_{what}": mean_over(values[rows], side & seen)
+            for what, values in (("acc", targets.correct), ("loss", targets.loss))
+            for split, side in (("train", member), ("test", ~member))
+        }
+        found["auc"] = mean_auc(score[rows], member, seen)
+        found |= {tpr_column(fpr): mean_tpr(score[rows], member, seen, fpr) for fpr in study.attack.fpr}
+        scales = [scale_of(name) for name in found]
+        means = dict(zip(found, resampled[design].means(list(found.values()), scales), strict=True))
+        means["acc_gap"] = means["train_acc"] - means["test_acc"]
+        means["loss_gap"] = means["test_loss"] - means["train_loss"]
+        for quantity, mean in means.items():
+            value, low, high, *_ = interval(mean)
+            row = {"design": design, "quantity": quantity, "value": value, "low": low, "high": high}
+            counts = {"n_targets": len(rows), "n_pairs": mean.pairs}
+            draws = {kind: mean.replicates[kind].astype(np.float32) for kind in KINDS}
+            tables.append(head | row | counts | draws)
+    return pd.DataFrame(tables)
 
 
 def _with_interval(fpr: float, pooled: Pooled) -> dict[str, float]:
@@ -314,7 +370,7 @@ def _fewer_shadows(
         rows, draws = np.sort(groups, axis=None), resampled[LEAVE_ONE_OUT]
         if len(rows) < total:
             draws = _resampling(study, targets.member[rows], targets.evaluated)
-        pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr)
+        pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr, abstentions=True)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             tables.append(head | {"n_shadows": size - 2} | _with_interval(fpr, result))
     return pd.DataFrame(tables)

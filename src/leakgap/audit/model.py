@@ -27,11 +27,13 @@ from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
 from leakgap.measure.single import PRIORS, conformal_curve, threshold
 
+__all__ = ["Audit", "audit_files", "audit_model"]
+
 FEW = 4  # with fewer shadow models, attacks on them by the others are no guide: the first of these leads
 LEADERS = ("lira-pooled", "base", "lira-offline-fixed", "calibrated-loss", "loss", "correctness")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """What an audit found.
 
@@ -54,6 +56,10 @@ class Audit:
     curves: pd.DataFrame
     about: dict[str, Any]
 
+    def __repr__(self) -> str:
+        attacks, records = len(self.summary), len(self.records)
+        return f"Audit({attacks} attacks on {records} records, {self.about['leading']} leads)"
+
     def write(self, folder: str | Path) -> None:
         """Write audit.json, records.parquet and report.html, each whole or not at all."""
         from leakgap.audit.page import write_audit
@@ -73,15 +79,23 @@ def audit_model(
 
     Parameters
     ----------
-    target: answers of the model, or of several models trained alike. With membership its leak is measured; without,
+    target
+        Answers of the model, or of several models trained alike. With membership its leak is measured; without,
         records are scored, and called at thresholds that the shadow models set.
-    shadows: answers of models trained like the target on other draws of the records, and on which ones; any number,
+    shadows
+        Answers of models trained like the target on other draws of the records, and on which ones; any number,
         none included. A shadow model trained on exactly the target's members, or exactly the rest, is left out.
-    attacks: names of the registry; all that the answers allow by default.
-    fprs: false positive rates at which attacks are read.
-    seed: of attacks that learn, resampling, and the matching behind the bound of epsilon.
+    attacks
+        Names of the registry; all that the answers allow by default.
+    fprs
+        False positive rates at which attacks are read.
+    seed
+        Of attacks that learn, resampling, and the matching behind the bound of epsilon.
 
-    Raises LeakgapError for answers that can't be about the same records, and unknown attacks.
+    Raises
+    ------
+    LeakgapError
+        For answers that can't be about the same records, and unknown attacks.
 
     Examples
     --------
@@ -156,7 +170,10 @@ def _leading(scores: dict[str, Scores], joined: Joined, fpr: float) -> tuple[str
     seen, success = joined.asked & ~joined.reserved, {}
     for name, score in scores.items():
         values, inside = score.shadow[seen], joined.member[seen]
-        measured = (roc.tpr_at_fpr(values, inside, fpr), roc.auc(values, inside))
+        measured = (
+            roc.tpr_at_fpr(values, inside, fpr, abstentions=True),
+            roc.auc(values, inside, abstentions=True),
+        )
         if not np.isnan(measured).any() and not np.isnan(values).all():
             success[name] = measured
     if len(joined.member) < FEW or not success:

@@ -1,11 +1,12 @@
 """Augmentation techniques: every image of a batch gets its own draw, on whatever device the batch is.
 
 A technique is `none` or some of `MEMBERS` joined by `+`, always in their order. To add a member, write a
-frozen dataclass in this package and name it in `MEMBERS`. Its fields are its options, keys of the study file
-under `train.<member>`; pydantic's `Field` in their annotations says bounds and meaning. A field `fill` is no
-option but gets the technique's fill colour. `columns` is how many uniform draws an image takes, `late` puts the
-member behind all that are not late, and calling it with images [B,C,H,W] and draws [B,columns] gives the new
-images. A method `check(height, width)` may refuse options that do not suit images of this size.
+frozen dataclass in this package and name it in `MEMBERS`; a study file has others as `plugins`. Its fields are its
+options, keys of the study file under `train.<member>`; pydantic's `Field` in their annotations says bounds and
+meaning. A field `fill` is no option but gets the technique's fill colour. `columns` is how many uniform draws an
+image takes, `late` puts the member behind all that are not late, and calling it with images [B,C,H,W] and draws
+[B,columns] gives the new images. A method `check(height, width)` may refuse options that do not suit images of this
+size.
 
 The study file is checked wherever the workflow starts, so neither this module nor a member's imports torch or
 numpy before it is called.
@@ -17,17 +18,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from inspect import getdoc
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_type_hints
 
 from pydantic import Field, ValidationError, create_model
 
 from leakgap import LeakgapError
+from leakgap.objects import Object
 from leakgap.section import Section, sentence
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Generator, Tensor
+
+__all__ = ["MEMBERS", "Operation", "Technique", "canonical", "options"]
 
 MEMBERS = {
     "crop": "leakgap.augment.crop:Crop",
@@ -142,7 +145,13 @@ class Technique:
         table = np.from_dlpack(draws)  # as draws.numpy(), which FakeTensorMode cannot do
         start = 0
         for operation in self.operations:
-            images = operation(images, table[:, start : start + operation.columns])
+            given = images
+            images = operation(given, table[:, start : start + operation.columns])
+            if images.shape != given.shape or images.dtype != given.dtype:
+                raise LeakgapError(
+                    f"{type(operation).__name__} of {self.name} made {images.dtype} {list(images.shape)} of "
+                    f"{given.dtype} {list(given.shape)}; images keep type and shape"
+                )
             start += operation.columns
         return images
 
@@ -153,7 +162,7 @@ class Technique:
 
 def options(member: str) -> type[Section]:
     """The options of a member as a section of the study file: its fields, without `fill`."""
-    return _options(resolve_name(MEMBERS[member]))
+    return _options(Object(MEMBERS[member]).load())
 
 
 @cache
@@ -173,7 +182,7 @@ def _options(operation: type[Operation]) -> type[Section]:
 
 
 def _operation(member: str, fill: float | Sequence[float], chosen: Mapping[str, Any]) -> Operation:
-    operation, section = resolve_name(MEMBERS[member]), options(member)
+    operation, section = Object(MEMBERS[member]).load(), options(member)
     try:
         values = dict(section(**chosen))
     except ValidationError as error:

@@ -11,7 +11,6 @@ from leakgap import LeakgapError
 from leakgap.claims import between
 from leakgap.measure.contrast import Interval
 from leakgap.results import MASK_PREFIX, Cell, Results, at_fpr, tpr_column
-from leakgap.study import NONE
 
 LOSS = "loss"  # the attack whose TNR is a rival of the accuracy gap
 
@@ -44,17 +43,17 @@ def smallest_fpr(results: Results, attack: str, design: str) -> float:
 
 
 def strongest(results: Results, design: str, fpr: float) -> str:
-    """Return the attack with the highest pooled TPR on models without augmentation, last step, informed.
+    """Return the attack with the highest pooled TPR on models of the baseline, last step.
 
-    The headline where `none` was not trained. It is chosen on the very results that it is then judged on, so
-    its TPR on `none`, and with it the ratios of claims 1 and 2, is optimistic: the luckiest attack looks strongest.
+    It is chosen on the very results that it is then judged on, so its TPR on the baseline, and with it the ratios
+    of claims 1 and 2, is optimistic: the luckiest attack looks strongest.
     """
     rows = at_fpr(results.pooled, fpr)
     last = rows[(rows["step"] == results.last) & (rows["design"] == design) & rows["tpr"].notna()]
-    on_none = last[(last["technique"] == NONE) & (last["attacker"] == "informed")]
-    if on_none.empty:
+    rows = last[last["technique"] == results.study.attack.baseline]
+    if rows.empty:
         return results.study.attack.headline
-    return str(on_none["attack"].to_numpy()[on_none["tpr"].argmax()])
+    return str(rows["attack"].to_numpy()[rows["tpr"].argmax()])
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Case:
     @cached_property
     def pooled(self) -> pd.DataFrame:
         """The rows of `pooled` of this attack, design and FPR."""
-        rows = at_fpr(self.results.pooled, self.fpr)
+        rows = self._without_variants(at_fpr(self.results.pooled, self.fpr))
         return rows[(rows["attack"] == self.attack) & (rows["design"] == self.design)]
 
     def cell(self, technique: str, step: int | None = None, attacker: str = "informed") -> Cell:
@@ -127,7 +126,7 @@ class Case:
     @cached_property
     def targets(self) -> pd.DataFrame:
         """One row per target and step: generalization from one half of the images, TPR from the other."""
-        rows = self.results.targets(self.design, self.attack, halves=True)
+        rows = self._without_variants(self.results.targets(self.design, self.attack, halves=True))
         bad = [name for name in between.MEANS if not np.isfinite(rows[name]).all()]
         if bad:
             raise LeakgapError(f"halves: column {bad[0]} has undefined values")
@@ -180,8 +179,11 @@ class Case:
 
     @property
     def target_rows(self) -> tuple[Rows, ...]:
-        attacker = f"(attacker == '{self.results.study.attacker}' or technique == '{NONE}')"
+        study = self.results.study
+        attacker = f"(attacker == '{study.attacker}' or technique == '{study.attack.baseline}')"
         query = f"{self._of_design} and attack == '{self.attack}' and {attacker}"
+        if study.grid.variants:
+            query += f" and technique not in {list(study.grid.variants)}"
         return (
             self._rows("halves", self.results.halves, query),
             self._rows("summary", self.results.summary, query),
@@ -199,6 +201,10 @@ class Case:
             "it all cells, TPRs at chance set to the largest that chance explains",
             "techniques are the clusters: the interval speaks of techniques made of the same members",
         )
+
+    def _without_variants(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of augmentation techniques, which the claims are about."""
+        return rows[~rows["technique"].isin(list(self.results.study.grid.variants))]
 
     @property
     def _of_design(self) -> str:

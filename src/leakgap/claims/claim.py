@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any, Self
 
 import numpy as np
@@ -71,12 +72,25 @@ def question(title: str, statement: str, estimand: str, statistic: str, threshol
     return register
 
 
+def span(low: float, high: float) -> str:
+    """Write an interval with three digits, its ends rounded outwards.
+
+    >>> span(1.2349, 1.2341e6), span(-0.5, 1)
+    ('1.23 to 1.24e+06', '-0.5 to 1')
+    """
+    ends = ((low, ROUND_FLOOR), (high, ROUND_CEILING))
+    return " to ".join(
+        f"{float(Context(prec=3, rounding=rounding).create_decimal(f'{end:.11e}')):.3g}"
+        for end, rounding in ends
+    )
+
+
 def against(found: Interval, threshold: float) -> str:
     """Where the interval lies, in words."""
     if not np.isfinite(found.low):
         return "the interval is undefined" + (f": {found.note}" if found.note else "")
     side = "above" if found.low > threshold else "below" if found.high < threshold else "on both sides of"
-    return f"the interval {found.low:.3g} to {found.high:.3g} is {side} {threshold:g}"
+    return f"the interval {span(found.low, found.high)} is {side} {threshold:g}"
 
 
 def compared(found: Interval, paper: float) -> str:
@@ -165,8 +179,9 @@ def _claim(record: dict[str, Any]) -> Claim:
 
 
 def _interval(value: Claim | Estimate) -> str:
-    number, low, high = ("–" if end is None else f"{end:.3g}" for end in (value.value, value.low, value.high))
-    return f"{number} | {low} to {high}"
+    number = "–" if value.value is None else f"{value.value:.3g}"
+    defined = value.low is not None and value.high is not None
+    return f"{number} | {span(value.low, value.high) if defined else 'undefined'}"
 
 
 def to_markdown(claims: Sequence[Claim]) -> str:

@@ -25,6 +25,7 @@ from leakgap.claims.claim import (
     compared,
     from_json,
     question,
+    span,
     to_json,
     to_markdown,
 )
@@ -122,6 +123,8 @@ def _knowledge(case: Case, technique: str, fpr: float) -> tuple[Interval, Findin
     """Informed over uninformed attacker, last step; the finding still without its trial."""
     if technique not in set(case.pooled["technique"]):
         raise Undecidable(f"the grid has no `{technique}`")
+    if case.results.study.attack.baseline != NONE:
+        raise Undecidable("the uninformed attacker's shadow models are not those of `none`")
     cells = [case.cell(technique, attacker=attacker) for attacker in ("informed", "uninformed")]
     found = case.contrast(cells[:1], cells[1:], fpr=fpr)
     rows = case.pooled_rows(f"technique == '{technique}' and step == {case.results.last}", fpr)
@@ -165,7 +168,7 @@ def knowing_all(case: Case) -> Finding:
     inside = found.low > 1 / MARGIN and found.high < MARGIN
     outside = found.high < 1 / MARGIN or found.low > MARGIN
     where = "inside" if inside else "outside" if outside else "neither inside nor outside"
-    reason = f"the interval {found.low:.3g} to {found.high:.3g} is {where} {1 / MARGIN:.3g} to {MARGIN:g}"
+    reason = f"the interval {span(found.low, found.high)} is {where} {1 / MARGIN:.3g} to {MARGIN:g}"
     return replace(finding, trial=equivalent(found, MARGIN), reason=reason)
 
 
@@ -215,7 +218,7 @@ def gap_predicts(case: Case) -> Finding:
         rivals["loss_tnr"] = "TNR of the loss attack"
         tnr = f"TNR of the loss attack: where its FNR is {case.target_fpr:g}, off its pooled curve of all images"
     else:
-        tnr = f"no TNR of the loss attack: it needs the curves of `{LOSS}` in every cell (attack.keep)"
+        tnr = f"no TNR of the loss attack: it needs the curves of `{LOSS}` in every cell (attack.attacks)"
     name = "error by test accuracy - by gap"
     found, beside = _both(
         name, case, lambda cells: between.error_difference(cells, "test_acc", "acc_gap", case.level)

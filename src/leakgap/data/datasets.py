@@ -1,13 +1,17 @@
 """Reading any dataset that a study file may name, as one pool."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 
 import numpy as np
 
 from leakgap import LeakgapError
-from leakgap.data import DATASETS, folder, npz
+from leakgap.data import DATASETS, arrays, folder
 from leakgap.data.pool import Pool, average_down, subset, write_pool
+from leakgap.files import naming
+from leakgap.objects import is_place
 from leakgap.study import Study
 
 
@@ -16,10 +20,10 @@ def fetch(study: Study) -> None:
     download(study.data.dataset, study.data.root)
 
 
-def gather(study: Study, out: str) -> None:
-    """Gather a study's images and labels and write them."""
+def gather(study: Study, images: int, out: str) -> None:
+    """Gather a study's arrays and labels and write them; `images`: whether they must be images."""
     data = study.data
-    write_pool(out, load(data.dataset, data.root, data.size, data.side, data.seed))
+    write_pool(out, load(data.dataset, data.root, data.size, data.side, data.seed, images=bool(images)))
 
 
 def load(
@@ -28,25 +32,35 @@ def load(
     size: int | None = None,
     side: int | None = None,
     seed: int = 0,
+    *,
+    images: bool = True,
 ) -> Pool:
     """Read a dataset that is already here; never uses the network.
 
-    dataset: one of DATASETS, or the path of an .npz (see leakgap.data.npz) or of a folder of images (see
-        leakgap.data.folder).
+    dataset: one of DATASETS, the path of an .npz or a function `file.py:function` (see leakgap.data.arrays), or the
+        path of a folder of images (see leakgap.data.folder).
     root: folder of the files of one of DATASETS, "data" by default.
     size: number of images kept, see `subset`. seed: draws them.
     side: see `average_down`; the images of a folder may then differ in size, otherwise not.
+    images: refuse arrays other than images, which the built-in training can't train on.
 
     Raises LeakgapError naming the file or the key.
     """
-    images, labels = _read(dataset, _root(root))
-    classes = int(labels.max()) + 1
+    found, labels = _read(dataset, _root(root))
     keep = subset(labels, size, seed) if size is not None else np.arange(len(labels))
-    if isinstance(images, np.ndarray):
-        kept = images[keep] if side is None else average_down(images[keep], side)
-    else:
-        kept = folder.decode([images[i] for i in keep], side)
-    return Pool(np.ascontiguousarray(kept), labels[keep], classes)
+    kept: dict[str, np.ndarray] = {}
+    for name, array in found.items():
+        chosen = (
+            array[keep] if isinstance(array, np.ndarray) else folder.decode([array[i] for i in keep], side)
+        )
+        kept[name] = np.ascontiguousarray(chosen)
+    pool = Pool(kept, labels[keep], int(labels.max()) + 1)
+    with naming(dataset):
+        if images or side is not None:
+            shape = pool.images.shape
+    if side is not None and shape[2:] != (side, side):
+        pool = replace(pool, arrays=kept | {"images": average_down(pool.images, side)})
+    return pool
 
 
 def download(dataset: str, root: str | Path | None = None) -> None:
@@ -75,13 +89,20 @@ def _root(root: str | Path | None) -> Path:
     return Path("data" if root is None else root).expanduser()
 
 
-def _read(dataset: str, root: Path) -> tuple[np.ndarray | list[Path], np.ndarray]:
-    """Images uint8 [S,C,H,W], or the files that hold them, and labels int64 [S]."""
+def _read(dataset: str, root: Path) -> tuple[Mapping[str, np.ndarray | list[Path]], np.ndarray]:
+    """Arrays by name, or the files that hold the images, and labels int64 [S]."""
     if dataset in DATASETS:
-        return resolve_name(DATASETS[dataset].reader)(root)
+        images, labels = resolve_name(DATASETS[dataset].reader)(root)
+        return {"images": images}, labels
     path = Path(dataset).expanduser()
     if path.suffix == ".npz":
-        return npz.read(path)
+        return arrays.read(path)
+    if is_place(dataset):
+        return arrays.call(dataset)
     if path.is_dir():
-        return folder.read(path)
-    raise LeakgapError(f"data.dataset: {dataset} is no .npz, no folder and none of {', '.join(DATASETS)}")
+        files, labels = folder.read(path)
+        names = np.array([file.relative_to(path).as_posix() for file in files])  # class/file, for the report
+        return {"images": files, "names": names}, labels
+    raise LeakgapError(
+        f"data.dataset: {dataset} is no .npz, no folder, no function and none of {', '.join(DATASETS)}"
+    )

@@ -9,6 +9,8 @@ from leakgap.data.pool import Pool, read_pool
 from leakgap.files import read_npz, write_npz
 from leakgap.study import Study
 
+__all__ = ["balanced_masks", "draw_masks", "mask_row", "read_inputs", "read_masks", "write_masks"]
+
 
 def balanced_masks(n_masks: int, n_images: int, seed: int, reserved: float = 0) -> np.ndarray:
     """Draw the training sets of the whole study in complementary pairs: bool [N,S], row k the images of mask k.
@@ -26,6 +28,9 @@ def balanced_masks(n_masks: int, n_images: int, seed: int, reserved: float = 0) 
     >>> bool((member[0] ^ member[1]).all() and (member[2] ^ member[3]).all())
     True
     """
+    for key, count in (("grid.masks", n_masks), ("the number of images", n_images), ("data.seed", seed)):
+        if not isinstance(count, int | np.integer) or isinstance(count, bool):
+            raise LeakgapError(f"{key}: {count!r} is not a whole number")
     if n_masks < 4 or n_masks % 2:
         raise LeakgapError(f"grid.masks: {n_masks} is not an even number of at least 4")
     n_reserved = _count(reserved, n_images)

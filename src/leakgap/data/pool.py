@@ -1,33 +1,45 @@
-"""The pool of images that masks draw training sets from."""
+"""The pool of records, images or others, that masks draw training sets from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from leakgap import LeakgapError
-from leakgap.files import naming, read_npz, write_npz
+from leakgap.files import naming, read_arrays, write_npz
+
+OURS = ("labels", "classes")  # in a pool's file, beside its arrays
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """images uint8 [S,C,H,W] with 1 or 3 channels, labels int64 [S] in 0..classes-1, each class present.
+    """Equally long arrays by name, and labels int64 [S] in 0..classes-1, each class present.
 
     Raises LeakgapError if that is not so, or if there are fewer than two classes.
+
+    >>> Pool({"features": np.zeros((4, 2)), "length": np.ones(3)}, np.array([0, 1, 0, 1]), 2)
+    Traceback (most recent call last):
+    ...
+    leakgap.LeakgapError: length has 3 rows, and labels has 4
     """
 
-    images: np.ndarray
+    arrays: Mapping[str, np.ndarray]
     labels: np.ndarray
     classes: int
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        if images.dtype != np.uint8:
-            raise LeakgapError(f"images are {images.dtype}, not uint8 (0..255)")
-        if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.size:
-            raise LeakgapError(f"images are {images.shape}, not [images, 1 or 3 channels, height, width]")
-        if labels.shape != images.shape[:1]:
-            raise LeakgapError(f"labels are {labels.shape}, not one for each of the {len(images)} images")
+        labels = self.labels
+        if labels.ndim != 1 or not len(labels):
+            raise LeakgapError(f"labels are {labels.shape}, not one for each record")
+        for name, array in self.arrays.items():
+            if name in OURS:
+                raise LeakgapError(f"{name} can't be the name of an array beside labels")
+            if array.dtype.kind == "O":
+                raise LeakgapError(f"{name} holds Python objects, not numbers or text")
+            if array.shape[:1] != labels.shape:
+                rows = f"has {len(array)} rows" if array.ndim else "is a single value"
+                raise LeakgapError(f"{name} {rows}, and labels has {len(labels)}")
         if labels.dtype != np.int64:
             raise LeakgapError(f"labels are {labels.dtype}, not int64")
         outside = labels[(labels < 0) | (labels >= self.classes)]
@@ -36,9 +48,32 @@ class Pool:
         present = np.unique(labels)
         if len(present) < self.classes:
             gap = np.flatnonzero(np.append(present, -1) != np.arange(len(present) + 1))[0]
-            raise LeakgapError(f"class {gap} of 0..{self.classes - 1} has no image")
+            raise LeakgapError(f"class {gap} of 0..{self.classes - 1} has no record")
         if self.classes < 2:
-            raise LeakgapError("all images have one label, an audit needs at least two classes")
+            raise LeakgapError("all records have one label, an audit needs at least two classes")
+
+    @property
+    def images(self) -> np.ndarray:
+        """The array `images`, uint8 [S,C,H,W] with 1 or 3 channels; LeakgapError if there are no such images."""
+        if "images" not in self.arrays:
+            raise LeakgapError(f"has no array images, only {', '.join(self.arrays)}: {FOR_RECIPES}")
+        images = self.arrays["images"]
+        if images.dtype != np.uint8:
+            raise LeakgapError(f"images are {images.dtype}, not uint8 (0..255): {FOR_RECIPES}")
+        if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.size:
+            raise LeakgapError(
+                f"images are {images.shape}, not [images, 1 or 3 channels, height, width]: {FOR_RECIPES}"
+            )
+        return images
+
+    @property
+    def names(self) -> np.ndarray | None:
+        """The array `names`, text [S], what the dataset calls its records; None where it has no names for them."""
+        names = self.arrays.get("names")
+        return names if names is not None and names.dtype.kind == "U" and names.ndim == 1 else None
+
+
+FOR_RECIPES = "other arrays need train.recipe, a training of your own"
 
 
 def subset(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
@@ -87,14 +122,18 @@ def _overlaps(old: int, new: int) -> np.ndarray:
 
 
 def write_pool(path: str | Path, pool: Pool) -> None:
-    """Write pool.npz: images, labels and classes (a scalar), whole or not at all."""
-    write_npz(path, images=pool.images, labels=pool.labels, classes=np.int64(pool.classes))
+    """Write pool.npz: the arrays, labels and classes (a scalar), whole or not at all."""
+    write_npz(path, **pool.arrays, labels=pool.labels, classes=np.int64(pool.classes))
 
 
 def read_pool(path: str | Path) -> Pool:
     """Read what write_pool wrote; LeakgapError naming the file if it is damaged or holds no pool."""
-    images, labels, classes = read_npz(path, "images", "labels", "classes")
+    arrays = read_arrays(path)
+    for name in OURS:
+        if name not in arrays:
+            raise LeakgapError(f"{path}: has no array {name}, only {', '.join(arrays) or 'none'}")
+    labels, classes = (arrays.pop(name) for name in OURS)
     if classes.shape or classes.dtype.kind not in "iu":
         raise LeakgapError(f"{path}: classes is {classes.dtype} {classes.shape}, not an integer")
     with naming(path):
-        return Pool(images, labels, int(classes))
+        return Pool(arrays, labels, int(classes))

@@ -1,4 +1,4 @@
-"""Three bootstraps of a pooled TPR: of models alone, of images alone, of single pairs (model, image) alone.
+"""Three bootstraps of a pooled TPR or a mean over targets: of models, of images, of single pairs (model, image).
 
 Pairs that share a model or an image are dependent, and no single resampling has the right variance: drawing models
 and images together ("pigeonhole", Owen 2007) counts the noise that belongs to single pairs three times. Apart, the
@@ -7,15 +7,22 @@ intervals of.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
-from leakgap.measure.roc import false_positives
+from leakgap import ArgumentError
+from leakgap.arrays import numbers, truths
+from leakgap.measure.means import OverTargets
+from leakgap.measure.roc import false_positives, refuse_nan
+
+__all__ = ["KINDS", "Kind", "Mean", "Pooled", "Resampling", "Scale"]
 
 Kind = Literal["models", "images", "pairs"]
+Scale = Literal["log", "logit", "fisher", "plain"]  # of an interval: see `measure.contrast`
 KINDS: tuple[Kind, ...] = ("models", "images", "pairs")
 
 BLOCK = 32  # replicates whose weights are float32 at once: few, so that they stay in the cache
@@ -38,9 +45,29 @@ class Pooled:
     """
 
     tpr: float
-    replicates: dict[Kind, np.ndarray]
+    replicates: dict[Kind, np.ndarray] = field(repr=False)
     units: int
     members: int
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over targets and its replicates, float64 [replicates] of each kind; scale: that of its interval.
+
+    pairs: how many pairs (model, image) it is made of.
+    """
+
+    value: float
+    replicates: dict[Kind, np.ndarray] = field(repr=False)
+    units: int
+    pairs: int
+    scale: Scale
+
+    def __sub__(self, other: "Mean") -> "Mean":
+        """The difference of two means with the same draws."""
+        drawn = {kind: self.replicates[kind] - other.replicates[kind] for kind in KINDS}
+        units, pairs = min(self.units, other.units), min(self.pairs, other.pairs)
+        return Mean(self.value - other.value, drawn, units, pairs, "plain")
 
 
 class Resampling:
@@ -69,22 +96,30 @@ class Resampling:
 
     def __init__(
         self,
-        member: np.ndarray,
-        evaluated: np.ndarray,
-        unit: np.ndarray | None = None,
+        member: ArrayLike,
+        evaluated: ArrayLike,
+        unit: ArrayLike | None = None,
         replicates: int = 1000,
         seed: int = 0,
     ):
-        self.member, self.evaluated = member, np.broadcast_to(evaluated, member.shape)
-        _, self._unit = np.unique(np.arange(len(member)) // 2 if unit is None else unit, return_inverse=True)
+        self.member = member = truths(member, "member")
+        if member.ndim != 2:
+            raise ArgumentError(f"member must have the shape [models, images], not {list(member.shape)}")
+        models, images = member.shape
+        self.evaluated = np.broadcast_to(truths(evaluated, "evaluated"), member.shape)
+        _, self._unit = np.unique(np.arange(models) // 2 if unit is None else unit, return_inverse=True)
+        if len(self._unit) != models:
+            raise ArgumentError(
+                f"unit must hold a number for each of the {models} models, not {len(self._unit)}"
+            )
         self.units = int(self._unit.max()) + 1
         self._inside, outside = member & self.evaluated, np.flatnonzero(~member & self.evaluated)
         self._members, self._others = int(self._inside.sum()), len(outside)
         self._some = outside[:: max(1, len(outside) // SAMPLE)]
         cells = self._cells(np.zeros(member.shape, np.float32), 0.0)
-        counts = _Counts(cells.member.astype(np.intp), 2, cells)
+        counts = _Tables.counts(cells.member.astype(np.intp), 2, cells)
         self._replicates = replicates
-        self._weights = _draws(self.units, member.shape[1], replicates, seed)
+        self._weights = _draws(self.units, images, replicates, seed)
         self._totals = {kind: weights.sums(counts) for kind, weights in self._weights.items()}
 
     def multiplicity(self, kind: Kind, replicate: int) -> np.ndarray:
@@ -94,13 +129,34 @@ class Resampling:
         cells = Cells(np.zeros(0), np.zeros(0), self._unit[model], image, (self.units, images))
         return weights.of(cells, np.array([replicate])).reshape(models, images)
 
-    def pooled(self, score: np.ndarray, fprs: Sequence[float]) -> list[Pooled]:
-        """The conformal TPR of all pairs under one threshold, for every FPR; score: float [T,S], NaN abstains.
+    def mean(self, found: OverTargets, scale: Scale) -> Mean:
+        """A mean over targets with replicates: each pair's influence as often as it was drawn, to first order."""
+        return self.means([found], [scale])[0]
+
+    def means(self, found: Sequence[OverTargets], scales: Sequence[Scale]) -> list[Mean]:
+        """Several such means, in one pass over the draws."""
+        of_unit = (self._unit == np.arange(self.units)[:, None]).astype(np.float32)
+        tables = _Tables.of(np.stack([of_unit @ one.influence for one in found]))
+        sums = {kind: weights.sums(tables)[:, : self._replicates] for kind, weights in self._weights.items()}
+        return [
+            Mean(
+                one.value, {kind: one.value + sums[kind][row] for kind in KINDS}, self.units, one.pairs, scale
+            )
+            for row, (one, scale) in enumerate(zip(found, scales, strict=True))
+        ]
+
+    def pooled(self, score: ArrayLike, fprs: Sequence[float], *, abstentions: bool = False) -> list[Pooled]:
+        """The conformal TPR of all pairs under one threshold, for every FPR; score: float [T,S].
 
         A replicate is `tpr_at_fpr` of the pairs, each written as often as it was drawn. NaN where undefined.
+        Raises ArgumentError for an evaluated pair whose score is NaN, unless `abstentions` says that the attack
+        abstained there, which counts as "not a member", and for scores of another shape.
         """
+        score = numbers(score, "score")
         if score.shape != self.member.shape:
-            raise ValueError(f"score has shape {score.shape}, the draws are for {self.member.shape}")
+            raise ArgumentError(f"score has shape {score.shape}, the draws are for {self.member.shape}")
+        if not abstentions:
+            refuse_nan(score[self.evaluated])
         for reach in REACH:
             found = self._pooled(score, fprs, reach * max(fprs))
             if found is not None:
@@ -119,8 +175,9 @@ class Resampling:
         replicates: list[dict[Kind, np.ndarray]] = [{} for _ in fprs]
         for kind, weights in self._weights.items():
             outside, inside = self._totals[kind]
-            most = np.stack([false_positives(outside, fpr, "conformal") for fpr in fprs])
-            called = strata.called(weights, most)
+            called = strata.called(
+                weights, np.stack([false_positives(outside, fpr, "conformal") for fpr in fprs])
+            )
             if called is None:
                 return None
             for values, weight in zip(replicates, called, strict=True):
@@ -160,7 +217,8 @@ class Cells(NamedTuple):
     shape: tuple[int, int]  # units, images
 
     def take(self, which: np.ndarray) -> "Cells":
-        return Cells(*(column[which] for column in self[:-1]), self.shape)
+        score, member, unit, image = (column[which] for column in self[:-1])
+        return Cells(score, member, unit, image, self.shape)
 
 
 class Weights(NamedTuple):
@@ -180,49 +238,71 @@ class Weights(NamedTuple):
         weight += self.constant
         return weight
 
-    def sums(self, counts: "_Counts") -> np.ndarray:
-        """Summed over the cells of each group: float64 [groups,replicates]."""
+    def sums(self, tables: "_Tables") -> np.ndarray:
+        """What the tables hold of each group, weighted and summed: float64 [groups,replicates]."""
         if self.by_image is None:
             assert self.by_unit is not None
-            found = [counts.by_unit @ block for block in self.by_unit]
+            found = [tables.by_unit @ block for block in self.by_unit]
         elif self.by_unit is None:
-            found = list(counts.by_image.times(self.by_image))
+            found = list(tables.by_image.times(self.by_image))
         else:
-            products = counts.by_both.times(self.by_image)
-            shape = *counts.by_unit.shape, -1
+            products = tables.by_both.times(self.by_image)
+            shape = *tables.by_unit.shape, -1
             found = [
                 np.einsum("gur,ur->gr", product.reshape(shape), block)
                 for product, block in zip(products, self.by_unit, strict=True)
             ]
-        return self.constant * counts.by_unit.sum(1)[:, None] + np.concatenate(found, 1)
+        return self.constant * tables.by_unit.sum(1)[:, None] + np.concatenate(found, 1)
 
 
-class _Counts:
-    """How many cells each group has: of each unit, of each image, of each unit and image."""
+class _Tables(NamedTuple):
+    """What is summed over the cells of each group: by unit, by image, and by unit and image."""
 
-    def __init__(self, group: np.ndarray, groups: int, cells: Cells):
+    by_unit: np.ndarray  # float64 [groups,units]
+    by_image: "_Table"  # [groups,S]
+    by_both: "_Table"  # [groups * units,S]
+
+    @staticmethod
+    def counts(group: np.ndarray, groups: int, cells: Cells) -> "_Tables":
+        """How many cells there are."""
         units, images = cells.shape
         row = group * units + cells.unit
-        self.by_unit = np.bincount(row, minlength=groups * units).reshape(groups, units).astype(float)
-        self.by_image = _Table(group, groups, cells.image, images)
-        self.by_both = _Table(row, groups * units, cells.image, images)
+        by_unit = np.bincount(row, minlength=groups * units).reshape(groups, units).astype(float)
+        by_image = _Table.counts(group, groups, cells.image, images)
+        return _Tables(by_unit, by_image, _Table.counts(row, groups * units, cells.image, images))
+
+    @staticmethod
+    def of(values: np.ndarray) -> "_Tables":
+        """Of values, float32 [groups,units,S]."""
+        by_image, by_both = values.sum(1), values.reshape(-1, values.shape[2])
+        return _Tables(values.sum(2, dtype=float), *(_Table.dense(table) for table in (by_image, by_both)))
 
 
 class _Table:
-    """How often each row has each column, to be multiplied; rows with many are dense, for BLAS, others sparse."""
+    """A table [rows,columns] to be multiplied; rows of many cells are dense, for BLAS, the others sparse."""
 
-    def __init__(self, row: np.ndarray, rows: int, column: np.ndarray, columns: int):
+    def __init__(
+        self, many: np.ndarray, dense: np.ndarray, others: "sparse.csr_array[np.float32, tuple[int, int]]"
+    ):
+        self._many, self._dense, self._sparse = many, dense, others
+
+    @staticmethod
+    def dense(values: np.ndarray) -> "_Table":
+        none = sparse.csr_array(np.zeros((0, values.shape[1]), np.float32))
+        return _Table(np.ones(len(values), bool), values, none)
+
+    @staticmethod
+    def counts(row: np.ndarray, rows: int, column: np.ndarray, columns: int) -> "_Table":
+        """How often each row has each column."""
         many = 4 * np.bincount(row, minlength=rows) > columns
-        place = np.where(many, np.cumsum(many), np.cumsum(~many)) - 1
-        self._many, dense = many, many[row]
+        place, dense = np.where(many, np.cumsum(many), np.cumsum(~many)) - 1, many[row]
         cell = place[row[dense]] * columns + column[dense]
-        self._dense = (
-            np.bincount(cell, minlength=many.sum() * columns).reshape(-1, columns).astype(np.float32)
-        )
-        self._sparse = sparse.csr_array(
+        table = np.bincount(cell, minlength=many.sum() * columns).reshape(-1, columns).astype(np.float32)
+        others = sparse.csr_array(
             (np.ones((~dense).sum(), np.float32), (place[row[~dense]], column[~dense])),
             shape=((~many).sum(), columns),
         )
+        return _Table(many, table, others)
 
     def times(self, blocks: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the product with each block, int8 [columns,r]: float32 [rows,r]."""
@@ -244,7 +324,7 @@ class Strata:
         ranks = np.concatenate([max(most, 0) * (1 + around) for most in allowed]).astype(int)
         borders = np.unique(others[ranks[ranks < len(others)]])
         self._cells, self._of = cells, len(borders) - np.searchsorted(borders, cells.score)
-        self._counts = _Counts(2 * self._of + cells.member, 2 * (len(borders) + 1), cells)
+        self._counts = _Tables.counts(2 * self._of + cells.member, 2 * (len(borders) + 1), cells)
         self._ordered: dict[int, Cells] = {}
 
     def called(self, weights: Weights, most: np.ndarray) -> np.ndarray | None:

@@ -1,17 +1,21 @@
-"""Intervals of pooled TPRs, of their ratios and differences: one rule for tables, figures, claims and reports.
+"""Intervals of pooled TPRs, of means over targets, of their ratios and differences: one rule for all that is shown.
 
 V = V(models) + V(images) - V(pairs), not below V(pairs), each from its own bootstrap (Cameron, Gelbach and Miller
 2011, "Robust inference with multiway clustering"; `measure.bootstrap`). V(models) is multiplied by
 U / (U - 1), U the number of mask pairs. The interval is value -+ t sqrt(V) on a scale of its own:
 
-    a pooled TPR    logit         a ratio of TPRs    log         a difference of TPRs    as it is
+    a TPR, an accuracy, an AUC    logit
+    a ratio of TPRs, a loss       log
+    a difference, a gap           as it is
 
 with replicates carried to that scale by its slope at the estimate (so no replicate is the logarithm of zero), and
 sent back by its ends. The degrees of freedom are Satterthwaite's: V(models) has U - 1, V(images) is taken as known.
 
 Zeros: a TPR of 0 counts as half a member caught on a logarithmic scale (Haldane 1956), and its logarithm has the
-further variance 2 (one over half a count); 1 likewise on the logit scale. A contrast in which no TPR is above 0
-is undefined: NaN, as is everything that rests on an undefined TPR or on one mask pair; `note` says why.
+further variance 2 (one over half a count); 1 likewise on the logit scale. So x / 0 is x over half a member,
+with an interval. A contrast in which no TPR is above 0 (0 / 0) is undefined: NaN, as is everything that rests on an
+undefined TPR or on one mask pair. Where no draw differs from the estimate (ties, two attacks that rank alike) the
+estimate stands and its interval is undefined, never of zero width; `note` says why.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +24,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import special, stats
 
-from leakgap.measure.bootstrap import KINDS, Kind, Pooled
+from leakgap.measure.bootstrap import KINDS, Kind, Mean, Pooled, Scale
 
+__all__ = ["Interval", "contrast", "interval", "unpaired"]
+
+TIED = 1e-24  # a variance so small is that of rounding
 HALF = 0.5  # the count that stands for a count of zero; the variance of its logarithm is 1 / HALF
 
-Scale = Literal["log", "logit", "fisher", "plain"]
 SCALES: dict[Scale, tuple[Callable, Callable]] = {  # how a value gets to the scale of its interval, and back
     "log": (np.log, np.exp),
     "logit": (special.logit, special.expit),
@@ -59,8 +65,8 @@ class _Term(NamedTuple):
     further: float
 
 
-def interval(one: Pooled, level: float = 0.95) -> Interval:
-    """The interval of a pooled TPR, on the logit scale.
+def interval(one: Pooled | Mean, level: float = 0.95) -> Interval:
+    """The interval of a pooled TPR, on the logit scale, or of a mean over targets, on its own.
 
     >>> from leakgap.measure.bootstrap import Pooled
     >>> draws = 0.1 + 0.01 * np.random.default_rng(0).normal(size=(3, 1000))
@@ -68,19 +74,30 @@ def interval(one: Pooled, level: float = 0.95) -> Interval:
     >>> [round(float(end), 2) for end in interval(pooled)[:3]]
     [0.1, 0.08, 0.13]
     """
-    if why := _undefined([one]):
-        return _nothing("logit", why)
-    half = HALF / one.members
-    tpr = min(max(one.tpr, half), 1 - half)
-    slope = 1 / (tpr * (1 - tpr))
-    term = _Term(
-        special.logit(tpr),
-        {kind: slope * one.replicates[kind] for kind in KINDS},
-        0.0 if tpr == one.tpr else 1 / HALF,
-    )
-    found = _student(term, "logit", one.units, level)
-    low, high = 0.0 if one.tpr == 0 else found.low, 1.0 if one.tpr == 1 else found.high
-    return found._replace(value=one.tpr, low=low, high=high)
+    if isinstance(one, Mean):
+        return _one(one.value, one.replicates, one.units, one.pairs, one.scale, level)
+    return _one(one.tpr, one.replicates, one.units, one.members, "logit", level)
+
+
+def _one(
+    value: float, replicates: dict[Kind, np.ndarray], units: int, pairs: int, scale: Scale, level: float
+) -> Interval:
+    if why := _undefined([value], units):
+        return _nothing(scale, why)
+    if scale == "plain":
+        return _student(_Term(value, replicates, 0.0), scale, units, level)
+    if scale == "log":
+        if value <= 0:
+            return _nothing(scale, "the logarithm of 0 has no interval")
+        relative = {kind: replicates[kind] / value for kind in KINDS}
+        return _student(_Term(float(np.log(value)), relative, 0.0), scale, units, level)
+    half = HALF / pairs
+    share = min(max(value, half), 1 - half)
+    carried = {kind: replicates[kind] / (share * (1 - share)) for kind in KINDS}
+    term = _Term(float(special.logit(share)), carried, 0.0 if share == value else 1 / HALF)
+    found = _student(term, scale, units, level)
+    low, high = 0.0 if value <= 0 else found.low, 1.0 if value >= 1 else found.high
+    return found._replace(value=value, low=low, high=high)
 
 
 def contrast(
@@ -100,40 +117,53 @@ def contrast(
     """
     firsts, seconds = ([side] if isinstance(side, Pooled) else list(side) for side in (first, second))
     scale: Scale = "log" if function == "ratio" else "plain"
-    if why := _undefined([*firsts, *seconds]):
+    tprs, units = [one.tpr for one in (*firsts, *seconds)], min(one.units for one in (*firsts, *seconds))
+    if why := _undefined(tprs, units) or _nobody(tprs):
         return _nothing(scale, why)
-    if not any(one.tpr for one in (*firsts, *seconds)):
-        return _nothing(scale, "no member is caught on either side")
     above, below = (_mean([_term(one, scale) for one in side]) for side in (firsts, seconds))
     difference = _Term(
         above.value - below.value,
         {kind: above.replicates[kind] - below.replicates[kind] for kind in KINDS},
         above.further + below.further,
     )
-    return _student(difference, scale, min(one.units for one in (*firsts, *seconds)), level)
+    return _student(difference, scale, units, level)
 
 
-def unpaired_ratio(first: Pooled, second: Pooled, level: float = 0.95) -> Interval:
-    """first / second of pooled TPRs of studies that share neither models nor images; Welch's degrees of freedom."""
-    if why := _undefined([first, second]):
-        return _nothing("log", why)
-    if not first.tpr and not second.tpr:
-        return _nothing("log", "no member is caught on either side")
-    above, below = (_student(_term(one, "log"), "log", one.units, level) for one in (first, second))
-    se = float(np.hypot(above.se, below.se))
+def unpaired(first: Pooled | Mean, second: Pooled | Mean, level: float = 0.95) -> Interval:
+    """first / second of pooled TPRs, first - second of means, that share no draws; Welch's degrees of freedom."""
+    scale: Scale = "log" if isinstance(first, Pooled) else "plain"
+    values = [one.tpr if isinstance(one, Pooled) else one.value for one in (first, second)]
+    why = _undefined(values, min(first.units, second.units))
+    if why or (scale == "log" and (why := _nobody(values))):
+        return _nothing(scale, why)
+    above, below = (
+        _student(
+            _term(one, scale) if isinstance(one, Pooled) else _Term(one.value, one.replicates, 0.0),
+            scale,
+            one.units,
+            level,
+        )
+        for one in (first, second)
+    )
+    value, se = above.estimate - below.estimate, float(np.hypot(above.se, below.se))
     df = se**4 / (above.se**4 / above.df + below.se**4 / below.df)
-    value, half = above.estimate - below.estimate, stats.t.isf((1 - level) / 2, df) * se
-    low, middle, high = (float(np.exp(end)) for end in (value - half, value, value + half))
-    return Interval(middle, low, high, value, se, float(df), "log")
+    half, back = stats.t.isf((1 - level) / 2, df) * se, SCALES[scale][1]
+    low, middle, high = (float(back(end)) for end in (value - half, value, value + half))
+    return Interval(middle, low, high, value, se, float(df), scale)
 
 
-def _undefined(pooled: Sequence[Pooled]) -> str:
+def _undefined(values: Sequence[float], units: int) -> str:
     """Why nothing can be said, or nothing."""
-    if any(np.isnan(one.tpr) for one in pooled):
-        return "a TPR is undefined: too few non-members for the FPR, or no members"
-    if any(one.units < 2 for one in pooled):
+    if np.isnan(values).any():
+        return "too few non-members for the FPR, or no members"
+    if units < 2:
         return "one mask pair has no interval"
     return ""
+
+
+def _nobody(tprs: Sequence[float]) -> str:
+    """0 / 0 and 0 - 0 say nothing."""
+    return "" if any(tprs) else "no member is caught on either side"
 
 
 def _nothing(scale: Scale, why: str) -> Interval:
@@ -164,8 +194,12 @@ def _student(term: _Term, scale: Scale, units: int, level: float) -> Interval:
     variance = {kind: float(np.nanvar(term.replicates[kind], ddof=1)) for kind in KINDS}
     models = variance["models"] * units / (units - 1)
     total = max(models + variance["images"] - variance["pairs"], variance["pairs"]) + term.further
+    value = float(SCALES[scale][1](term.value))
+    if total <= TIED:
+        nan = float("nan")
+        return Interval(value, nan, nan, term.value, nan, nan, scale, "no draw differs from the estimate")
     df = max(units - 1.0, (units - 1) * (total / models) ** 2) if models else np.inf
     back = SCALES[scale][1]
     half = stats.t.isf((1 - level) / 2, df) * np.sqrt(total)
-    value, low, high = (float(back(end)) for end in (term.value, term.value - half, term.value + half))
+    low, high = (float(back(end)) for end in (term.value - half, term.value + half))
     return Interval(value, low, high, term.value, float(np.sqrt(total)), df, scale)

@@ -18,9 +18,21 @@ shadows of it.
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from leakgap import LeakgapError
+from leakgap.arrays import numbers, truths
+
+__all__ = [
+    "epsilon_lower_bound",
+    "epsilon_of",
+    "guesses_for",
+    "p_value",
+    "random_matches",
+    "recipe_epsilon",
+    "right_guesses",
+]
 
 GUESSES = 2.0  # times the root of the number of matches: see benchmarks/epsilon.py for what other rules give
 
@@ -35,8 +47,8 @@ def guesses_for(matches: int) -> int:
 
 
 def epsilon_lower_bound(
-    score: np.ndarray,
-    member: np.ndarray,
+    score: ArrayLike,
+    member: ArrayLike,
     *,
     guesses: int,
     delta: float = 0.0,
@@ -55,17 +67,18 @@ def epsilon_lower_bound(
     with the non-members), and if `guesses` and `seed` were fixed without a look at this target's result.
 
     Raises LeakgapError for scores that are NaN or that don't match `member`, a missing class, guesses out of
-    1..matches, delta outside [0, 1) and level outside (0, 1).
+    1..matches, delta outside [0, 1) and level outside (0, 1); where a score is no number or `member` not
+    boolean.
 
     >>> score = np.r_[np.arange(100.0) + 1000, np.arange(100.0)]   # every member above every non-member
     >>> round(epsilon_lower_bound(score, np.arange(200) < 100, guesses=40), 2)
     2.55
     """
-    score, member = np.asarray(score, np.float64), np.asarray(member)
-    if member.dtype != bool or member.ndim != 1 or score.shape != member.shape:
-        raise LeakgapError(
-            f"score {score.shape} and member {member.shape} ({member.dtype}) are not [images] and bool [images]"
-        )
+    score, member = numbers(score, "score").astype(np.float64), truths(member, "member")
+    if member.ndim != 1 or score.shape != member.shape:
+        raise LeakgapError(f"score {score.shape} and member {member.shape} are not [images] of one target")
+    if guesses != int(guesses):
+        raise LeakgapError(f"guesses: {guesses} is not a whole number")
     if np.isnan(score).any():
         raise LeakgapError(f"score: {np.isnan(score).sum()} of {len(score)} are NaN, leave those images out")
     matches = int(min(member.sum(), (~member).sum()))

@@ -1,13 +1,19 @@
 """Attack success: TPR at a low FPR, AUC, balanced accuracy, ROC curves.
 
-A higher score means "member"; a score of NaN is an abstention and counts as -inf. Where one of the two classes is
-missing, every measure is NaN.
+A higher score means "member". A score of NaN is an abstention and counts as -inf; `tpr_at_fpr` and `auc`, which are
+public, want to be told so. Where one of the two classes is missing, every measure is NaN.
 """
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from leakgap import ArgumentError
+from leakgap.arrays import numbers, truths
+
+__all__ = ["Curve", "Reading", "auc", "balanced_accuracy", "curve", "flagged", "per_target", "tpr_at_fpr"]
 
 Reading = Literal["conformal", "last-point", "strict"]
 
@@ -19,8 +25,18 @@ class Curve(NamedTuple):
     tpr: np.ndarray
 
 
-def tpr_at_fpr(score: np.ndarray, member: np.ndarray, fpr: float, reading: Reading = "conformal") -> float:
-    """TPR at an FPR of at most `fpr`, without interpolation; score and member have one shape, any.
+def tpr_at_fpr(
+    score: ArrayLike,
+    member: ArrayLike,
+    fpr: float,
+    reading: Reading = "conformal",
+    *,
+    abstentions: bool = False,
+) -> float:
+    """TPR at an FPR of at most `fpr`, without interpolation; score and member (bool) have one shape, any.
+
+    Raises ArgumentError for scores that are NaN, unless `abstentions` says that the attack abstained there, which
+    counts as "not a member", and where shapes, types or options are no such thing.
 
     conformal   image x is called a member iff (1 + #{non-members scored >= s(x)}) / (n0 + 1) <= fpr, so that ties
                 count against the attacker; NaN (undefined) where n0 < 1 / fpr - 1 non-members can't tell
@@ -31,7 +47,7 @@ def tpr_at_fpr(score: np.ndarray, member: np.ndarray, fpr: float, reading: Readi
     >>> tpr_at_fpr(score, member, 0.01), tpr_at_fpr(score, member, 0.001)
     (1.0, nan)
     """
-    score, member = _flat(score, member)
+    score, member = _flat(_told(score, abstentions), member)
     threshold = _threshold(score[~member], fpr, reading)
     if np.isnan(threshold) or not member.any():
         return float("nan")
@@ -44,13 +60,15 @@ def flagged(score: np.ndarray, member: np.ndarray, fpr: float) -> np.ndarray:
     return (flat > _threshold(flat[~truth], fpr, "conformal")).reshape(np.shape(score))
 
 
-def auc(score: np.ndarray, member: np.ndarray) -> float:
+def auc(score: ArrayLike, member: ArrayLike, *, abstentions: bool = False) -> float:
     """Area under the ROC: the probability that a member outscores a non-member, ties counting half.
+
+    score and member (bool) have one shape, any. Raises as `tpr_at_fpr`.
 
     >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True]))
     0.875
     """
-    return _area(_sides(score, member))[0]
+    return _area(_sides(_told(score, abstentions), member))[0]
 
 
 def balanced_accuracy(score: np.ndarray, member: np.ndarray) -> float:
@@ -86,30 +104,42 @@ def per_target(
     return dict(zip(names, np.array(rows).reshape(-1, len(names)).T, strict=True))
 
 
-def _flat(score: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    _check(score, member)
+def refuse_nan(score: np.ndarray) -> None:
+    """ArgumentError where a score is NaN: what it means is not ours to guess."""
+    missing = int(np.isnan(score).sum())
+    if missing:
+        raise ArgumentError(
+            f"score: {missing} of {np.size(score)} are NaN; leave them out (reserved images), or pass "
+            "abstentions=True if the attack abstained there, which counts as 'not a member'"
+        )
+
+
+def _told(score: ArrayLike, abstentions: bool) -> np.ndarray:
+    array = numbers(score, "score")
+    if not abstentions:
+        refuse_nan(array)
+    return array
+
+
+def _flat(score: ArrayLike, member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    score, member = numbers(score, "score"), truths(member, "member")
+    if score.shape != member.shape:
+        raise ArgumentError(f"score and member must have one shape, not {score.shape} and {member.shape}")
     score = np.ravel(score)
     return np.where(np.isnan(score), -np.inf, score), np.ravel(member)
-
-
-def _check(score: np.ndarray, member: np.ndarray) -> None:
-    if member.dtype != bool:
-        raise ValueError(f"member must be boolean, not {member.dtype}")
-    if score.shape != member.shape:
-        raise ValueError(f"score and member must have one shape, not {score.shape} and {member.shape}")
 
 
 def false_positives(n0, fpr: float, reading: Reading):
     """How many of n0 non-members (a number or an array) may be called members; -1 where undefined."""
     if not 0 < fpr < 1:
-        raise ValueError(f"fpr must lie between 0 and 1, not {fpr}")
+        raise ArgumentError(f"fpr must lie between 0 and 1, not {fpr}")
     if reading == "conformal":
         return np.floor(fpr * (n0 + 1) + 1e-9) - 1  # (n0 + 1) * fpr may be an integer but for rounding
     if reading == "last-point":
         return np.where(n0 > 0, np.floor(fpr * n0 + 1e-9), -1)
     if reading == "strict":
         return np.ceil(fpr * n0 - 1e-9) - 1
-    raise ValueError(f"reading must be conformal, last-point or strict, not {reading!r}")
+    raise ArgumentError(f"reading must be conformal, last-point or strict, not {reading!r}")
 
 
 def _threshold(nonmembers: np.ndarray, fpr: float, reading: Reading) -> float:
@@ -128,7 +158,7 @@ class _Sides(NamedTuple):
     outside: np.ndarray
 
 
-def _sides(score: np.ndarray, member: np.ndarray) -> _Sides:
+def _sides(score: ArrayLike, member: ArrayLike) -> _Sides:
     score, member = _flat(score, member)
     return _Sides(*(np.sort(score.take(np.flatnonzero(side))) for side in (member, ~member)))
 
@@ -151,13 +181,9 @@ def _area(sides: _Sides) -> tuple[float, float]:
     if not n1 or not n0:
         return float("nan"), float("nan")
     order = np.argsort(np.concatenate(sides), kind="stable")  # of two ascending runs: one pass
-    upto = np.flatnonzero(order >= n1) - np.arange(
-        n0
-    )  # members that score at most as high as each non-member
+    upto = np.flatnonzero(order >= n1) - np.arange(n0)  # members that score no higher than each non-member
     below, ties = upto.copy(), inside[np.maximum(upto - 1, 0)] == outside
     below[ties] = np.searchsorted(inside, outside[ties], side="left")
-    above = (n1 - upto)[
-        ::-1
-    ]  # the best non-member first: with its score as threshold there are so many true,
-    balanced = (1 + above / n1 - np.arange(n0) / n0).max() / 2  # and so many false positives, or fewer
+    above = (n1 - upto)[::-1]  # true positives above the best non-member, the second, ...
+    balanced = (1 + above / n1 - np.arange(n0) / n0).max() / 2  # and so many false ones, or fewer
     return float((2 * n1 - upto - below).sum() / (2 * n1 * n0)), max(float(balanced), 0.5)

@@ -7,9 +7,9 @@ records as a sample. For several targets see `leakgap.measure.bootstrap`.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import beta, norm, rankdata
-from scipy.stats import t as student_t
+from scipy.stats import beta, norm
 
+from leakgap.measure.means import placements
 from leakgap.measure.roc import auc, tpr_at_fpr
 
 PRIORS = (0.01, 0.1, 0.5)  # shares of members among those suspected, for the precision
@@ -44,7 +44,7 @@ def tpr_interval(score: np.ndarray, member: np.ndarray, fpr: float, level: float
     >>> [round(value, 3) for value in tpr_interval(score, member, fpr=0.01)]
     [0.005, 0.0, 0.034]
     """
-    value = tpr_at_fpr(score, member, fpr)
+    value = tpr_at_fpr(score, member, fpr, abstentions=True)
     if np.isnan(value):
         return UNDEFINED
     inside, outside = _split(score, member)
@@ -140,7 +140,7 @@ def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> 
     >>> [round(value, 3) for value in auc_interval(np.arange(40) % 23, np.arange(40) < 20)]
     [0.489, 0.314, 0.666]
     """
-    value = auc(score, member)
+    value = auc(score, member, abstentions=True)
     if np.isnan(value):
         return UNDEFINED
     inside, outside = _split(score, member)
@@ -150,38 +150,11 @@ def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> 
         return Bounds(value, bound, 1.0) if value else Bounds(value, 0.0, 1 - bound)
     if min(n1, n0) < 2:
         return Bounds(value, 0.0, 1.0)
-    of_members, of_others = _placements(inside, outside)
+    of_members, of_others = placements(inside, outside)
     error = np.sqrt(of_members.var(ddof=1) / n1 + of_others.var(ddof=1) / n0)
     middle, half = np.log(value / (1 - value)), norm.isf((1 - level) / 2) * error / (value * (1 - value))
     low, high = 1 / (1 + np.exp(-(middle + np.array([-half, half]))))
     return Bounds(value, float(low), float(high))
-
-
-def mean_auc_interval(
-    score: np.ndarray, member: np.ndarray, evaluated: np.ndarray, level: float = 0.95
-) -> Bounds:
-    """Return the mean of the AUCs of T targets, two or more, with its interval: models and records are samples.
-
-    score, member: [T, S]; evaluated: bool [T, S] or [S], the pairs that count. Targets share records, so the
-    variance is that between targets, plus that of the records' influences summed over targets, less that of the
-    single pairs, which both count (Cameron, Gelbach and Miller 2011), and not less than the latter; Student's t
-    with T - 1 degrees of freedom.
-    """
-    values, influence = [], np.zeros(score.shape)
-    for t, seen in enumerate(np.broadcast_to(evaluated, score.shape)):
-        records = np.flatnonzero(seen)
-        values.append(auc(score[t, records], member[t, records]))
-        of_members, of_others = _placements(*_split(score[t, records], member[t, records]))
-        inside = member[t, records]
-        influence[t, records[inside]] = (of_members - values[-1]) / len(of_members)
-        influence[t, records[~inside]] = (of_others - values[-1]) / len(of_others)
-    targets = len(values)
-    influence /= targets
-    pairs = (influence**2).sum()
-    variance = max(np.var(values, ddof=1) / targets + (influence.sum(0) ** 2).sum() - pairs, pairs)
-    half = student_t.isf((1 - level) / 2, targets - 1) * np.sqrt(variance)
-    value = float(np.mean(values))
-    return Bounds(value, max(0.0, value - half), min(1.0, value + half))
 
 
 def precision(rate: float, fpr: float, prior: float) -> float:
@@ -194,13 +167,6 @@ def precision(rate: float, fpr: float, prior: float) -> float:
     """
     called = prior * rate + (1 - prior) * fpr
     return prior * rate / called if called > 0 else float("nan")
-
-
-def _placements(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the non-members that each member outscores, and of the members that outscore each non-member."""
-    ranks = rankdata(np.concatenate([inside, outside]))
-    n1, n0 = len(inside), len(outside)
-    return (ranks[:n1] - rankdata(inside)) / n0, 1 - (ranks[n1:] - rankdata(outside)) / n1
 
 
 def _split(score: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,141 +1,291 @@
-"""Two studies beside each other: which claims agree, how the pooled TPRs and the ROC curves differ.
+"""Studies beside each other: utility and leak, contrasts to the first, how stable its findings are, ROC curves.
 
-The studies are taken as independent (other seeds, datasets or recipes): the variances of both sides of a ratio add.
+Contrasts are paired where two studies trained on the same masks of the same images and drew the same bootstrap: the
+same study with another `train.seed`, say. Else the variances of both sides add, and the page says why.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from leakgap import LeakgapError
+from leakgap.claims.claim import span
 from leakgap.claims.questions import Claim, from_json
+from leakgap.data.masks import read_masks
 from leakgap.files import atomic
-from leakgap.measure.contrast import unpaired_ratio
-from leakgap.report.figures.roc import log_frame
-from leakgap.report.figures.style import INFORMED, UNINFORMED, styled
+from leakgap.measure.contrast import Interval, contrast, interval, unpaired
+from leakgap.measure.single import share_interval
+from leakgap.measure.stability import most, overlap, rank_correlation
+from leakgap.report.figures import roc
+from leakgap.report.figures.style import finished, sequential, styled
 from leakgap.report.tables import markdown
-from leakgap.results import LEAVE_ONE_OUT, Results
+from leakgap.results import LEAVE_ONE_OUT, Results, read
 from leakgap.study import Study
 
-
-def write_comparison(study: Study, other: str) -> None:
-    """Compare a study with that of the file `other`, and print where: compare/<other>.md, .csv, .svg and .png."""
-    print(compare(study, Study.load(other)))
+FEW = 100  # images in common, too few to say how alike they are ranked
 
 
-def compare(one: Study, other: Study) -> Path:
-    """Write results/<one>/compare/<other>.md, .csv and .svg, .png; return the path of the Markdown.
+def write_comparison(study: Study, other: Sequence[str]) -> None:
+    """Compare a study with those of the files `other`, and print where: compare/<others>.md, .csv, .svg, .png."""
+    print(compare(study, [Study.load(path) for path in other]))
 
-    Raises LeakgapError when the two have the same name, another headline attack or no technique in common, or
+
+def compare(one: Study, others: Sequence[Study]) -> Path:
+    """Write results/<one>/compare/<names of others>.md, .csv and .svg, .png; return the path of the Markdown.
+
+    Raises LeakgapError when two have the same name, another headline attack, no technique or no FPR in common, or
     when one of them has not run.
     """
-    if one.name == other.name:
-        raise LeakgapError(f"name: both studies are {one.name!r}, so one overwrites the other's results")
-    if one.attack.headline != other.attack.headline:
-        raise LeakgapError(
-            f"attack.attacks: the first of {one.name} is {one.attack.headline}, of {other.name} "
-            f"{other.attack.headline}; only the same attack can be compared"
-        )
-    shared = [name for name in one.grid.techniques if name in other.grid.techniques]
-    if not shared:
-        raise LeakgapError(f"grid.techniques: {one.name} and {other.name} have no technique in common")
-    path = Path(one.paths.comparison(other.name))
-    rates = pooled(one, other, shared)
+    studies = [one, *others]
+    techniques, fprs = _in_common(studies)
+    sides = [Results(study) for study in studies]
+    path = Path(one.paths.comparison("+".join(other.name for other in others)))
+    rates = side_by_side(sides, techniques, fprs)
+    text = [
+        f"# {one.name} beside {', '.join(other.name for other in others)}: {one.attack.headline}",
+        "Last step of each study, leave-one-out; test accuracy as the mean over targets, TPRs pooled.",
+        markdown(rates[rates.columns[: rates.columns.get_loc("intervals")]]),
+        f"`{one.name}` against the others: test accuracy less theirs, TPR over theirs.",
+        markdown(rates[rates["study"] != one.name][["technique", "study", *_contrasted(rates), "intervals"]]),
+        *(line for side in sides[1:] for line in _beside(sides[0], side, techniques)),
+        f"![ROC curves]({path.stem}.svg)",
+    ]
     with atomic(path.with_suffix(".csv")) as temporary:
         rates.to_csv(temporary, index=False)
     with styled():
-        drawing = curves(one, other, shared)
+        drawing = curves(sides, techniques)
         for suffix in (".svg", ".png"):
             with atomic(path.with_suffix(suffix)) as temporary:
-                drawing.savefig(
-                    temporary, bbox_inches="tight", metadata={"Date": None} if suffix == ".svg" else None
-                )
-    text = [
-        f"# {one.name} beside {other.name}: {one.attack.headline}",
-        markdown(verdicts(one, other)),
-        "Pooled TPR at the last step of each study, and the ratio of the two.",
-        markdown(rates),
-        f"![ROC curves]({other.name}.svg)",
-    ]
+                drawing.savefig(temporary, metadata={"Date": None} if suffix == ".svg" else None)
     with atomic(path) as temporary:
         temporary.write_text("\n\n".join(text) + "\n", encoding="utf-8")
     return path
 
 
-def verdicts(one: Study, other: Study) -> pd.DataFrame:
-    """Return one row per claim: both verdicts, and whether they agree, differ, or one is open."""
-    theirs = {claim.id: claim for claim in _claims(other)}
+def _in_common(studies: Sequence[Study]) -> tuple[list[str], list[float]]:
+    """Return the techniques and the FPRs that all studies have, as the first has them."""
+    one = studies[0]
+    for place, other in enumerate(studies[1:], 1):
+        if other.name in [study.name for study in studies[:place]]:
+            raise LeakgapError(f"name: two studies are {other.name!r}, so one overwrites the other's results")
+        if one.attack.headline != other.attack.headline:
+            raise LeakgapError(
+                f"attack.attacks: the first of {one.name} is {one.attack.headline}, of {other.name} "
+                f"{other.attack.headline}; only the same attack can be compared"
+            )
+    names = ", ".join(study.name for study in studies)
+    techniques = [t for t in one.grid.techniques if all(t in study.grid.techniques for study in studies)]
+    if not techniques:
+        raise LeakgapError(f"grid.techniques: {names} have no technique in common")
+    fprs = [fpr for fpr in one.attack.fpr if all(fpr in study.attack.fpr for study in studies)]
+    if not fprs:
+        raise LeakgapError(f"attack.fpr: {names} have no false positive rate in common")
+    return techniques, fprs
+
+
+# --- utility and leak
+
+
+def side_by_side(sides: Sequence[Results], techniques: Sequence[str], fprs: Sequence[float]) -> pd.DataFrame:
+    """Return one row per technique and study: test accuracy and pooled TPRs with intervals.
+
+    And, of the studies but the first, the first one's contrasts to it: the difference of test accuracies, the ratio
+    of TPRs, and whether their intervals are paired.
+    """
+    reasons = [why_unpaired(sides[0], side) for side in sides]
+    rows = []
+    for technique in techniques:
+        first = sides[0].cell(technique)
+        accuracy = sides[0].mean(first, "test_acc")
+        for side, reason in zip(sides, reasons, strict=True):
+            cell = side.cell(technique)
+            own = side.mean(cell, "test_acc")
+            row: dict[str, Any] = {"technique": technique, "study": side.study.name}
+            row["targets"] = int(side.row(cell, fprs[0])["n_targets"])
+            row |= _named("test_acc", interval(own))
+            for fpr in fprs:
+                tpr = side.row(cell, fpr)
+                row |= {f"pooled_{end}_at_{fpr:g}": tpr[end] for end in ("tpr", "low", "high")}
+            if side is not sides[0]:
+                row["intervals"] = "not paired" if reason else "paired"
+                row |= _named(
+                    "acc_difference", unpaired(accuracy, own) if reason else interval(accuracy - own)
+                )
+                for fpr in fprs:
+                    pair = sides[0].replicated(first, fpr), side.replicated(cell, fpr)
+                    row |= _named(f"ratio_at_{fpr:g}", unpaired(*pair) if reason else contrast(*pair))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _named(name: str, found: Interval) -> dict[str, float]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _contrasted(rates: pd.DataFrame) -> list[str]:
+    return [name for name in map(str, rates) if name.startswith(("acc_difference", "ratio_at_"))]
+
+
+def why_unpaired(one: Results, other: Results) -> str:
+    """Say why the bootstrap draws of two studies can't be paired; nothing where they can."""
+    for name in ("seed", "bootstrap"):
+        mine, theirs = (getattr(side.study.attack, name) for side in (one, other))
+        if mine != theirs:
+            return f"attack.{name} is {mine} and {theirs}, so they draw other resamples"
+    if not _same_images(one.study, other.study):
+        return "their images are not the same"
+    missing = [side.study.paths.masks for side in (one, other) if not Path(side.study.paths.masks).is_file()]
+    if missing:
+        return f"{missing[0]} is missing"
+    mine, theirs = (read_masks(side.study.paths.masks)[0] for side in (one, other))
+    return "" if np.array_equal(mine, theirs) else "their masks are not the same"
+
+
+def _same_images(one: Study, other: Study) -> bool:
+    """Whether an image's number means the same image in both: one dataset, and every label in common alike."""
+    if one.data.dataset != other.data.dataset:
+        return False
+    labels = [
+        read(study.exposures[0]).drop_duplicates("image").set_index("image")["label"]
+        for study in (one, other)
+    ]
+    both = pd.concat(labels, axis=1, join="inner").to_numpy()
+    return len(both) > 0 and bool((both[:, 0] == both[:, 1]).all())
+
+
+# --- how stable
+
+
+def _beside(one: Results, other: Results, techniques: Sequence[str]) -> list[str]:
+    """Return the part of the page about one other study: what differs, exposed images, verdicts."""
+    changed = differing(one.study.model_dump(), other.study.model_dump())
+    reason = why_unpaired(one, other)
+    lines = [
+        f"## {one.study.name} and {other.study.name}",
+        f"The study files differ in {', '.join(changed) or 'nothing but the name'}. Intervals of contrasts are "
+        + (f"not paired: {reason}." if reason else "paired: masks, images and resamples are the same."),
+    ]
+    found = stability(one.study, other.study, techniques)
+    if len(found):
+        lines += [
+            "The most exposed images, by the mean exposure over the targets trained on them, last step: how many "
+            "of the `top` are in both studies' (Jaccard's overlap, what chance alone gives beside it), and "
+            "Spearman's correlation over all images and over those that are the top of the first. Images are the "
+            "sample; models are as many as here.",
+            markdown(found),
+        ]
+    else:
+        lines.append("The images are not the same, so their exposure can't be compared.")
+    table, summary = verdicts(one.study, other.study)
+    return [*lines, summary, markdown(table)]
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> list[str]:
+    """Name the keys in which two study files differ, but for the name.
+
+    >>> differing({"name": "a", "train": {"seed": 0, "width": 8}}, {"name": "b", "train": {"seed": 1, "width": 8}})
+    ['train.seed']
+    """
+    found = []
+    for key in dict.fromkeys([*one, *other]):
+        mine, theirs = one.get(key), other.get(key)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            found += differing(mine, theirs, f"{place}{key}.")
+        elif mine != theirs and (place or key != "name"):
+            found.append(place + key)
+    return found
+
+
+def stability(one: Study, other: Study, techniques: Sequence[str]) -> pd.DataFrame:
+    """Return one row per technique: how alike both studies rank the images; none where these are not the same."""
+    rows = []
+    for technique in techniques if _same_images(one, other) else ():
+        mine, theirs = (_exposure(study, technique) for study in (one, other))
+        both = pd.concat([mine, theirs], axis=1, join="inner").dropna().to_numpy(float)
+        if len(both) < FEW:
+            continue
+        first, second = both.T
+        top = most(first)
+        shared, chance = overlap(first, second)
+        row: dict[str, Any] = {"technique": technique, "images": len(both), "top": len(top)}
+        row |= {"overlap": shared.value, "overlap_low": shared.low, "overlap_high": shared.high}
+        row["overlap_by_chance"] = chance
+        for name, images in (("correlation", slice(None)), ("correlation_in_the_top", top)):
+            found = rank_correlation(first[images], second[images])
+            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _exposure(study: Study, technique: str) -> pd.Series:
+    """Mean exposure of every image, by the headline attack and the attacker that is shown."""
+    path = study.exposures[list(study.grid.techniques).index(technique)]
+    rows = read(path)
+    return rows[rows["attack"] == study.attack.headline].set_index("image")["exposure"]
+
+
+def verdicts(one: Study, other: Study) -> tuple[pd.DataFrame, str]:
+    """Return one row per claim and attack that both judged: both verdicts and estimates; and how many changed."""
+    theirs = {(claim.attack, claim.id): claim for claim in _claims(other)}
+    pairs = [
+        (mine, theirs[mine.attack, mine.id]) for mine in _claims(one) if (mine.attack, mine.id) in theirs
+    ]
     rows = [
         {
             "claim": f"{mine.id}. {mine.title}",
-            one.name: mine.verdict,
-            other.name: theirs[mine.id].verdict,
-            "together": _together(mine.verdict, theirs[mine.id].verdict),
+            "attack": mine.attack,
+            one.name: _in_words(mine),
+            other.name: _in_words(its),
+            "together": _together(mine.verdict, its.verdict),
         }
-        for mine in _claims(one)
-        if mine.id in theirs
+        for mine, its in pairs
     ]
-    return pd.DataFrame(rows)
+    headline = [_together(a.verdict, b.verdict) for a, b in pairs if a.attack == one.attack.headline]
+    counts = {word: headline.count(word) for word in ("differ", "open")}
+    low, high = share_interval(sum(counts.values()), len(headline))[1:]
+    summary = (
+        f"Verdicts with {one.attack.headline}: of {len(headline)}, {counts['differ']} flip from supported to "
+        f"contradicted or back, and {counts['open']} are decided in one study alone; changed in "
+        f"{np.floor(100 * low):.0f} to {np.ceil(100 * high):.0f}% of such claims (95%, were they independent)."
+    )
+    return pd.DataFrame(rows), summary
 
 
 def _claims(study: Study) -> list[Claim]:
-    """Return the claims judged with the headline attack on leave-one-out targets."""
+    """Return the claims judged on leave-one-out targets."""
     path = Path(study.paths.claims)
     if not path.is_file():
         raise LeakgapError(f"{path} is missing: run the claims of {study.name} first")
-    claims = from_json(path.read_text(encoding="utf-8"))
-    return [c for c in claims if c.design == LEAVE_ONE_OUT and c.attack == study.attack.headline]
+    return [c for c in from_json(path.read_text(encoding="utf-8")) if c.design == LEAVE_ONE_OUT]
+
+
+def _in_words(claim: Claim) -> str:
+    if claim.value is None or claim.low is None or claim.high is None:
+        return claim.verdict
+    return f"{claim.verdict}: {claim.value:.3g}, {span(claim.low, claim.high)}"
 
 
 def _together(mine: str, theirs: str) -> str:
-    if "undecided" in (mine, theirs):
-        return "open"
-    return "agree" if mine == theirs else "differ"
+    if mine == theirs:
+        return "both undecided" if mine == "undecided" else "agree"
+    return "open" if "undecided" in (mine, theirs) else "differ"
 
 
-def pooled(one: Study, other: Study, techniques: list[str]) -> pd.DataFrame:
-    """Return one row per technique and FPR: pooled TPR of both studies at their last step, ratio with interval."""
-    sides = {study.name: Results(study) for study in (one, other)}
-    fprs = sorted(set(one.attack.fpr) & set(other.attack.fpr), reverse=True)
-    if not fprs:
-        raise LeakgapError(f"attack.fpr: {one.name} and {other.name} have no false positive rate in common")
-    rows = []
-    for fpr in fprs:
-        for technique in techniques:
-            tprs = [side.replicated(side.cell(technique), fpr) for side in sides.values()]
-            named = {f"tpr_{name}": found.tpr for name, found in zip(sides, tprs, strict=True)}
-            ratio = unpaired_ratio(tprs[0], tprs[1])
-            interval = {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
-            rows.append({"technique": technique, "fpr": fpr} | named | interval)
-    return pd.DataFrame(rows)
+# --- ROC curves
 
 
-def curves(one: Study, other: Study, techniques: list[str]) -> Figure:
-    """Pooled ROC of both studies at their last step, one panel for each technique in common."""
+def curves(sides: Sequence[Results], techniques: Sequence[str]) -> Figure:
+    """Pooled ROC of all studies at their last step, one panel for each technique in common."""
     tables = []
-    for results in (Results(one), Results(other)):
+    for results in sides:
         table = results.shown(results.curves)
         headline = (table["attack"] == results.study.attack.headline) & (table["design"] == LEAVE_ONE_OUT)
         tables.append(table[headline & (table["step"] == results.last) & (table["fpr"] > 0)])
-    both = pd.concat(tables)
-    grid = sns.relplot(
-        both[both["technique"].isin(techniques)],
-        kind="line",
-        x="fpr",
-        y="tpr",
-        hue="study",
-        style="study",
-        col="technique",
-        col_order=techniques,
-        col_wrap=min(3, len(techniques)),
-        palette=[INFORMED, UNINFORMED],
-        height=2.6,
-        errorbar=None,
-    )
-    for axes in grid.axes.flat:
-        log_frame(axes, both["fpr"].min(), one.attack.fpr)
-    grid.set_titles("{col_name}").set_axis_labels("False positive rate (%)", "True positive rate (%)")
-    grid.figure.suptitle(f"Pooled ROC, last step, {one.attack.headline}", x=0.01, y=1.02, ha="left")
-    return grid.figure
+    attack, colours = sides[0].study.attack, sequential(len(sides))
+    how: dict[str, Any] = {"hue": "study", "style": "study", "palette": colours, "linewidth": 1.6}
+    grid = roc.panels(pd.concat(tables), techniques, attack.fpr, None, **how)
+    return finished(grid, f"Pooled ROC, last step\n{attack.headline}", roc.X, roc.Y)

@@ -1,4 +1,4 @@
-"""One self-contained HTML file of a study: claims, figures, tables, every model, provenance and warnings.
+"""One self-contained HTML file of a study: what to choose, results by topic, claims, every model, provenance.
 
 Nothing is loaded from elsewhere, and the page's own content security policy forbids it. The sortable tables are
 DataTables, as shipped by itables.
@@ -15,6 +15,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import yaml
@@ -24,7 +25,9 @@ from markupsafe import Markup, escape
 from leakgap import LeakgapError, __version__
 from leakgap.files import atomic
 from leakgap.report import figures as drawings
-from leakgap.report import tables as written
+from leakgap.report import tables as indexed
+from leakgap.report.decision import answer, by_accuracy, decisions, sentence, summary
+from leakgap.report.topics import DECISION, TOPICS, Topic
 from leakgap.results import REPLICATES, Results, at_fpr, tpr_column
 from leakgap.study import Study
 from leakgap.study.grid import least_nonmembers
@@ -36,6 +39,7 @@ PROVENANCE = {
     "torch_version": "torch",
     "code_version": "Code",
 }
+PLAIN = " !$'()*+,-./:;<=>?@[]^_`{|}~"  # in a data URI, inside double quotes
 VERSIONS = ("numpy", "pandas", "scipy", "matplotlib", "pyarrow")
 PLACE = {  # column: heading, factor, decimals; None: text or a whole number
     "technique": ("Technique", None, None),
@@ -47,23 +51,19 @@ MEASURES = {
     "train_acc": ("Train acc. (%)", 100, 2),
     "test_acc": ("Test acc. (%)", 100, 2),
     "acc_gap": ("Acc. gap (points)", 100, 2),
-    "train_loss": ("Train loss (nats)", 1, 4),
-    "test_loss": ("Test loss (nats)", 1, 4),
-    "loss_gap": ("Loss gap (nats)", 1, 4),
+    "loss_gap": ("Loss gap (nats)", 1, 3),
     "auc": ("AUC (%)", 100, 2),
-    "balanced_acc": ("Balanced acc. (%)", 100, 2),
 }
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table as it is read: title, heading and cells."""
+class Section:
+    """A topic of the results with what belongs to it, as the indices of figures and tables have it."""
 
-    name: str
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    csv: str  # data URI
+    id: str
+    topic: Topic
+    figures: list[dict[str, Any]]  # each with those `behind` it
+    tables: list[dict[str, Any]]
 
 
 def write_report(
@@ -79,19 +79,25 @@ def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figur
     results = Results(study, joined)
     targets = results.targets()
     shown = pd.concat([targets, *([results.targets(REPLICATES)] if study.grid.replicates else [])])
-    models, drawn = results.models, _figures(figures)
+    models, found = results.models, decisions(results)
+    drawn, written, judged = _figures(figures), _tables(tables), _claims(claims, study.attack.headline)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"marked": _marked, "short": _short, "heading": _heading}
+    environment.filters |= {"marked": _marked, "estimate": _estimate}
     template = _resource("leakgap.report", "page.html.j2")
     return environment.from_string(template).render(
         study=study,
-        claims=_claims(claims, study.attack.headline),
-        figures=[figure for figure in drawn if "left_out" not in figure],
-        tables=list(_tables(tables)),
+        answer=answer(found[0]),
+        summary=summary(found),
+        sentences=[sentence(found, variant) for variant in by_accuracy(found[0])],
+        decision=_section(DECISION, Topic("Choice", "What to choose", ""), drawn, written),
+        sections=[_section(name, topic, drawn, written) for name, topic in TOPICS.items()],
+        claims=judged,
+        designs=list(dict.fromkeys(design for claim in judged for design in claim["designs"])),
         model_table=_model_table(study, shown),
-        warnings=[*_warnings(results, targets, drawn), *_differences(models)],
+        warnings=[*_warnings(results, targets), *_differences(models)],
+        left_out=[figure for figure in drawn if "left_out" in figure],
         provenance=_provenance(models),
         seconds=models["seconds"].sum(),
         snapshots=len(shown),
@@ -104,6 +110,16 @@ def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figur
         script=Markup(_inside_script(_resource("itables", "html/dt_bundle.js"))),
         style=Markup(_resource("itables", "html/dt_bundle.css")),
     )
+
+
+def _section(name: str, topic: Topic, figures: list[dict[str, Any]], tables: list[dict[str, Any]]) -> Section:
+    """Gather what belongs to a topic. A figure behind one that is left out stands in its place."""
+    groups = dict[str, list[dict[str, Any]]]()
+    for figure in figures:
+        if figure["topic"] == name and "left_out" not in figure:
+            groups.setdefault(figure["behind"] or figure["name"], []).append(figure)
+    shown = [first | {"folds": rest} for first, *rest in groups.values()]
+    return Section(name, topic, shown, [table for table in tables if table["topic"] == name])
 
 
 def _resource(package: str, path: str) -> str:
@@ -132,18 +148,30 @@ def _json(path: str, verb: str) -> Any:
 
 
 def _claims(path: str, headline: str) -> list[dict[str, Any]]:
-    """Return the claims judged with the headline attack, each with what the strongest attack says `beside` it."""
-    claims = _json(path, "claims")
-    others = {(claim["design"], claim["id"]): claim for claim in claims if claim["attack"] != headline}
-    return [
-        claim | {"beside": others.get((claim["design"], claim["id"]))}
-        for claim in claims
-        if claim["attack"] == headline
-    ]
+    """Return one entry per claim: as judged with the headline attack in every design, and by the strongest attack.
+
+    The first design counts. `beside`: the same claim with the strongest attack, where that is another one.
+    """
+    claims = dict[int, dict[str, Any]]()
+    judged = _json(path, "claims")
+    for claim in judged:
+        if claim["attack"] == headline:
+            claims.setdefault(claim["id"], claim | {"designs": {}, "beside": None})
+            claims[claim["id"]]["designs"][claim["design"]] = claim
+    for claim in judged:
+        first = claims.get(claim["id"], claim)
+        if claim["attack"] != headline and claim["design"] == first["design"]:
+            first["beside"] = claim
+    return list(claims.values())
 
 
-def _data_uri(path: Path, kind: str) -> str:
-    return f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
+def _svg_uri(path: Path) -> str:
+    """Return an SVG as a data URI of text: a quarter smaller than in base64."""
+    return _data_uri(" ".join(path.read_text(encoding="utf-8").split()), "image/svg+xml")
+
+
+def _data_uri(text: str, kind: str) -> str:
+    return f"data:{kind};charset=utf-8,{quote(text, safe=PLAIN)}"
 
 
 def _figures(folder: Path) -> list[dict[str, Any]]:
@@ -151,27 +179,31 @@ def _figures(folder: Path) -> list[dict[str, Any]]:
     figures = _json(str(folder / drawings.INDEX), "figures")
     for figure in figures:
         if "left_out" not in figure:
-            figure["uri"] = _data_uri(folder / f"{figure['name']}.svg", "image/svg+xml")
+            figure["uri"] = _svg_uri(folder / f"{figure['name']}.svg")
     return figures
 
 
-def _tables(folder: Path) -> Iterator[Table]:
-    """Read the index of the tables; a table's CSV is offered beside it."""
-    for table in _json(str(folder / written.INDEX), "tables"):
-        yield Table(**table, csv=_data_uri(folder / f"{table['name']}.csv", "text/csv"))
+def _tables(folder: Path) -> list[dict[str, Any]]:
+    """Return the index of the tables, each with its CSV as a data URI."""
+    tables = _json(str(folder / indexed.INDEX), "tables")
+    for table in tables:
+        table["csv"] = _data_uri((folder / f"{table['name']}.csv").read_text(encoding="utf-8"), "text/csv")
+    return tables
 
 
 def _model_table(study: Study, targets: pd.DataFrame) -> str:
-    """Return columns and rows of the table of all targets and steps as JSON for DataTables; NaN is null."""
+    """Return the table of all targets and steps as JSON; NaN is null, a technique its place in `techniques`."""
     tprs = {tpr_column(fpr): (f"TPR at {100 * fpr:g}% FPR (%)", 100, 2) for fpr in study.attack.fpr}
     shown = PLACE | tprs | MEASURES
     table = targets[list(shown)].copy()
     for name, (_, factor, decimals) in shown.items():
         if factor is not None and decimals is not None:
             table[name] = (table[name] * factor).round(decimals)
+    techniques = list(dict.fromkeys(table["technique"]))
+    table["technique"] = table["technique"].map(techniques.index)
     columns = [{"title": heading, "decimals": decimals} for heading, _, decimals in shown.values()]
     rows = json.loads(table.to_json(orient="values", double_precision=6))
-    return _safe_json({"columns": columns, "rows": rows})
+    return _safe_json({"columns": columns, "techniques": techniques, "rows": rows})
 
 
 def _safe_json(value: object) -> str:
@@ -202,8 +234,8 @@ def _differences(models: pd.DataFrame) -> Iterator[str]:
             yield f"The models were trained on different {what}: {told}."
 
 
-def _warnings(results: Results, targets: pd.DataFrame, figures: list[dict[str, Any]]) -> Iterator[str]:
-    """Say what is undefined, missing or left out."""
+def _warnings(results: Results, targets: pd.DataFrame) -> Iterator[str]:
+    """Say what is undefined or missing."""
     study = results.study
     expected = len(study.grid.techniques) * len(study.masks) * len(study.train.steps)
     if len(targets) < expected:
@@ -212,28 +244,25 @@ def _warnings(results: Results, targets: pd.DataFrame, figures: list[dict[str, A
         single = int(targets[tpr_column(fpr)].isna().sum())
         if single:
             yield (
-                f"The TPR at {100 * fpr:g}% FPR of {single} of {len(targets)} single targets is undefined: a "
-                f"target has {targets['n_nonmembers'].min()} non-members, {least_nonmembers(fpr)} are needed. The "
-                "pooled TPR stands in its place."
+                f"The TPR at {100 * fpr:g}% FPR of {single} of {len(targets)} single targets is undefined: "
+                f"a target has {targets['n_nonmembers'].min()} non-members, {least_nonmembers(fpr)} are "
+                "needed. The pooled TPR stands in its place."
             )
         rows = at_fpr(results.pooled, fpr)
         pooled = rows[rows["tpr"].isna()]
         if len(pooled):
             yield f"The pooled TPR at {100 * fpr:g}% FPR is undefined in {len(pooled)} rows: too few non-members."
-    for figure in figures:
-        if "left_out" in figure:
-            yield f"Figure {figure['name']} is left out: {figure['left_out']}."
 
 
 def _marked(text: str) -> Markup:
-    """Return text with `names` set as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    """Return text with `names` set as code and **words** in bold."""
+    code = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", code))
 
 
-def _heading(name: str) -> str:
-    words = name.replace("_", " ").replace("roc", "ROC").replace("tpr", "TPR").replace("acc ", "accuracy ")
-    return words[0].upper() + words[1:]
-
-
-def _short(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3g}"
+def _estimate(found: dict[str, Any]) -> str:
+    """Return a value and its interval."""
+    value, low, high = (
+        "–" if end is None else f"{end:.3g}" for end in map(found.get, ("value", "low", "high"))
+    )
+    return "undefined" if value == "–" else value if low == "–" else f"{value} [{low}, {high}]"

@@ -2,21 +2,27 @@
 
 Two estimands of the TPR stand side by side and are named: the mean over targets of each target's own TPR (undefined
 if one of them is), and the pooled TPR of all (model, image) pairs under one threshold. Undefined is NaN in CSV,
-`undefined` in Markdown. index.json holds titles, headings and cells as the report shows them.
+`undefined` in Markdown. index.json holds headings, captions and cells as the report shows them.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from leakgap.files import atomic
+from leakgap.data.pool import read_pool
+from leakgap.files import atomic, keep_only
 from leakgap.measure.single import PRIORS
 from leakgap.measure.single import precision as true_share
+from leakgap.report.chance import exposed_images
+from leakgap.report.decision import decision
+from leakgap.report.rounding import fixed
+from leakgap.report.topics import DECISION
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results, at_fpr, read, tpr_column
 from leakgap.study import NONE, Study
 
@@ -47,11 +53,11 @@ PAPER_STEPS = {
 SHARES = {
     *("fpr", "tpr", "mean_tpr", "pooled_tpr", "paper_tpr", "informed", "uninformed", "difference", "caught"),
     *(f"achieved_{rate}{part}" for rate in ("fpr", "tpr") for part in ("", "_p5", "_p95")),
-    *("precision", "train_acc", "test_acc", "acc_gap", "paper_train_acc", "paper_test_acc"),
+    *("precision", "train_acc", "test_acc", "acc_gap", "acc_difference", "paper_train_acc", "paper_test_acc"),
 }
 PRIOR = "_of_"  # before the prior of a precision
 CAUGHT, TPR_OF = "caught_", "tpr_"  # begin the columns of single techniques, and of single studies
-UNDEFINED = "undefined"
+UNDEFINED, NOTHING = "undefined", "–"  # what can't be said, and what there is nothing to say about
 
 
 def _by_cell(results: Results, design: str) -> pd.DataFrame:
@@ -66,6 +72,15 @@ def _by_cell(results: Results, design: str) -> pd.DataFrame:
     cells = cells.rename(columns={tpr_column(fpr): f"mean_{tpr_column(fpr)}" for fpr in fprs})
     cells.insert(0, "targets", groups.size())
     cells = cells.reset_index()
+    means = results.shown(results.means)
+    means = means[means["design"] == design]
+    for column in columns:
+        values = means.loc[means["quantity"] == column, ["technique", "step", "low", "high"]]
+        names = {
+            end: f"mean_{column.replace('tpr', end)}" if column.startswith("tpr_at_") else f"{column}_{end}"
+            for end in ("low", "high")
+        }
+        cells = cells.merge(values.rename(columns=names), on=["technique", "step"], how="left")
     pools = results.shown(results.pooled)
     pools = pools[(pools["attack"] == results.study.attack.headline) & (pools["design"] == design)]
     for fpr in fprs:
@@ -139,7 +154,7 @@ def knowledge(results: Results) -> pd.DataFrame:
         return pd.DataFrame()
     rows = []
     for technique in results.study.grid.techniques:
-        if technique == NONE:  # both attackers are the same
+        if technique == results.study.attack.baseline:  # both attackers are the same
             continue
         for step in range(1, results.last + 1):
             for fpr in results.study.attack.fpr:
@@ -215,25 +230,38 @@ def thresholds(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def exposed(results: Results, exposures: Sequence[str], top: int = 50) -> pd.DataFrame:
-    """One row per image, those caught most often first; exposures: a file per technique."""
-    caught = []
-    for technique, path in zip(results.study.grid.techniques, exposures, strict=True):
-        rows = read(path)
-        rows = rows[rows["attack"] == results.study.attack.headline].set_index(["image", "label"])
-        caught.append((rows["caught"] / rows["targets"]).rename(CAUGHT + technique))
-    table = pd.concat(caught, axis=1)
+def exposed(results: Results, exposures: Sequence[str], pool: str, top: int = 50) -> pd.DataFrame:
+    """One row per image that is caught more often than chance explains by some technique's models.
+
+    Those caught most often first, by name where the dataset has names. exposures: a file per technique.
+    """
+    tables = [read(path) for path in exposures]
+    rows = pd.concat(tables, ignore_index=True)
+    rows = rows[rows["attack"] == results.study.attack.headline]
+    chosen = set(exposed_images(rows)["image"])
+    if not chosen:
+        return pd.DataFrame()
+    rows = rows[rows["image"].isin(chosen)]
+    share = (rows["caught"] / rows["targets"]).rename("share")
+    table = rows.assign(share=share).pivot(index=["image", "label"], columns="technique", values="share")
+    table = table[list(results.study.grid.techniques)].add_prefix(CAUGHT)
     table.insert(0, "caught", table.mean(axis=1))
-    order = ["caught", CAUGHT + NONE] if CAUGHT + NONE in table else "caught"
-    return table.sort_values(order, ascending=False)[:top].reset_index()
+    order = ["caught", CAUGHT + results.study.attack.baseline]
+    table = table.sort_values(order, ascending=False)[:top].reset_index()
+    names = read_pool(pool).names
+    if names is not None:
+        table.insert(1, "name", names[table["image"]])
+    return table
 
 
 @dataclass(frozen=True)
 class Table:
-    """How a table is made, and what it shows."""
+    """How a table is made, what it is about, and how to read it."""
 
     make: Callable[[Results], pd.DataFrame]
-    title: str
+    topic: str
+    heading: str
+    caption: str
 
     @property
     def name(self) -> str:
@@ -242,77 +270,117 @@ class Table:
 
 
 TABLES = (
-    Table(techniques, "Table I of the study: one row per technique, at the last step."),
-    Table(steps, "Table II of the study for every technique: one row per step, the last first."),
+    Table(
+        decision,
+        DECISION,
+        "Every variant in numbers",
+        "Test accuracy and pooled TPR at the last step, each with its own interval; `accuracy difference` "
+        "to and `ratio` over the baseline, paired, with intervals that hold for all variants together "
+        "(Bonferroni; accuracy and each FPR by itself). `beaten by`: the variant of the front that is at "
+        "least as accurate and leaks no more, by the estimates; `told apart on`: where the paired contrast, "
+        "simultaneous over all pairs of variants, says so. Empty: nothing beats it.",
+    ),
+    Table(
+        techniques,
+        "leak",
+        "Variants at the last step",
+        "Table I of the study: one row per technique, at the last step.",
+    ),
     Table(
         replicates,
+        "leak",
+        "Replicates of mask 0 at the last step",
         "Table I from the replicates of mask 0 alone: the study's section IV-C taken literally.",
     ),
     Table(
+        steps,
+        "leak",
+        "Variants at every step",
+        "Table II of the study for every technique: one row per step, the last first.",
+    ),
+    Table(
         attacks,
-        "All attacks side by side: pooled TPR of every technique at the last step, and its ratio to that of the "
-        "headline attack, with paired intervals. Intervals hold one at a time.",
+        "attackers",
+        "All attacks, in numbers",
+        "Pooled TPR of every technique at the last step, and its ratio to that of the headline attack, with "
+        "paired intervals. Intervals hold one at a time.",
     ),
     Table(
         knowledge,
-        "Informed against uninformed attacker: pooled TPR of both, difference and ratio with paired intervals.",
+        "attackers",
+        "Informed against uninformed",
+        "Pooled TPR of both attackers, difference and ratio with paired intervals.",
     ),
     Table(
         shadows,
+        "attackers",
+        "Fewer shadow models",
         "Pooled TPR of the headline attack and of lira-pooled by the number of shadow models that one has.",
     ),
     Table(
-        epsilon,
-        "Lower bounds of epsilon at the last step by the headline attack, 95% confidence, for delta = 0 and the "
-        "replacement of one record; 0 promises nothing. `recipe`: training by this technique is not private with "
-        "any smaller epsilon; the best of its models, after Bonferroni over all of them. `median` and `largest` "
-        "are of bounds for one model each: the largest of many is no bound at 95%. Bounds are valid because "
-        "masks are pairs of a random half and its complement and a target's pair is left out: given all others, "
-        "which of two matched images the target trained on is a fair coin. `guesses` were made of `matches` of a "
-        "member with a non-member, by a number fixed beforehand.",
-    ),
-    Table(
         precision,
-        "Precision of the headline attack at the last step: of those called members at the FPR, the share that "
-        "are, if 1%, 10% or 50% of the suspects are members. Intervals are those of the pooled TPR, transformed.",
+        "consequences",
+        "Precision",
+        "Of those called members at the FPR, the share that are, if 1%, 10% or 50% of the suspects are "
+        "members. Intervals are those of the pooled TPR, transformed.",
     ),
     Table(
         thresholds,
-        "Thresholds that an attacker can set: for each target the score with this FPR on its shadow models' "
+        "consequences",
+        "Thresholds that an attacker can set",
+        "For each target the score with this FPR on its shadow models' "
         "non-members, each shadow model attacked by the others; and the FPR and TPR that it achieves on the "
         "target: mean, 5th and 95th percentile over targets.",
     ),
+    Table(
+        epsilon,
+        "consequences",
+        "Lower bounds of epsilon",
+        "95% confidence, for delta = 0 and the replacement of one record; 0 promises nothing. `recipe`: "
+        "training by this technique is not private with any smaller epsilon; the best of its models, after "
+        "Bonferroni over all of them. `median` and `largest` are of bounds for one model each: the largest "
+        "of many is no bound at 95%. Bounds are valid because masks are pairs of a random half and its "
+        "complement and a target's pair is left out: given all others, which of two matched images the "
+        "target trained on is a fair coin. `guesses` were made of `matches` of a member with a non-member, "
+        "by a number fixed beforehand.",
+    ),
 )
-EXPOSED = (
-    "The images caught most often at 1% FPR by the headline attack, of the targets trained on them: mean over "
-    "techniques, and by technique."
-)
+EXPOSED = {
+    "topic": "images",
+    "heading": "Records caught more often than chance explains",
+    "caption": "By the models of some variant at least: the share of the targets trained on the record that "
+    "give it away at 1% FPR, mean over variants, and by variant. The first 50.",
+}
 
 
-def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], out: str) -> None:
-    """Write every table that the study has rows for as <name>.csv and .md in the folder `out`, and the index."""
+def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], pool: str, out: str) -> None:
+    """Write every table as <name>.csv and .md in the folder `out`, and an index of those that have rows."""
     results = Results(study, joined)
-    made = [(table.name, table.title, table.make(results)) for table in TABLES]
-    made.append((exposed.__name__, EXPOSED, exposed(results, exposures)))
-    index = []
-    for name, title, table in made:
-        if table.empty:
-            continue
-        shown = cells(table)
-        index.append(
-            {
-                "name": name,
-                "title": title,
-                "columns": list(shown),
-                "rows": list(zip(*shown.values(), strict=True)),
-            }
+    made = [
+        (
+            table.name,
+            {"topic": table.topic, "heading": table.heading, "caption": table.caption},
+            table.make(results),
         )
+        for table in TABLES
+    ]
+    made.append((exposed.__name__, EXPOSED, exposed(results, exposures, pool)))
+    index = []
+    for name, about, table in made:
+        if table.empty:
+            table, text = pd.DataFrame(columns=list(table) or ["technique"]), "Nothing to show in this study."
+        else:
+            shown = cells(table)
+            rows = list(zip(*shown.values(), strict=True))
+            index.append({"name": name, **about, "columns": list(shown), "rows": rows})
+            text = markdown(table)
         with atomic(Path(out) / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
         with atomic(Path(out) / f"{name}.md") as temporary:
-            temporary.write_text(f"{title}\n\n{markdown(table)}\n", encoding="utf-8")
+            temporary.write_text(f"{about['heading']}. {about['caption']}\n\n{text}\n", encoding="utf-8")
     with atomic(Path(out) / INDEX) as temporary:
         temporary.write_text(json.dumps(index), encoding="utf-8")
+    keep_only(out, {INDEX, *(f"{name}{suffix}" for name, _, _ in made for suffix in (".csv", ".md"))})
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -323,20 +391,26 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def cells(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Return heading -> texts of every column, intervals beside their numbers."""
+    """Return heading -> texts of every column, intervals beside their numbers, rounded outwards."""
     bounds = {column: _bounds(column, table) for column in map(str, table)}
     hidden = {bound for pair in bounds.values() if pair for bound in pair}
     shown = {}
     for column in [name for name in bounds if name not in hidden]:
         texts = [_text(column, value) for value in table[column]]
         if pair := bounds[column]:
-            intervals = [[_text(column, value) for value in table[bound]] for bound in pair]
-            texts = [
-                text if text in (UNDEFINED, "") else f"{text} [{low}, {high}]"
-                for text, low, high in zip(texts, *intervals, strict=True)
+            intervals = [
+                [_text(column, value, rounding) for value in table[bound]]
+                for bound, rounding in zip(pair, (ROUND_FLOOR, ROUND_CEILING), strict=True)
             ]
+            texts = [_with_interval(*each) for each in zip(texts, *intervals, strict=True)]
         shown[_heading(column)] = texts
     return shown
+
+
+def _with_interval(text: str, low: str, high: str) -> str:
+    if text in (UNDEFINED, NOTHING, ""):
+        return text
+    return f"{text} [{UNDEFINED}]" if UNDEFINED in (low, high) else f"{text} [{low}, {high}]"
 
 
 def _bounds(column: str, table: pd.DataFrame) -> tuple[str, str] | None:
@@ -357,14 +431,16 @@ def _is_share(column: str) -> bool:
     )
 
 
-def _text(column: str, value: object) -> str:
+def _text(column: str, value: object, rounding: str = ROUND_HALF_EVEN) -> str:
+    if value is None:
+        return NOTHING
     if not isinstance(value, float):
         return str(value)
     if not np.isfinite(value):
         return UNDEFINED if np.isnan(value) else "∞"
     if column == "fpr":
         return f"{100 * value:g}"
-    return f"{100 * value:.2f}" if _is_share(column) else f"{value:.3f}"
+    return fixed(100 * value, 2, rounding) if _is_share(column) else fixed(value, 3, rounding)
 
 
 def _heading(column: str) -> str:

@@ -12,28 +12,34 @@ from pydantic import BeforeValidator, Field, ValidationError, create_model, mode
 
 from leakgap import LeakgapError
 from leakgap.attacks import ATTACKS
-from leakgap.augment import MEMBERS, Technique, canonical, options
+from leakgap.augment import MEMBERS, canonical, options
 from leakgap.data import DATASETS
+from leakgap.objects import Object, check_call, is_place
 from leakgap.section import Section, sentence
 from leakgap.study.grid import NONE, Headline, Span
+from leakgap.study.plugins import Plugins
 from leakgap.study.reading import parse, read
-from leakgap.training import ARCHITECTURES
+from leakgap.study.train import COMMON, OF_RECIPE, Train
+from leakgap.study.variant import TECHNIQUE, Variant, check_name, technique_of, trained
 
 FACTORS = ("crop", "mirror", "cutout", "policy")  # of the bare word, whatever else is registered
 PART = "part"  # the key that marks JSON as the part of a study that a job is given
 
 
 class Data(Section):
-    """The images that masks are drawn from."""
+    """The records, images or others, that masks are drawn from."""
 
     dataset: str = Field(
         "digits",
         min_length=1,
-        description=f"{', '.join(DATASETS)}, a path to an .npz (images uint8, labels) "
-        "or a folder of images in torchvision's ImageFolder layout",
+        description=f"{', '.join(DATASETS)}; a path to an .npz (labels, and images or other arrays as long), a "
+        "function that returns such arrays, `file.py:function` or `module:function`, or a folder of images in "
+        "torchvision's ImageFolder layout",
     )
     root: str = Field("data", description="folder with the dataset's files, or where they are downloaded to")
-    size: int | None = Field(None, ge=16, description="number of images kept, drawn by class; all by default")
+    size: int | None = Field(
+        None, ge=16, description="number of records kept, drawn by class; all by default"
+    )
     side: int | None = Field(None, ge=4, description="images are averaged down to side x side pixels")
     reserved: float = Field(
         0.1, ge=0, description="images in no mask, for attacks that need them: a share below 1, or a number"
@@ -55,10 +61,12 @@ class Data(Section):
     @model_validator(mode="after")
     def _possible(self) -> "Data":
         if self.built_in is None:
-            if Path(self.dataset).suffix != ".npz" and "/" not in self.dataset:
+            if is_place(self.dataset):
+                self._check_function(Object(self.dataset))
+            elif Path(self.dataset).suffix != ".npz" and "/" not in self.dataset:
                 raise ValueError(
                     f"data.dataset: {self.dataset!r} is unknown; allowed are {', '.join(DATASETS)}, a path "
-                    "that ends in .npz, or a path with a slash to a folder of images"
+                    "that ends in .npz, a function file.py:function, or a path with a slash to a folder of images"
                 )
             return self
         images, side = DATASETS[self.dataset].images, DATASETS[self.dataset].side
@@ -77,6 +85,21 @@ class Data(Section):
                 f"data.reserved: {self.reserved:g} leaves fewer than 16 of {self.size or images} images"
             )
         return self
+
+    @property
+    def code(self) -> str | None:
+        """Digest of the file of the function that gives the data, a parameter of the pool; None without one."""
+        function = self.built_in is None and is_place(self.dataset)
+        return Object(self.dataset).digest if function else None
+
+    @staticmethod
+    def _check_function(function: Object) -> None:
+        try:
+            signature = function.signature
+        except LeakgapError as error:
+            raise ValueError(f"data.dataset: {error}") from None
+        if signature and (wrong := check_call(signature, set())):
+            raise ValueError(f"data.dataset: {function.text} is called with nothing, and needs {wrong[0]}")
 
 
 def _expand(techniques: object) -> object:
@@ -101,14 +124,20 @@ Factorial = Literal["factorial"] | dict[Literal["factorial"], Names]
 
 
 class Grid(Section):
-    """One model for every technique and mask."""
+    """One model for every technique, or variant of the training, and mask."""
 
     techniques: Annotated[Names, BeforeValidator(_expand, json_schema_input_type=Names | Factorial)] = Field(
         (NONE, "crop", "cutout", "crop+cutout", "crop+mirror+cutout+policy"),
         min_length=1,
-        description=f"none, or members of {', '.join(MEMBERS)} joined by + in this order; or "
-        "{factorial: [members]} for all their combinations; or the word factorial for those of "
-        f"{', '.join(FACTORS)}",
+        description=f"none, or members of {', '.join(MEMBERS)} joined by + in this order, or names of variants; or "
+        "{factorial: [members]} for all combinations of members; or the word factorial for those of "
+        f"{', '.join(FACTORS)}. Variants that are not listed come after those that are. With variants or a recipe, "
+        "none alone by default",
+    )
+    variants: dict[str, dict[str, Any]] = Field(
+        {},
+        description="named variants of the training: {name: {train.<key>: value}}, and the key technique for one "
+        "other than none",
     )
     masks: int = Field(
         16, le=10_000, description="training sets, shared by all techniques: an even number, 4 or more"
@@ -120,91 +149,36 @@ class Grid(Section):
         description="further models on mask 0 with other seeds: targets only, never shadow models",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all_variants(cls, values: Any) -> Any:
+        """Name the variants that `techniques` leaves out after those that it names."""
+        variants = values.get("variants") if isinstance(values, dict) else None
+        if not isinstance(variants, dict) or not variants:
+            return values
+        named = _expand(values.get("techniques", [NONE]))
+        if not isinstance(named, list | tuple):
+            return values
+        return values | {"techniques": [*named, *(name for name in variants if name not in named)]}
+
     @model_validator(mode="after")
     def _possible(self) -> "Grid":
         if self.masks < 4 or self.masks % 2:
             raise ValueError(f"grid.masks: {self.masks} is not an even number of 4 or more")
+        for name, overrides in self.variants.items():
+            check_name(name)
+            technique_of(name, overrides)
         for technique in self.techniques:
+            if technique in self.variants:
+                continue
             try:
                 canonical(technique)
             except LeakgapError as error:
-                raise ValueError(f"grid.techniques: {error}") from None
+                others = f"; variants are {', '.join(self.variants)}" if self.variants else ""
+                raise ValueError(f"grid.techniques: {error}{others}") from None
         twice = {technique for technique in self.techniques if self.techniques.count(technique) > 1}
         if twice:
             raise ValueError(f"grid.techniques: {min(twice)} is named twice")
-        return self
-
-
-class Train(Section):
-    """How every model is trained."""
-
-    # `Study.model` adds a section for each member of techniques that has options: train.crop, train.cutout, ...
-
-    epochs: int = Field(30, ge=1, description="length of the learning-rate schedule")
-    steps: tuple[int, ...] = Field(
-        (2, 4, 8, 15, 22, 30),
-        min_length=1,
-        max_length=100,
-        description="epochs whose models are attacked, rising; training ends with the last",
-    )
-    architecture: str = Field("resnet18", description="name in the registry of architectures")
-    width: int = Field(
-        8, ge=1, le=4096, description="channels of ResNet-18's first stage; 64 is the full model"
-    )
-    batch_size: int = Field(128, ge=2, description="largest batch; an epoch is split into nearly equal ones")
-    lr: float = Field(0.1, gt=0, description="peak learning rate of SGD")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
-    nesterov: bool = Field(False, description="Nesterov's form of the momentum")
-    weight_decay: float = Field(5e-4, ge=0, description="on all weights")
-    schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="learning rate after the warm-up, set anew for every batch"
-    )
-    warmup: float = Field(0, ge=0, description="epochs of linear warm-up")
-    precision: Literal["bf16", "fp32"] = Field(
-        "bf16", description="autocast of the training step; evaluation is always fp32"
-    )
-    compile: bool = Field(False, description="torch.compile on a GPU; ignored on a CPU")
-    deterministic: bool = Field(False, description="bit-reproducible kernels on a GPU; a CPU always is")
-    threads: int = Field(
-        1, ge=1, le=1024, description="CPU threads of a job; another number gives other bits"
-    )
-    save_seconds: int = Field(60, ge=0, description="least seconds between two saves of the resume file")
-    seed: int = Field(0, ge=0, description="initial weights, order and augmentation of all models")
-
-    def options(self, technique: str) -> dict[str, dict[str, Any]]:
-        """Return the options of those members of a technique that have some."""
-        return {
-            member: dict(getattr(self, member))
-            for member in canonical(technique)
-            if member in type(self).model_fields
-        }
-
-    def check_images(self, technique: str, height: int, width: int) -> None:
-        """Raise LeakgapError where an option of a technique does not suit images of this size.
-
-        Done when the study file is read if it tells the size, else when a training job has read the pool.
-        """
-        try:
-            Technique.parse(technique, options=self.options(technique)).check(height, width)
-        except LeakgapError as error:
-            raise LeakgapError(f"train.{error}") from None
-
-    @model_validator(mode="after")
-    def _possible(self) -> "Train":
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"train.architecture: {self.architecture} is none of {', '.join(ARCHITECTURES)}")
-        if list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 1:
-            raise ValueError(f"train.steps: {list(self.steps)} are not rising epochs from 1 on")
-        if self.steps[-1] > self.epochs:
-            raise ValueError(
-                f"train.steps: {self.steps[-1]} is past the last epoch, train.epochs is {self.epochs}"
-            )
-        if self.nesterov and not self.momentum:
-            raise ValueError("train.nesterov: true needs train.momentum above 0")
-        if self.warmup >= self.epochs:
-            raise ValueError(
-                f"train.warmup: {self.warmup:g} epochs are not below train.epochs, {self.epochs}"
-            )
         return self
 
 
@@ -231,7 +205,12 @@ class Attack(Section, Headline):
     attackers: tuple[Literal["informed", "uninformed"], ...] = Field(
         ("informed", "uninformed"),
         min_length=1,
-        description="informed: shadow models of the target's technique; uninformed: of none",
+        description="informed: shadow models of the target's technique or variant; uninformed: of the baseline",
+    )
+    baseline: str = Field(
+        NONE,
+        description="technique or variant whose models are the uninformed attacker's shadow models, and to which "
+        "the others are compared; without none in the grid, the first of the grid by default",
     )
     fpr: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.01, 0.001), min_length=1, description="false positive rates at which the TPR is read"
@@ -244,9 +223,6 @@ class Attack(Section, Headline):
 
     @model_validator(mode="after")
     def _possible(self) -> "Attack":
-        for name in self.attacks:
-            if name not in ATTACKS:
-                raise ValueError(f"attack.attacks: {name!r} is unknown; allowed are {', '.join(ATTACKS)}")
         for key in ("attacks", "attackers", "fpr"):
             values = getattr(self, key)
             if len(set(values)) < len(values):
@@ -270,76 +246,191 @@ class Study(Section, Span):
     train: Train = Field(default_factory=Train)
     query: Query = Field(default_factory=Query)
     attack: Attack = Field(default_factory=Attack)
+    plugins: Plugins = Field(default_factory=Plugins)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_augmentation(cls, values: Any) -> Any:
+        """Leave the default techniques to the built-in training: a recipe's grid has none alone by default."""
+        grid, train = (
+            (values.get(key, {}) for key in ("grid", "train")) if isinstance(values, dict) else ({}, {})
+        )
+        if not isinstance(grid, dict) or not isinstance(train, dict) or not train.get("recipe"):
+            return values
+        return values | {"grid": {"techniques": [NONE]} | grid}
+
+    @model_validator(mode="after")
+    def _with_baseline(self) -> "Study":
+        names, attack = self.grid.techniques, self.attack
+        if "baseline" in attack.model_fields_set or NONE in names:
+            return self
+        return self.model_copy(update={"attack": attack.model_copy(update={"baseline": names[0]})})
 
     @model_validator(mode="after")
     def _possible(self) -> "Study":
-        if "uninformed" in self.attack.attackers and NONE not in self.grid.techniques:
-            raise ValueError(
-                "attack.attackers: uninformed needs shadow models of none, not in grid.techniques"
-            )
+        names = self.grid.techniques
+        if self.attack.baseline not in names:
+            raise ValueError(f"attack.baseline: {self.attack.baseline} is not among {', '.join(names)}")
         for name in self.attack.attacks:
+            if name in self.plugins.attacks:
+                continue  # its job imports it, and learns what it needs
+            if name not in ATTACKS:
+                known = ", ".join([*ATTACKS, *self.plugins.attacks])
+                raise ValueError(f"attack.attacks: {name!r} is unknown; allowed are {known}")
             least = ATTACKS[name].min_masks
             if ATTACKS[name].needs_reserved and not self.data.reserved:
                 raise ValueError(f"data.reserved: {name} needs reserved images, and there are none")
             if self.grid.masks < least:
                 raise ValueError(f"grid.masks: {name} needs {least} or more, not {self.grid.masks}")
+        for name in names:
+            try:
+                self._check_variant(self.variant(name))
+            except LeakgapError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+    def _check_variant(self, variant: Variant) -> None:
+        own = variant.name in self.grid.variants
+        place = f"grid.variants.{variant.name}." if own else ""
+        if len(variant.train.steps) != len(self.train.steps):
+            raise LeakgapError(
+                f"{place}train.steps: {len(variant.train.steps)} steps, where train.steps has "
+                f"{len(self.train.steps)}: attacks compare the models of all variants step by step"
+            )
+        if variant.train.recipe is not None and variant.technique != NONE:
+            key = f"{place}technique" if own else "grid.techniques"
+            raise LeakgapError(
+                f"{key}: {variant.technique} augments the images of the built-in training, and "
+                f"{variant.train.recipe} is a training of its own; write none, and variants of its options"
+            )
         side = self.data.side or (self.data.built_in and self.data.built_in[2])
         if side:
-            for technique in self.grid.techniques:
-                try:
-                    self.train.check_images(technique, side, side)
-                except LeakgapError as error:
-                    raise ValueError(str(error)) from None
-        return self
+            try:
+                variant.train.check_images(variant.technique, side, side)
+            except LeakgapError as error:
+                raise LeakgapError(f"{place}{error}") from None
+
+    def variant(self, name: str) -> Variant:
+        """Return what a name of the grid stands for; in a part of a study, of the one that it is about.
+
+        LeakgapError for a name that is neither a variant nor a technique, and for what the variant changes wrongly.
+        """
+        overrides = self.grid.variants.get(name)
+        if overrides is None:
+            canonical(name)
+            return Variant(name, name, self.train)
+        return Variant(name, technique_of(name, overrides), trained(name, overrides, self.train))
+
+    @property
+    def needs_images(self) -> bool:
+        """Say whether any variant is trained by the built-in training, which takes images alone."""
+        return any(self.variant(name).train.recipe is None for name in self.grid.techniques)
 
     @classmethod
     def model(cls) -> type["Study"]:
         """Return this class with the options of every registered member as sections of `train`."""
-        return _with_options(tuple(MEMBERS.items()))
+        return _with_options(tuple((member, options(member)) for member in MEMBERS))
 
     @classmethod
     def load(cls, source: str | Path | dict[str, Any]) -> "Study":
         """Read a study from a YAML file, from JSON text that starts with a brace (a `part` too), or from a dict.
 
-        Raises LeakgapError, one sentence that names the key and what is allowed.
+        Its plugins take the place of those of the study that was read before. Raises LeakgapError, one sentence
+        that names the key and what is allowed.
         """
         values, where = _read(source)
+        is_part = set(values) == {PART}
+        held = values[PART] if is_part else values
         try:
-            return (
-                cls.model().given(values[PART])
-                if set(values) == {PART}
-                else cls.model().model_validate(values)
-            )
+            plugins = _Plugged.model_validate({key: held[key] for key in held if key == "plugins"}).plugins
+            plugins.register()
+            if is_part:
+                return cls.model().given(held | {"plugins": plugins.model_dump()})
+            return cls.model().model_validate(values)
         except ValidationError as error:
             raise LeakgapError(f"{where}{sentence(error, cls.model(), 'a study file')}") from None
+        except LeakgapError as error:
+            raise LeakgapError(f"{where}{error}") from None
 
     def part(self, *keys: str) -> str:
         """Return as JSON what one job is given: the name and the given `section` or `section.key` alone.
 
         A job so reruns when, and only when, one of its own values changed. `Study.load` makes a study of it in
-        which reading any other value raises LeakgapError.
+        which reading any other value raises LeakgapError. Where the names of techniques or attacks are given,
+        so are the plugins among them.
         """
-        return json.dumps({PART: self.only(["name", *keys])})
+        names: dict[str, Any] = {}
+        if {"grid", "grid.techniques"} & set(keys):
+            techniques = [self.variant(name).technique for name in self.grid.techniques]
+            names["techniques"] = {member for technique in techniques for member in canonical(technique)}
+        if "train" in keys:
+            names["techniques"] = self.plugins.techniques  # whose options it has
+        if {"attack", "attack.attacks"} & set(keys):
+            names["attacks"] = self.attack.attacks
+        return json.dumps({PART: self.only(["name", *keys]) | _key(self.plugins.used(**names))})
 
-    def training_part(self, technique: str) -> str:
-        """Return what a training job of a technique is given: its own members' options, nothing of the others."""
-        unused = {"save_seconds"} | set(MEMBERS) - set(canonical(technique))
-        keys = [key for key in type(self.train).model_fields if key not in unused]
-        return self.part("data.seed", "data.reserved", "query", *(f"train.{key}" for key in keys))
+    def training_part(self, name: str) -> str:
+        """Return what the training jobs of a technique or variant are given: all of its own values, no others'.
+
+        Of the variants it has this one with its technique, since `train` holds what it changes.
+        """
+        variant = self.variant(name)
+        keys = [key for key in self._training_keys(variant) if key != "save_seconds"]
+        part = self.only(["name", "data.seed", "data.reserved", "query"])
+        own = {name: {TECHNIQUE: variant.technique}} if name in self.grid.variants else {}
+        part |= {"grid": {"variants": own}, "train": variant.train.only(keys)}
+        return json.dumps({PART: part | _key(self.training_plugins(variant))})
+
+    def training_code(self, name: str) -> str | None:
+        """Digest the user's own files that train a technique or variant; None without any."""
+        variant = self.variant(name)
+        if variant.train.recipe is not None:
+            return Object(variant.train.recipe).digest
+        return " ".join(self.training_plugins(variant).digests) or None
+
+    @property
+    def attack_code(self) -> str | None:
+        """Digests of the files of those plugins that attack; None without any."""
+        return " ".join(self.plugins.used(attacks=self.attack.attacks).digests) or None
+
+    def training_plugins(self, variant: Variant) -> Plugins:
+        """Return the plugins that a variant's models are trained with."""
+        if variant.train.recipe is not None:
+            return self.plugins.used()
+        return self.plugins.used(
+            techniques=canonical(variant.technique), architectures=[variant.train.architecture]
+        )
+
+    @staticmethod
+    def _training_keys(variant: Variant) -> list[str]:
+        if variant.train.recipe is not None:
+            return [*OF_RECIPE, *COMMON]
+        unused = {"options"} | set(MEMBERS) - set(canonical(variant.technique))
+        return [key for key in type(variant.train).model_fields if key not in unused]
 
 
 @cache
-def _with_options(members: tuple[tuple[str, str], ...]) -> type[Study]:
-    """Return the study file's model under a registry of members."""
+def _with_options(members: tuple[tuple[str, type[Section]], ...]) -> type[Study]:
+    """Return the study file's model under a registry of members with these options."""
     sections: dict[str, Any] = {}
-    for member, _ in members:
-        section = options(member)
+    for member, section in members:
         if section.model_fields:
             sections[member] = (section, Field(default_factory=section))
     train = create_model("Train", __base__=Train, __doc__=Train.__doc__, **sections)
     return create_model(
         "Study", __base__=Study, __doc__=Study.__doc__, train=(train, Field(default_factory=train))
     )
+
+
+class _Plugged(Section):
+    """What is read of a study file before the rest, for which the names of its plugins must be known."""
+
+    plugins: Plugins = Field(default_factory=Plugins)
+
+
+def _key(plugins: Plugins) -> dict[str, Any]:
+    """Return what a part has of plugins: nothing, without any."""
+    return {"plugins": plugins.places} if plugins.places else {}
 
 
 def _read(source: str | Path | dict[str, Any]) -> tuple[Any, str]:

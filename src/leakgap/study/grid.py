@@ -56,7 +56,12 @@ class Span:
 
     def shadow(self, technique: str) -> str:
         """Return the technique of the shadow models with which `attacker` attacks a technique."""
-        return technique if self.attacker == "informed" else NONE
+        return technique if self.attacker == "informed" else self.attack.baseline
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The names of the grid that are techniques of augmentation and nothing else."""
+        return tuple(name for name in self.grid.techniques if name not in self.grid.variants)
 
     @property
     def shortages(self) -> list[str]:
@@ -94,13 +99,14 @@ class Span:
 
     @property
     def attack_jobs(self) -> list[tuple[str, str]]:
-        """(technique, shadow technique) of every attack job. Against none both attackers are the same."""
-        attackers = sorted(self.attack.attackers)  # informed first
-        return [
-            (technique, shadow)
-            for technique in self.grid.techniques
-            for shadow in dict.fromkeys(technique if each == "informed" else NONE for each in attackers)
-        ]
+        """(technique, shadow technique) of every attack job. Against the baseline both attackers are the same."""
+        jobs = []
+        for technique in self.grid.techniques:
+            if "informed" in self.attack.attackers or technique == self.attack.baseline:
+                jobs.append((technique, technique))
+            if "uninformed" in self.attack.attackers and technique != self.attack.baseline:
+                jobs.append((technique, self.attack.baseline))
+        return jobs
 
     @property
     def paths(self) -> Paths:
@@ -120,4 +126,21 @@ class Span:
         return [
             self.paths.attack(technique, self.shadow(technique), "exposure")
             for technique in self.grid.techniques
+        ]
+
+    @property
+    def tables(self) -> list[str]:
+        """What `tables` writes: every table, and the index of those that have rows."""
+        paths = [path for name in self.paths.TABLES for path in self.paths.table(name)]
+        return [*paths, f"{self.paths.tables}/index.json"]
+
+    @property
+    def figures(self) -> list[str]:
+        """What `figures` writes: every figure, those of the replicates, and their index."""
+        names = [*self.paths.FIGURES, *self.paths.FIGURES_OF_MASKS]
+        if self.grid.replicates:
+            names += [f"{name}_replicates" for name in self.paths.FIGURES]
+        return [
+            *(path for name in names for path in self.paths.figure(name)),
+            f"{self.paths.figures}/index.json",
         ]

@@ -9,12 +9,12 @@ from pydantic_core import PydanticUndefined
 from leakgap.study import Study
 
 
-def print_schema(_: Study) -> None:
+def print_schema() -> None:
     """Print the JSON schema of study files."""
     print(json.dumps(Study.model().model_json_schema(), indent=2))
 
 
-def print_keys(_: Study) -> None:
+def print_keys() -> None:
     """Print `markdown`."""
     print(markdown())
 

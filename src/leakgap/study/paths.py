@@ -9,12 +9,26 @@ class Paths:
         "summary",
         "halves",
         "pooled",
+        "means",
         "draws",
         "curves",
         "shadows",
         "epsilon",
         "thresholds",
         "models",
+    )
+    # what `tables` and `figures` write; the last ones are of the masks alone, without a twin of the replicates
+    TABLES = (
+        *("decision", "techniques", "replicates", "steps", "attacks", "knowledge", "shadows", "precision"),
+        *("thresholds", "epsilon", "exposed"),
+    )
+    FIGURES = (
+        *("roc_by_technique", "pooled_tpr", "roc_by_step", "factorial", "attacks", "informed_vs_uninformed"),
+        *("tpr_vs_acc_gap", "tpr_vs_test_acc", "tpr_vs_loss_gap"),
+    )
+    FIGURES_OF_MASKS = (
+        *("decision", "shadow_models", "tpr_vs_acc_gap_by_technique", "tpr_vs_test_acc_by_technique"),
+        *("tpr_vs_loss_gap_by_technique", "tpr_vs_train_acc", "tpr_vs_train_loss", "most_exposed"),
     )
 
     def __init__(self, name: str):
@@ -52,6 +66,10 @@ class Paths:
         """State of a training job that has not ended yet."""
         return f"{self.root}/resume/{technique}/{mask}.pt"
 
+    def recipe_state(self, technique: str, mask: str) -> str:
+        """Folder for the state of a recipe that has not ended yet."""
+        return f"{self.root}/resume/{technique}/{mask}"
+
     def attack(self, technique: str, shadow: str, table: str) -> str:
         """One of ATTACK_TABLES of one attack job, or its `exposure`."""
         return f"{self.root}/attacks/{technique}.by-{shadow}/{table}.parquet"
@@ -63,6 +81,14 @@ class Paths:
     def scores(self, technique: str, shadow: str) -> str:
         """Per-image scores of the attacks that are kept."""
         return f"{self.root}/scores/{technique}.by-{shadow}.parquet"
+
+    def table(self, name: str) -> list[str]:
+        """One of TABLES, as numbers and for reading."""
+        return [f"{self.tables}/{name}.csv", f"{self.tables}/{name}.md"]
+
+    def figure(self, name: str) -> list[str]:
+        """One of FIGURES, or its twin of the replicates, in both formats."""
+        return [f"{self.figures}/{name}.svg", f"{self.figures}/{name}.png"]
 
     def comparison(self, other: str) -> str:
         """The page that puts another study beside this one; its numbers and drawings lie beside it."""

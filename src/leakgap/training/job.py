@@ -1,186 +1,106 @@
-"""One model of the grid: trained, resumed where a killed job left off, and its logits written."""
+"""One model of the grid: trained by the built-in training or by the user's recipe, and its logits written."""
 
 import hashlib
-import io
 import json
-import pickle
-import signal
+import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 from leakgap import LeakgapError, logits
-from leakgap.augment import MEMBERS, canonical
 from leakgap.data.masks import balanced_masks, mask_row
-from leakgap.data.pool import read_pool
-from leakgap.files import atomic, discard
-from leakgap.study import Study
-from leakgap.training.loop import Job, Progress, Trainer, derive_seed, pick_device
+from leakgap.data.pool import Pool, read_pool
+from leakgap.files import discard
+from leakgap.study import Study, Train
+from leakgap.training import importing
+from leakgap.training.seeds import derive_seed
 from leakgap.versions import version
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model to be trained. `seed` is the model's own; it trains on the records of `member`, bool [S]."""
+
+    pool: Pool
+    member: np.ndarray
+    technique: str
+    seed: int
+    train: Train
+    views: int = 1
+    plugins: tuple[str, ...] = ()  # digests of the files of those that it uses
+
+
+@dataclass
+class Answers:
+    """What a training gives: float32 [views, S, classes] for every step, and what is to be told of it.
+
+    seconds: of the training alone; settings: what all models of a variant share, by the names of the study file;
+    about: device, versions and the like.
+    """
+
+    logits: list[np.ndarray]
+    seconds: float
+    settings: dict[str, Any]
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def train_model(
     study: Study, technique: str, mask: str, *, pool: str, masks: int, save_seconds: int, out: str
 ) -> None:
-    """Train one model, with a progress bar, and write its logits to `out`; then the resume file goes.
+    """Train one model, with a progress bar, and write its logits to `out`; then what it could resume from goes.
 
     `masks`, the number of the study's masks, and `save_seconds`, in place of train.save_seconds, change nothing in
     the results: the model's mask is drawn here, from the seed and its own number, so more masks retrain nothing.
     """
-    canonical(technique)
-    images, row = read_pool(pool), mask_row(mask, masks)
-    member = balanced_masks(masks, len(images.labels), study.data.seed, study.data.reserved)
-    seed = derive_seed(study.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
-    recipe = study.train.model_copy(update={"save_seconds": save_seconds})
-    job = Job(images, member[row], technique, seed, recipe, study.query.views)
-    resume = Path(study.paths.resume(technique, mask))
     began = time.perf_counter()
-    with tqdm(total=study.train.steps[-1], unit="epoch", desc=f"{technique}/{mask}", mininterval=1) as bar:
-
-        def passed(progress: Progress) -> None:
-            bar.update(progress.epoch - bar.n)
-            bar.set_postfix(progress.history[-1])
-
-        try:
-            progress = train(job, resume, passed)
-        except LeakgapError as error:
-            raise LeakgapError(f"{technique}/{mask}: {error}") from None
-    device, shared = pick_device(), settings(job)
+    # a job of the workflow is not told of the other techniques, which its rule does not let through
+    if "techniques" in vars(study.grid) and technique not in study.grid.techniques:
+        known = ", ".join(study.grid.techniques)
+        raise LeakgapError(f"technique {technique!r} is not in the study, which has {known}")
+    variant, row = study.variant(technique), mask_row(mask, masks)
+    data = read_pool(pool)
+    member = balanced_masks(masks, len(data.labels), study.data.seed, study.data.reserved)[row]
+    seed = derive_seed(study.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
+    train = variant.train.model_copy(update={"save_seconds": save_seconds})
+    plugins = tuple(study.training_plugins(variant).digests)
+    job = Job(data, member, variant.technique, seed, train, study.query.views, plugins)
+    if train.recipe is None:
+        kind, resume = "builtin", Path(study.paths.resume(technique, mask))
+    else:
+        kind, resume = "recipe", Path(study.paths.recipe_state(technique, mask))
+    with importing():
+        answer: Callable[..., Answers] = resolve_name(f"leakgap.training.{kind}:answer")
+    try:
+        given = answer(job, resume, f"{technique}/{mask}")
+    except LeakgapError as error:
+        raise LeakgapError(f"{technique}/{mask}: {error}") from None
+    settings = given.settings | {"data.seed": study.data.seed, "data.reserved": study.data.reserved}
     about = {
-        "seed": seed,
-        "config_hash": hashlib.sha256(json.dumps(shared).encode()).hexdigest()[:16],
+        "seed": job.seed,
+        "config_hash": hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16],
         "code_version": version("train"),
-        "torch_version": torch.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": study.train.threads,
-        "seconds": {"train": round(progress.seconds, 3), "job": round(time.perf_counter() - began, 3)},
-        "history": progress.history,
-        "settings": shared,
+        "threads": train.threads,
+        "seconds": {"train": round(given.seconds, 3), "job": round(time.perf_counter() - began, 3)},
+        "settings": settings,
     }
     logits.write(
         out,
-        [step.numpy() for step in progress.logits],
-        images.labels,
-        member[row],
+        given.logits,
+        data.labels,
+        member,
         study=study.name,
         technique=technique,
         mask=mask,
-        epochs=study.train.steps,
+        epochs=train.steps,
         first_view_only=study.query.logits == "first",
-        about=about,
+        about=about | given.about,
     )
-    discard(resume)
-
-
-def settings(job: Job) -> dict[str, Any]:
-    """Return what all models of a technique share, by the names of the study file."""
-    unused = {"save_seconds"} | set(MEMBERS) - set(canonical(job.technique))
-    train = job.train.model_dump(mode="json", exclude=unused)
-    return {f"train.{key}": value for key, value in train.items()} | {
-        "query.views": job.views,
-        "technique": job.technique,
-        "version of torch": torch.__version__,
-        "version of the code": version("train"),
-    }
-
-
-def fingerprint(job: Job) -> dict[str, Any]:
-    """Return everything that the logits depend on, to refuse the state of another job."""
-    data = hashlib.sha256()
-    for array in (job.pool.images, job.pool.labels, job.member):
-        data.update(np.ascontiguousarray(array).data)
-    return settings(job) | {"model seed": job.seed, "images, labels or mask": data.hexdigest()}
-
-
-def train(job: Job, resume: str | Path, passed: Callable[[Progress], None] = lambda _: None) -> Progress:
-    """Train a job to its last step, going on from the file `resume` if there is one.
-
-    The file is rewritten, whole, when `train.save_seconds` have passed since the last time, and when SIGTERM
-    asks the job to stop (exit status 143, after the epoch at hand); the caller removes it when the logits are
-    safe. `passed` is called after every epoch. Raises LeakgapError for a diverged loss, or for a resume file
-    that can't be read or belongs to other settings.
-    """
-    resume, mark = Path(resume), fingerprint(job)
-    trainer = Trainer(job, pick_device())
-    if resume.is_file():
-        _restore(trainer, mark, resume)
-    saved = time.monotonic()
-    with _sigterm() as stop:
-        for progress in trainer.run():
-            passed(progress)
-            if stop or time.monotonic() - saved >= job.train.save_seconds:
-                _save(trainer, mark, resume)
-                saved = time.monotonic()
-            if stop:
-                raise SystemExit(128 + signal.SIGTERM)
-    return trainer.progress
-
-
-def _save(trainer: Trainer, mark: dict[str, Any], resume: Path) -> None:
-    buffer = io.BytesIO()  # torch.save to a full disk is no OSError
-    state = trainer.state() | {"fingerprint": json.dumps(mark)}
-    torch.save(state | {"digest": digest(state)}, buffer)
-    with atomic(resume) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-
-
-def digest(state: object) -> str:
-    """Return the SHA-256 of tensors (type, shape and bits), numbers and text in dicts and lists.
-
-    >>> digest({"epoch": 1}) == digest({"epoch": 2})
-    False
-    """
-    whole, left = hashlib.sha256(), [state]
-    while left:
-        value = left.pop()
-        if isinstance(value, torch.Tensor):
-            whole.update(f"{value.dtype} {tuple(value.shape)} ".encode())
-            whole.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        elif isinstance(value, dict | list | tuple):
-            whole.update(f"{len(value)} ".encode())
-            left += [part for item in value.items() for part in item] if isinstance(value, dict) else value
-        else:
-            whole.update(f"{value!r} ".encode())
-    return whole.hexdigest()
-
-
-def _restore(trainer: Trainer, mark: dict[str, Any], resume: Path) -> None:
-    try:
-        state = torch.load(resume, map_location="cpu", weights_only=True)
-        if state.pop("digest") != digest(state):
-            raise ValueError("its content is not as it was saved")
-        before, now = json.loads(state["fingerprint"]), json.loads(json.dumps(mark))
-        changed = sorted(key for key in before | now if before.get(key) != now.get(key))
-        if not changed:
-            trainer.restore(state)
-    except Exception as error:  # torch raises pickle, zip, value and runtime errors alike
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        if isinstance(
-            error, pickle.UnpicklingError
-        ):  # torch advises to load it all the same, running its code
-            reason = "it is damaged, or holds more than tensors, numbers and text"
-        raise LeakgapError(
-            f"{resume}: not a readable resume file ({reason}); delete it to start anew"
-        ) from None
-    if changed:
-        raise LeakgapError(
-            f"{resume}: it was saved under other settings ({', '.join(changed)}); "
-            "delete it to start anew, or put the settings back"
-        )
-
-
-@contextmanager
-def _sigterm() -> Iterator[list[int]]:
-    """Collect SIGTERM in a list instead of dying of it."""
-    caught: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
-    try:
-        yield caught
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if resume.is_dir():
+        shutil.rmtree(resume, ignore_errors=True)
+    else:
+        discard(resume)

@@ -1,41 +1,31 @@
-"""The training loop: one model of one technique on one mask, and its logits of every image at every step."""
+"""The built-in training: one model of one technique on one mask, and its logits of every image at every step."""
 
 import math
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.sgd import sgd  # the function alone: the class imports torch's compiler, a second
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd  # the functions alone: the classes import torch's compiler, a second
 
 from leakgap import LeakgapError
 from leakgap.augment import Technique
-from leakgap.data.pool import Pool
+from leakgap.objects import Object
 from leakgap.study import Train
 from leakgap.training import ARCHITECTURES
+from leakgap.training.job import Job
+from leakgap.training.seeds import derive_seed
 
 AUGMENT_CHUNK = 4096  # images augmented in one call: the policy's operations then work on whole batches
 EVALUATE_CHUNK = 512
 # shifts of the query views, in units of H // 16 pixels: LiRA's 18 views are these, plain and mirrored
 SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
-
-
-@dataclass(frozen=True)
-class Job:
-    """One model to be trained. `seed` is the model's own; it trains on the images of `member`, bool [S]."""
-
-    pool: Pool
-    member: np.ndarray
-    technique: str
-    seed: int
-    train: Train
-    views: int = 1
 
 
 @dataclass
@@ -48,19 +38,21 @@ class Progress:
     seconds: float = 0.0
 
 
-def derive_seed(seed: int, *key: int) -> int:
-    """Return an independent 63-bit seed for every key: a model's from its mask, an epoch's from its index."""
-    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0] >> 1)
-
-
 def pick_device() -> torch.device:
     """Return CUDA's current device where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def network(architecture: str, classes: int, channels: int, width: int) -> nn.Module:
-    """Return a new model of a registered architecture: float [B, channels, H, W] -> logits [B, classes]."""
-    return resolve_name(ARCHITECTURES[architecture])(classes, channels, width)
+def network(architecture: str, classes: int, channels: int, width: int, **layers: Any) -> nn.Module:
+    """Return a new model of a registered architecture: float [B, channels, H, W] -> logits [B, classes].
+
+    layers: `Train.layers`, for architectures that take them.
+    """
+    place = Object(ARCHITECTURES[architecture])
+    try:
+        return place.load()(classes, channels, width, **layers)
+    except Exception as error:  # anything: it may be the user's code
+        raise place.blamed(error) from None
 
 
 def normalizer(images: np.ndarray) -> tuple[list[float], list[float]]:
@@ -98,6 +90,64 @@ def learning_rate(train: Train, done: float) -> float:
     return train.lr * 0.5 * (1 + math.cos(math.pi * (done - train.warmup) / (train.epochs - train.warmup)))
 
 
+class SGD:
+    """Stochastic gradient descent; `state` is what it remembers between steps."""
+
+    def __init__(self, weights: list[Tensor], train: Train):
+        self.weights, self.train = weights, train
+        self.state = [torch.zeros_like(weight) for weight in weights if train.momentum]
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Change the weights by their gradients."""
+        sgd(
+            self.weights,
+            [weight.grad for weight in self.weights],  # type: ignore[misc]
+            self.state,  # type: ignore[arg-type]
+            fused=True,
+            lr=lr,
+            momentum=self.train.momentum,
+            nesterov=self.train.nesterov,
+            weight_decay=self.train.weight_decay,
+            dampening=0.0,
+            maximize=False,
+        )
+
+
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), PyTorch's betas and epsilon."""
+
+    def __init__(self, weights: list[Tensor], train: Train):
+        self.weights, self.train = weights, train
+        self.means = [torch.zeros_like(weight) for weight in weights]
+        self.squares = [torch.zeros_like(weight) for weight in weights]
+        self.steps = [torch.zeros((), device=weight.device) for weight in weights]
+        self.state = [*self.means, *self.squares, *self.steps]
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Change the weights by their gradients."""
+        adamw(
+            self.weights,
+            [weight.grad for weight in self.weights],  # type: ignore[misc]
+            self.means,
+            self.squares,
+            [],
+            self.steps,
+            fused=True,
+            lr=lr,
+            weight_decay=self.train.weight_decay,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+OPTIMIZERS: dict[str, type[SGD | AdamW]] = {"sgd": SGD, "adamw": AdamW}
+
+
 class Trainer:
     """Model, optimizer and data of one job on one device; `state` and `restore` carry them over a kill."""
 
@@ -113,19 +163,20 @@ class Trainer:
         self.job, self.device, self.progress = job, device, Progress()
         train.check_images(job.technique, *pool.images.shape[2:])
         mean, std = normalizer(pool.images)
-        self.technique = Technique.parse(job.technique, fill=mean, options=train.options(job.technique))
+        self.technique = Technique.parse(job.technique, fill=mean, options=train.options_of(job.technique))
         self.mean = torch.tensor(mean).view(1, -1, 1, 1).to(device)
         self.scale = (1 / torch.tensor(std)).view(1, -1, 1, 1).to(device)
         self.images = torch.from_numpy(pool.images).to(device)
         self.labels = torch.from_numpy(pool.labels).to(device)
         self.ids = torch.from_numpy(np.flatnonzero(job.member))
-        model = network(train.architecture, pool.classes, pool.images.shape[1], train.width)
+        shape = (pool.classes, pool.images.shape[1], train.width)
+        model = network(train.architecture, *shape, **train.layers)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         compiled = train.compile and device.type == "cuda"
         # batches have two sizes at most: two fixed programs, not one for any size
         self.forward = torch.compile(self.model, dynamic=False) if compiled else self.model
         self.weights: list[Tensor] = list(self.model.parameters())
-        self.momentum = [torch.zeros_like(weight) for weight in self.weights if train.momentum]
+        self.optimizer = OPTIMIZERS[train.optimizer](self.weights, train)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Return uint8 images as channels_last float32 of mean 0 and standard deviation 1."""
@@ -162,6 +213,7 @@ class Trainer:
         batches = math.ceil(len(order) / train.batch_size)
         pairs = zip(images.tensor_split(batches), labels.tensor_split(batches), strict=True)
         self.model.train()
+        torch.manual_seed(derive_seed(self.job.seed, index, 1))  # for layers that draw, such as dropout
         answers = []
         for batch, (x, y) in enumerate(pairs):
             lr = learning_rate(train, index + (batch + 0.5) / batches)
@@ -184,22 +236,10 @@ class Trainer:
         return self.technique.apply(self.images[ids.to(self.device, non_blocking=True)], draws)
 
     def step(self, images: Tensor, labels: Tensor, lr: float) -> Tensor:
-        """Do one step of SGD on uint8 images, without ever waiting for the device; return the float32 logits."""
+        """Do one step on uint8 images, without ever waiting for the device; return the float32 logits."""
         logits = self.predict(images)
-        F.cross_entropy(logits, labels).backward()
-        with torch.no_grad():
-            sgd(
-                self.weights,
-                [weight.grad for weight in self.weights],  # type: ignore[misc]
-                self.momentum,  # type: ignore[arg-type]
-                fused=True,
-                lr=lr,
-                momentum=self.job.train.momentum,
-                nesterov=self.job.train.nesterov,
-                weight_decay=self.job.train.weight_decay,
-                dampening=0.0,
-                maximize=False,
-            )
+        F.cross_entropy(logits, labels, label_smoothing=self.job.train.label_smoothing).backward()
+        self.optimizer.step(lr)
         self.model.zero_grad()
         return logits.detach()
 
@@ -225,7 +265,7 @@ class Trainer:
         """Return what `restore` needs to go on as if nothing had happened."""
         return {
             "model": self.model.state_dict(),
-            "momentum": self.momentum,
+            "optimizer": self.optimizer.state,
             "epoch": self.progress.epoch,
             "logits": self.progress.logits,
             "history": self.progress.history,
@@ -235,7 +275,7 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
         self.model.load_state_dict(state["model"])
-        for buffer, saved in zip(self.momentum, state["momentum"], strict=True):
+        for buffer, saved in zip(self.optimizer.state, state["optimizer"], strict=True):
             buffer.copy_(saved)
         self.progress = Progress(state["epoch"], state["logits"], state["history"], state["seconds"])
 

@@ -22,7 +22,6 @@ from leakgap.report.figures.style import (
     canvas,
     finished,
     log_percent,
-    look,
     percent,
     sequential,
     tpr_at,
@@ -136,7 +135,7 @@ def shadow_models(setting: Setting) -> Figure:
         axes.axhline(fpr, color=GREY, linestyle="--", linewidth=0.9)
         for shift, (technique, _) in zip(spread, parts, strict=True):
             rows = here[here["technique"] == technique].sort_values("n_shadows")
-            x, style = rows["n_shadows"] * shift, look(technique)
+            x, style = rows["n_shadows"] * shift, setting.looks[technique]
             low, high = rows["low"].clip(lower=floor), rows["high"].clip(lower=floor)
             axes.vlines(x, low, high, color=style.colour, linewidth=1)
             axes.plot(x, rows["tpr"].clip(lower=floor), label=technique, **style.line)
@@ -176,7 +175,7 @@ def effects(techniques: Sequence[str]) -> dict[str, tuple[list[str], list[str]]]
 
 def factorial(setting: Setting) -> Figure:
     """Draw one panel for each FPR, one row for each effect at the last step."""
-    halves, fprs = effects(setting.techniques), setting.study.attack.fpr
+    halves, fprs = effects(setting.study.augmentations), setting.study.attack.fpr
     title = f"Effects of the techniques on the pooled TPR, {setting.last}\n{setting.whose}"
     figure = canvas(3 + 3 * len(fprs), 1.6 + 0.24 * len(halves), title)
     for axes, fpr in zip(np.atleast_1d(figure.subplots(1, len(fprs), sharey=True)), fprs, strict=True):

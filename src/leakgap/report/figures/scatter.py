@@ -24,7 +24,6 @@ from leakgap.report.figures.style import (
     colormap,
     finished,
     log_percent,
-    look,
     sequential,
     tpr_at,
 )
@@ -140,7 +139,7 @@ def together(column: str, shade: str) -> Callable[[Setting], Figure]:
         dots.frame(axes)
         names, handles = targets["technique"].to_numpy(), []
         for technique, _ in in_order(setting, targets):
-            style = look(technique)
+            style = setting.looks[technique]
             dots.draw(axes, names == technique, scale.to_rgba(values), style.marker, style.edge)
             edge = style.edge if style.edge != "none" else GREY
             handles.append(_dot("#888888", style.marker, edge, label=technique))
@@ -167,7 +166,7 @@ def apart(column: str) -> Callable[[Setting], Figure]:
             here = names == technique
             dots.frame(axes, here)
             axes.scatter(
-                dots.x[~here], dots.y[~here], s=4, color=FAINT, linewidths=0, rasterized=True, zorder=2
+                dots.x[~here], dots.y[~here], s=4, color=FAINT, linewidths=0, rasterized=True, zorder=2.9
             )
             dots.draw(axes, here, colours[steps - 1], size=14)
         handles = {

@@ -6,8 +6,11 @@ from functools import cached_property
 
 import pandas as pd
 
-from leakgap.results import LEAVE_ONE_OUT, Results, read, tpr_column
+from leakgap.report.figures.style import Look, looks
+from leakgap.results import LEAVE_ONE_OUT, Results, at_fpr, read, tpr_column
 from leakgap.study import NONE, Study
+
+VARIED = ("train.steps", "train.recipe")  # what makes steps of variants mean different things
 
 
 class LeftOut(Exception):
@@ -36,10 +39,18 @@ class Setting:
         """In the order of the grid."""
         return self.study.grid.techniques
 
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """Colour, marker and dash of every technique."""
+        return looks(self.techniques)
+
     @property
     def most_augmented(self) -> str:
-        """The technique with the most members, the last of them."""
-        return max(reversed(self.techniques), key=lambda name: 0 if name == NONE else name.count("+") + 1)
+        """The technique with the most members, the last of them; or the last variant, of variants alone."""
+        names = self.study.augmentations
+        if set(names) <= {NONE}:
+            return self.techniques[-1]
+        return max(reversed(names), key=lambda name: 0 if name == NONE else name.count("+") + 1)
 
     @property
     def steps(self) -> range:
@@ -47,8 +58,9 @@ class Setting:
         return range(1, len(self.study.train.steps) + 1)
 
     def step_name(self, step: int) -> str:
-        """Name a step with its epoch."""
-        return f"step {step} (epoch {self.study.train.steps[step - 1]})"
+        """Name a step with its epoch, if all variants have these."""
+        own = any(key in VARIED for variant in self.study.grid.variants.values() for key in variant)
+        return f"step {step}" if own else f"step {step} (epoch {self.study.train.steps[step - 1]})"
 
     @property
     def last(self) -> str:
@@ -83,14 +95,22 @@ class Setting:
 
     @cached_property
     def exposure(self) -> pd.DataFrame:
-        """How often each image is caught by the headline attack: none and the most augmented technique."""
+        """How often each image is caught by the headline attack: the baseline and the most augmented technique."""
         tables = [
             read(path)
             for technique, path in zip(self.techniques, self.exposures, strict=True)
-            if technique in (NONE, self.most_augmented)
+            if technique in (self.study.attack.baseline, self.most_augmented)
         ]
         rows = pd.concat(tables, ignore_index=True)
         return rows[rows["attack"] == self.study.attack.headline]
+
+
+def smallest_fpr(setting: Setting, rows: pd.DataFrame) -> float:
+    """Return the smallest FPR at which all pooled TPRs of `rows` are defined; LeftOut when there is none."""
+    for fpr in sorted(setting.study.attack.fpr):
+        if at_fpr(rows, fpr)["tpr"].notna().all():
+            return fpr
+    raise LeftOut("the pooled TPR is undefined: too few non-members")
 
 
 def target_fpr(setting: Setting) -> float:

@@ -2,15 +2,15 @@
 
 Colours are Okabe and Ito's, with Tol's wine in place of yellow, told apart with any colour vision; markers and
 dashes say the same in grey. Which of crop, mirror and cutout a technique has decides colour and marker; policy
-makes it dashed and open.
+makes it dashed and open. Other variants take the colours and markers that the study has left.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
 from typing import Any
-from zlib import crc32
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -36,7 +36,7 @@ LOOKS = {
 POLICY = "policy"
 INFORMED, UNINFORMED = "#0072B2", "#D55E00"
 GREY, FAINT = "#666666", "#C8C8C8"
-DENSE = 1500  # more dots than this are drawn as pixels in the SVG
+DENSE = 500  # more dots than this are drawn as pixels in the SVG
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,39 @@ class Look:
         }
 
 
-def look(technique: str) -> Look:
-    """Return the look of a technique: derived from its name, so the same in every study."""
+def looks(techniques: Sequence[str]) -> dict[str, Look]:
+    """Return the look of every technique of a study, no two alike.
+
+    What is made of crop, mirror, cutout and policy looks the same in every study. Other variants get what is left,
+    in their order, `none`'s first.
+    """
+    own = {name: _place(name) for name in techniques}
+    left = (
+        place for policy in (False, True) for place in product(LOOKS, [policy]) if place not in own.values()
+    )
+    further = product("<>hpHd8", range(20))  # where that is not enough
+    shown = {}
+    for name, place in own.items():
+        if place is None:
+            place = next(left, None)
+        if place is None:
+            marker, number = next(further)
+            shown[name] = Look(to_hex(mpl.colormaps["tab20b"](number)), marker, "-", "none", "none")
+            continue
+        (colour, marker), policy = LOOKS[place[0]], place[1]
+        shown[name] = (
+            Look(colour, marker, (0, (3.5, 1.5)), "white", "black")
+            if policy
+            else Look(colour, marker, "-", colour, "none")
+        )
+    return shown
+
+
+def _place(technique: str) -> tuple[str, bool] | None:
+    """The key of LOOKS of a technique without policy, and whether it has policy; None for what is not such."""
     members = technique.split("+")
     rest = "+".join(member for member in members if member != POLICY) or NONE
-    number = crc32(rest.encode())  # for members that the palette does not know
-    colour, marker = LOOKS.get(rest, (to_hex(mpl.colormaps["tab20b"](number % 20)), "<>hpHd8"[number % 7]))
-    if POLICY in members:
-        return Look(colour, marker, (0, (3.5, 1.5)), "white", "black")
-    return Look(colour, marker, "-", colour, "none")
+    return (rest, POLICY in members) if rest in LOOKS else None
 
 
 def sequential(count: int) -> list[str]:

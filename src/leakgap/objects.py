@@ -1,0 +1,220 @@
+"""Objects that a study file names by `file.py:object` or `module:object`: a user's recipe, data or plugin.
+
+They are found and their signatures read without importing anything, so that a study file is checked wherever the
+workflow starts; a job then loads them.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.machinery import PathFinder
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Any
+
+from leakgap import LeakgapError
+
+PLACE = re.compile(r"(?P<where>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def is_place(text: str) -> bool:
+    """Say whether a text is of the form `file.py:object` or `module:object`.
+
+    >>> [is_place(text) for text in ("./mine.py:read", "package.mine:read", "./photos/", "mine.npz")]
+    [True, True, False, False]
+    """
+    return PLACE.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object where a study file says that it is; a relative path starts at the working directory.
+
+    Its properties raise LeakgapError, a sentence that starts with the file, where that is not so.
+    """
+
+    text: str
+
+    @property
+    def name(self) -> str:
+        """Its name in the file or module."""
+        return self._part("name")
+
+    @cached_property
+    def source(self) -> Path:
+        """The file that holds it."""
+        where = self._part("where")
+        if where.endswith(".py"):
+            path = Path(where).expanduser()
+            if not path.is_file():
+                raise LeakgapError(f"{where}: there is no such file")
+            return path
+        return _source_of(where)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the bytes of its file, 16 hexadecimal digits."""
+        return hashlib.sha256(self._read()).hexdigest()[:16]
+
+    @cached_property
+    def signature(self) -> Signature | None:
+        """The parameters of a function; None where they can't be told from the file.
+
+        That is so for a class, a function with a decorator, and a name that is imported or assigned there.
+        """
+        if self.source.suffix != ".py":
+            return None
+        try:
+            tree = ast.parse(self._read())
+        except (SyntaxError, ValueError) as error:
+            line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            raise LeakgapError(f"{self._part('where')}: not Python: {error.args[0]}{line}") from None
+        found: ast.AST | None = None
+        defined = []
+        for node in _outermost(tree):
+            if isinstance(node, Function | ast.ClassDef):
+                defined.append(node.name)
+            if self.name in _binds(node) or "*" in _binds(node):
+                found = node
+        if found is None:
+            rest = f"only {', '.join(defined)}" if defined else "and no function or class at all"
+            raise LeakgapError(f"{self._part('where')}: defines no {self.name}, {rest}")
+        return _signature(found.args) if isinstance(found, Function) and not found.decorator_list else None
+
+    def load(self) -> Any:
+        """Import its file or module and return it; raises what the import raises.
+
+        The folder of a file is searched for the modules that it imports after everything that is installed, so a
+        `yaml.py` there takes no library's place. A file with another content is another module.
+        """
+        where = self._part("where")
+        if not where.endswith(".py"):
+            return getattr(importlib.import_module(where), self.name)
+        path = self.source.resolve()
+        folder = str(path.parent)
+        if folder not in sys.path:
+            sys.path.append(folder)
+        name = f"{path.stem}_{hashlib.sha256(f'{path} {self.digest}'.encode()).hexdigest()[:8]}"
+        if name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(name, path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]
+                raise
+        return getattr(sys.modules[name], self.name)
+
+    def blamed(self, error: BaseException) -> LeakgapError:
+        """Print the traceback of what the object's code raised, and return one sentence about it.
+
+        It names the line of the object's file that failed, or the deepest line where none of its lines had a part.
+        """
+        traceback.print_exception(error)
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if Path(frame.filename) == self.source.resolve()] or frames
+        reason = str(error).partition("\n")[0]
+        told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        return LeakgapError(f"{self._part('where')}:{own[-1].lineno} in {own[-1].name}: {told}")
+
+    def _part(self, name: str) -> str:
+        match = PLACE.fullmatch(self.text)
+        if match is None:
+            raise LeakgapError(f"{self.text!r} is neither file.py:object nor module:object")
+        return match[name]
+
+    def _read(self) -> bytes:
+        try:
+            return self.source.read_bytes()
+        except OSError as error:
+            raise LeakgapError(f"{self._part('where')}: can't be read ({error.strerror})") from None
+
+
+def _source_of(module: str) -> Path:
+    """Return the file of a module, without importing the packages that it is in."""
+    folders, spec, parts = None, None, module.split(".")
+    for end in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:end]), folders)
+        if spec is None or (spec.submodule_search_locations is None and end < len(parts)):
+            raise LeakgapError(f"there is no module {module}")
+        folders = spec.submodule_search_locations
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise LeakgapError(f"there is no module {module}")
+    return Path(spec.origin)
+
+
+def _outermost(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a module in order, without those inside its functions and classes."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, Function | ast.ClassDef | ast.Lambda):
+            yield from _outermost(node)
+
+
+def _binds(node: ast.AST) -> set[str]:
+    """Return the names that a node defines, imports or assigns."""
+    if isinstance(node, Function | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.alias):
+        return {node.asname or node.name.partition(".")[0]}
+    return {node.id} if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else set()
+
+
+def _signature(given: ast.arguments) -> Signature:
+    """Return what inspect.signature would; a default that there is stands as its source text."""
+    found: list[tuple[ast.arg, Any, ast.expr | None]] = []
+    positional = [*given.posonlyargs, *given.args]
+    defaults = [None] * (len(positional) - len(given.defaults)) + given.defaults
+    for place, (each, default) in enumerate(zip(positional, defaults, strict=True)):
+        only = place < len(given.posonlyargs)
+        found.append((each, Parameter.POSITIONAL_ONLY if only else Parameter.POSITIONAL_OR_KEYWORD, default))
+    if given.vararg:
+        found.append((given.vararg, Parameter.VAR_POSITIONAL, None))
+    for each, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+        found.append((each, Parameter.KEYWORD_ONLY, default))
+    if given.kwarg:
+        found.append((given.kwarg, Parameter.VAR_KEYWORD, None))
+    return Signature(
+        [
+            Parameter(each.arg, kind, default=Parameter.empty if default is None else ast.unparse(default))
+            for each, kind, default in found
+        ]
+    )
+
+
+def check_call(signature: Signature, given: set[str]) -> tuple[str, str] | None:
+    """Return the first keyword that a function does not take, or needs besides those given, and which it is.
+
+    >>> import inspect
+    >>> check_call(inspect.signature(lambda a, b, c=1: 0), {"a", "d"})
+    ('d', 'unknown')
+    >>> check_call(inspect.signature(lambda a, b, c=1: 0), {"a"})
+    ('b', 'missing')
+    """
+    any_keyword = any(each.kind is Parameter.VAR_KEYWORD for each in signature.parameters.values())
+    named = set(keywords(signature))
+    for name in sorted(given - named):
+        if not any_keyword:
+            return name, "unknown"
+    for name, each in signature.parameters.items():
+        variable = each.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        if not variable and each.default is Parameter.empty and name not in given & named:
+            return name, "missing"
+    return None
+
+
+def keywords(signature: Signature) -> list[str]:
+    """Return the names of the parameters that can be given by keyword."""
+    kinds = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return [name for name, each in signature.parameters.items() if each.kind in kinds]
