@@ -1,6 +1,6 @@
 """Which attack finds most with how many shadow models? On the logits of a finished study.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.attacks_by_shadows STUDY.yaml... [--techniques none crop]
+    OMP_NUM_THREADS=1 python -m benchmarks.attacks_by_shadows STUDY.yaml... [--techniques none] [--attacks base]
 
 The mask pairs of a study are dealt into groups of 4, 8, 16, ... masks, whole pairs, and every model of a group is
 attacked at its last step by the others of the group outside its pair: by 2, 6, 14, ... shadow models.
@@ -106,9 +106,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("studies", nargs="+")
     parser.add_argument("--techniques", nargs="+")
+    parser.add_argument("--attacks", nargs="+", default=ATTACKS)
     parser.add_argument("--rival", default="lira-pooled")
     options = parser.parse_args()
-    names = [options.rival, *(name for name in ATTACKS if name != options.rival)]
+    names = [options.rival, *(name for name in options.attacks if name != options.rival)]
     for path in options.studies:
         study = Study.load(path)
         for technique in options.techniques or study.grid.techniques:

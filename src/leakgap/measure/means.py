@@ -9,7 +9,6 @@ vary as the targets' own values do.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
 
 from leakgap.measure.roc import false_positives
 
@@ -93,6 +92,16 @@ def mean_tpr(score: np.ndarray, member: np.ndarray, evaluated: np.ndarray, fpr: 
 
 def placements(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of the non-members that each member outscores, and of the members that outscore each non-member."""
-    ranks = rankdata(np.concatenate([inside, outside]))
-    n1, n0 = len(inside), len(outside)
-    return (ranks[:n1] - rankdata(inside)) / n0, 1 - (ranks[n1:] - rankdata(outside)) / n1
+    return _outscored(inside, outside), 1 - _outscored(outside, inside)
+
+
+def _outscored(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Share of the others that each score is above, ties counting half."""
+    order, ascending = (
+        np.argsort(scores),
+        np.sort(others),
+    )  # in order, neighbours are found next to each other
+    below, upto = (np.searchsorted(ascending, scores[order], side=side) for side in ("left", "right"))
+    share = np.empty(len(scores))
+    share[order] = (below + upto) / (2 * len(others))
+    return share
