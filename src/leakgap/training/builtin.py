@@ -46,7 +46,7 @@ def settings(job: Job) -> dict[str, Any]:
     """Return what all models of a technique share, by the names of the study file."""
     unused = {"save_seconds", *OF_RECIPE} | set(MEMBERS) - set(canonical(job.technique))
     train = job.train.model_dump(mode="json", exclude=unused)
-    plugins = {"plugins' files": job.plugins} if job.plugins else {}
+    plugins = {"train.plugins' files": list(job.plugins)} if job.plugins else {}
     return (
         {f"train.{key}": value for key, value in train.items()}
         | plugins

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from leakgap import LeakgapError
 from leakgap.logits import read_model
+from leakgap.objects import Object
 from leakgap.study import Study
 from leakgap.study.queue import still_queued
 from leakgap.versions import version
@@ -31,7 +32,11 @@ def matches(study: Study, technique: str, mask: str, path: str | Path) -> bool:
     expected = {
         f"{room}.{key}": value for room in ("data", "query", "train") for key, value in part[room].items()
     }
-    expected |= {"train.recipe's file": variant.code, "version of the code": version("train")}
+    expected |= {
+        "train.recipe's file": variant.train.recipe and Object(variant.train.recipe).digest,
+        "train.plugins' files": study.training_plugins(variant).digests or None,
+        "version of the code": version("train"),
+    }
     stored = model.about.get("settings", {})
     images = study.data.built_in[0] if study.data.built_in else model.images
     return (model.epochs, model.images) == (part["train"]["steps"], images) and all(
