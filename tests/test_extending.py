@@ -15,6 +15,7 @@ from leakgap.attacks import plugin
 from leakgap.augment import Technique
 from leakgap.data.masks import balanced_masks, read_masks
 from leakgap.data.pool import read_pool
+from leakgap.report.figures.style import looks
 from leakgap.study import Study
 from leakgap.study.keys import markdown
 from leakgap.training.status import state_of
@@ -145,9 +146,8 @@ def test_technique():
     )
     with pytest.raises(LeakgapError, match=r"^train\.invert\.share: .* less than or equal to 1"):
         Study.load(plugins() | {"train": {"invert": {"share": 2}}})
-    from leakgap.report.figures.style import look
-
-    assert look("crop+invert") != look("crop") != look("invert")
+    drawn = looks(["none", "crop", "invert", "crop+invert"])
+    assert len({repr(look) for look in drawn.values()}) == 4
 
 
 def test_plugins_train_and_attack():
