@@ -1,5 +1,6 @@
 """The tables of a made-up study, against its joined tables."""
 
+import json
 from dataclasses import replace
 from math import comb
 from pathlib import Path
@@ -295,7 +296,10 @@ def test_a_study_of_the_uninformed_attacker_has_its_tables(tmp_path, monkeypatch
         assert set(tpr.index) <= set(named), name
     ours = techniques(Results(made)).set_index("technique")["pooled_tpr_at_0.01"]
     pd.testing.assert_series_equal(ours.sort_index(), tpr.sort_index(), check_names=False)
-    assert not (Path(made.paths.tables) / "knowledge.csv").exists()
+    assert "Nothing to show in this study." in (Path(made.paths.tables) / "knowledge.md").read_text()
+    assert "knowledge" not in {
+        told["name"] for told in json.loads((Path(made.paths.tables) / "index.json").read_text())
+    }
 
 
 @pytest.mark.parametrize("attackers", [("informed", "uninformed"), ("uninformed",)])
