@@ -180,8 +180,9 @@ def _claim(record: dict[str, Any]) -> Claim:
 
 def _interval(value: Claim | Estimate) -> str:
     number = "–" if value.value is None else f"{value.value:.3g}"
-    defined = value.low is not None and value.high is not None
-    return f"{number} | {span(value.low, value.high) if defined else 'undefined'}"
+    if value.low is None or value.high is None:
+        return f"{number} | undefined"
+    return f"{number} | {span(value.low, value.high)}"
 
 
 def to_markdown(claims: Sequence[Claim]) -> str:
