@@ -26,12 +26,15 @@ def matches(study: Study, technique: str, mask: str, path: str | Path) -> bool:
 
     Only what the file says of itself is read, not its logits.
     """
-    model, variant = read_model(path), study.variant(technique)
+    model = read_model(path)
     part = json.loads(study.training_part(technique))["part"]
     expected = {
         f"{room}.{key}": value for room in ("data", "query", "train") for key, value in part[room].items()
     }
-    expected |= {"train.recipe's file": variant.code, "version of the code": version("train")}
+    expected |= {
+        "version of the code": version("train"),
+        "the user's own files": study.training_code(technique),
+    }
     stored = model.about.get("settings", {})
     images = study.data.built_in[0] if study.data.built_in else model.images
     return (model.epochs, model.images) == (part["train"]["steps"], images) and all(
