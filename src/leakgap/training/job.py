@@ -79,7 +79,11 @@ def train_model(
         given = answer(job, resume, f"{technique}/{mask}")
     except LeakgapError as error:
         raise LeakgapError(f"{technique}/{mask}: {error}") from None
-    settings = given.settings | {"data.seed": study.data.seed, "data.reserved": study.data.reserved}
+    settings = given.settings | {
+        "data.seed": study.data.seed,
+        "data.reserved": study.data.reserved,
+        "the user's own files": study.training_code(technique),
+    }
     about = {
         "seed": job.seed,
         "config_hash": hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16],

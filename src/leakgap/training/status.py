@@ -6,7 +6,6 @@ from pathlib import Path
 
 from leakgap import LeakgapError
 from leakgap.logits import read_model
-from leakgap.objects import Object
 from leakgap.study import Study
 from leakgap.study.queue import still_queued
 from leakgap.versions import version
@@ -27,15 +26,14 @@ def matches(study: Study, technique: str, mask: str, path: str | Path) -> bool:
 
     Only what the file says of itself is read, not its logits.
     """
-    model, variant = read_model(path), study.variant(technique)
+    model = read_model(path)
     part = json.loads(study.training_part(technique))["part"]
     expected = {
         f"{room}.{key}": value for room in ("data", "query", "train") for key, value in part[room].items()
     }
     expected |= {
-        "train.recipe's file": variant.train.recipe and Object(variant.train.recipe).digest,
-        "train.plugins' files": study.training_plugins(variant).digests or None,
         "version of the code": version("train"),
+        "the user's own files": study.training_code(technique),
     }
     stored = model.about.get("settings", {})
     images = study.data.built_in[0] if study.data.built_in else model.images
