@@ -31,19 +31,28 @@ ATTACKS = (
     "rmia",
     "informia",
     "rapid",
+    "lira-steps",  # on studies with several steps, by an attacker who holds them all
 )
 
 
 def evidence_of(study: Study, technique: str) -> attacks.Evidence:
-    """Every model of the technique against every other one, at the last step."""
+    """Every model of the technique against every other one, at the last step; with its earlier steps."""
     pool, member, reserved = read_inputs(study.paths.pool, study.paths.masks)
     paths = [study.paths.logits(technique, mask) for mask in study.masks]
     reader = Reader(
         paths, study=study.name, technique=technique, masks=study.masks, member=member, labels=pool.labels
     )
-    phi = reader.read(len(reader.model.epochs), with_logits=False).phi
+    *earlier, last = (reader.read(step).phi for step in range(1, len(reader.model.epochs) + 1))
+    series = np.stack([phi[..., 0] for phi in earlier], 1) if earlier else None
     return attacks.Evidence(
-        phi, phi, member, attacks.gives_away(member, member), labels=pool.labels, reserved=reserved
+        last,
+        last,
+        member,
+        attacks.gives_away(member, member),
+        labels=pool.labels,
+        reserved=reserved,
+        target_earlier=series,
+        shadow_earlier=series,
     )
 
 
@@ -55,6 +64,7 @@ def score(known: attacks.Evidence, attack: str, size: int) -> np.ndarray:
 
 def part(known: attacks.Evidence, group: np.ndarray) -> attacks.Evidence:
     """A group's models against one another."""
+    series = None if known.shadow_earlier is None else known.shadow_earlier[group]
     return attacks.Evidence(
         known.target[group],
         known.shadow[group],
@@ -62,6 +72,8 @@ def part(known: attacks.Evidence, group: np.ndarray) -> attacks.Evidence:
         known.left_out[np.ix_(group, group)],
         labels=known.labels,
         reserved=known.reserved,
+        target_earlier=series,
+        shadow_earlier=series,
     )
 
 
@@ -69,8 +81,16 @@ def measured(known: attacks.Evidence, names: list[str], size: int) -> dict[str, 
     """Pooled TPRs, with their replicates, of every attack that so few masks allow."""
     models = len(known.shadow) // size * size
     draws = Resampling(known.member[:models], ~known.reserved, replicates=400)
-    usable = [name for name in names if attacks.ATTACKS[name].min_masks <= size]
+    usable = [name for name in names if _usable(attacks.ATTACKS[name], known, size)]
     return {name: draws.pooled(score(known, name, size), FPRS) for name in usable}
+
+
+def _usable(attack: attacks.Attack, known: attacks.Evidence, size: int) -> bool:
+    return (
+        attack.min_masks <= size
+        and (known.reserved.any() or not attack.needs_reserved)
+        and (known.shadow_earlier is not None or not attack.needs_steps)
+    )
 
 
 def cell(one: Pooled, rival: Pooled) -> str:

@@ -32,8 +32,9 @@ ROOT = Path(__file__).parents[1]
 IMAGES, CLASSES = 60_000, 10
 
 
-def write_model(study: Study, member: np.ndarray, labels: np.ndarray, technique: str, row: int) -> None:
-    """Write one model's synthetic logits, all steps and views."""
+def write_model(file: str, member: np.ndarray, labels: np.ndarray, technique: str, row: int) -> None:
+    """Write one model's synthetic logits, all steps and views; a process of its own reads the study file."""
+    study = Study.load(file)
     techniques = study.grid.techniques
     generator = np.random.default_rng((techniques.index(technique), row))
     shared = np.random.default_rng(0)
@@ -65,8 +66,9 @@ def write_model(study: Study, member: np.ndarray, labels: np.ndarray, technique:
     )
 
 
-def write_study(study: Study) -> None:
+def write_study(file: str) -> None:
     """Write pool, masks and all logits of a study, on all cores."""
+    study = Study.load(file)
     generator = np.random.default_rng(0)
     labels = generator.integers(0, CLASSES, IMAGES)
     images = generator.integers(0, 256, (IMAGES, 3, 32, 32), np.uint8)
@@ -75,7 +77,7 @@ def write_study(study: Study) -> None:
     write_masks(study.paths.masks, member, member.sum(axis=0) == 0)
     with ProcessPoolExecutor(os.cpu_count()) as workers:
         jobs = [
-            workers.submit(write_model, study, member, labels, technique, row)
+            workers.submit(write_model, file, member, labels, technique, row)
             for technique in study.grid.techniques
             for row in range(study.grid.masks)
         ]
@@ -100,7 +102,7 @@ def main() -> None:
     study = Study.load("study.yaml")
 
     began = time.perf_counter()
-    write_study(study)
+    write_study("study.yaml")
     written = time.perf_counter()
     size = sum(path.stat().st_size for path in Path(study.paths.root, "logits").glob("*/*.parquet"))
     command = [
@@ -130,7 +132,8 @@ def main() -> None:
         ):
             head, row = (line.split("\t") for line in path.read_text().splitlines()[:2])
             values = dict(zip(head, row, strict=True))
-            print(f"| {name} {path.stem} | {values['s']} s, {values['max_rss']} MiB |")
+            took = f"{values['cpu_time']} s of CPU in {values['s']} s, {values['max_rss']} MiB"
+            print(f"| {name} {path.stem} | {took} |")
     print(f"| largest job | {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB |")
 
 

@@ -21,10 +21,10 @@ def study(seed, models=8, images=150, ties=False):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("cells", [64, 512])
-def test_replicates_are_tprs_of_resampled_pairs(kind, ties, cells, monkeypatch):
+@pytest.mark.parametrize("weighed", [64, bootstrap.WEIGHED])
+def test_replicates_are_tprs_of_resampled_pairs(kind, ties, weighed, monkeypatch):
     """Each replicate equals tpr_at_fpr on a sample in which every pair is written as often as it was drawn."""
-    monkeypatch.setattr(bootstrap, "CELLS", cells)
+    monkeypatch.setattr(bootstrap, "WEIGHED", weighed)
     score, member, evaluated = study(3, ties=ties)
     fprs = (0.3, 0.05, 0.005)
     draws = Resampling(member, evaluated, replicates=40, seed=7)

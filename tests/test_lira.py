@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from evidence import random_evidence
-from leakgap.attacks import ATTACKS, gives_away, run
+from leakgap.attacks import ATTACKS, gives_away, run, run_all
 from leakgap.attacks.lira import leave_one_out
 from leakgap.attacks.lira_definition import definition
 from leakgap.data.masks import balanced_masks
@@ -309,3 +309,10 @@ def test_registered_attacks_are_the_function_with_its_options():
         np.testing.assert_array_equal(score, expected)
         seen.add(score[0, ~known.reserved][0].item())
     assert len(seen) == 8
+
+
+def test_attacks_that_share_their_work_score_as_each_alone():
+    evidence, _ = random_evidence(targets="replicates")
+    names = [name for name in ATTACKS if "lira" in name]
+    for name, score in run_all(names, evidence).items():
+        np.testing.assert_array_equal(score, run(name, evidence))

@@ -203,10 +203,11 @@ def _model(path: str | Path, file: pq.ParquetFile) -> Model:
 
 @dataclass(frozen=True)
 class StepLogits:
-    """One step of many models: phi float32 [N, S, V], and logits float32 [N, S, classes] when asked for."""
+    """One step of many models: phi, and of the clean view, when asked for, logits and the classes they predict."""
 
-    phi: np.ndarray
-    logits: np.ndarray | None
+    phi: np.ndarray  # float32 [N, S, V]
+    logits: np.ndarray | None = None  # float32 [N, S, classes]
+    predicted: np.ndarray | None = None  # int16 [N, S]
 
 
 class Reader:
@@ -249,7 +250,14 @@ class Reader:
                 raise LeakgapError(f"{path}: differs from {paths[0]} in {', '.join(differing)}")
         self.model = self.models[0]
 
-    def read(self, step: int, *, with_logits: bool = False, views: int | None = None) -> StepLogits:
+    def read(
+        self,
+        step: int,
+        *,
+        with_logits: bool = False,
+        with_predictions: bool = False,
+        views: int | None = None,
+    ) -> StepLogits:
         """Read step 1.. of all models: phi of the first `views` views (default: all), logits of view 0.
 
         ValueError for a step or a number of views that the files don't hold.
@@ -260,19 +268,26 @@ class Reader:
             raise ValueError(
                 f"step {step}, {views} views: the files hold {len(model.epochs)} steps, {model.views} views"
             )
-        phis = np.empty((len(self.paths), model.images, views), np.float32)
-        shape = (len(self.paths), model.images, model.classes)
-        logits = np.empty(shape, np.float32) if with_logits else None
+        shape = len(self.paths), model.images
+        phis = np.empty((*shape, views), np.float32)
+        logits = np.empty((*shape, model.classes), np.float32) if with_logits else None
+        predicted = np.empty(shape, np.int16) if with_predictions else None
         for row, path in enumerate(self.paths):
             with _open(path) as (file, _):
                 for view in range(views):
                     group = (step - 1) * model.views + view
-                    wanted = ["phi", "logits"] if logits is not None and view == 0 else ["phi"]
+                    whole = view == 0 and (with_logits or with_predictions)
+                    wanted = ["phi", "logits"] if whole else ["phi"]
                     table = file.read_row_group(group, columns=wanted, use_threads=False)
                     phis[row, :, view] = table["phi"].to_numpy()
-                    if logits is not None and view == 0:
-                        logits[row] = table["logits"].combine_chunks().flatten().to_numpy().reshape(shape[1:])
-        return StepLogits(phis, logits)
+                    if whole:
+                        z = table["logits"].combine_chunks().flatten().to_numpy()
+                        z = z.reshape(model.images, model.classes)
+                        if logits is not None:
+                            logits[row] = z
+                        if predicted is not None:
+                            predicted[row] = z.argmax(-1)
+        return StepLogits(phis, logits, predicted)
 
 
 def _differences(one: Model, other: Model) -> list[str]:

@@ -8,7 +8,7 @@ file; importing the registry imports none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from leakgap.objects import Object
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ATTACKS", "Attack", "Evidence", "check", "gives_away", "run"]
+__all__ = ["ATTACKS", "Attack", "Evidence", "check", "gives_away", "run", "run_all"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,6 +102,9 @@ class Attack:
     description: str
     source: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    together: str = (
+        ""  # module:function that runs several entries at once, given the Evidence and their options
+    )
     needs_logits: bool = False  # all others make do with phi
     needs_reserved: bool = False  # a population in no mask
     needs_steps: bool = False  # earlier steps of the same models, where there are any
@@ -126,7 +129,10 @@ def _threshold(function: str, description: str, source: str, **needs: Any) -> At
 
 def _lira(description: str, **options: str) -> Attack:
     n_in = 1 if options["mode"] == "online" else 0
-    return Attack("leakgap.attacks.lira:lira", description, "Carlini 2022", options, min_in=n_in, min_out=1)
+    together = "" if options.get("variance") == "pooled" else "leakgap.attacks.lira:several"
+    return Attack(
+        "leakgap.attacks.lira:lira", description, "Carlini 2022", options, together, min_in=n_in, min_out=1
+    )
 
 
 ATTACKS: dict[str, Attack] = {
@@ -277,11 +283,30 @@ def run(name: str, evidence: Evidence) -> np.ndarray:
     ...
     leakgap.LeakgapError: unknown attack 'lyra'; choose from ...
     """
+    return _usable(name, evidence).resolve()(evidence)
+
+
+def run_all(names: Sequence[str], evidence: Evidence) -> dict[str, np.ndarray]:
+    """Scores of several attacks, as `run` gives them; what some of them share is computed once."""
+    scores, families = {}, dict[str, list[str]]()
+    for name in names:
+        together = _usable(name, evidence).together
+        if together:
+            families.setdefault(together, []).append(name)
+        else:
+            scores[name] = run(name, evidence)
+    for together, family in families.items():
+        found = Object(together).load()(evidence, [ATTACKS[name].options for name in family])
+        scores |= dict(zip(family, found, strict=True))
+    return {name: scores[name] for name in names}
+
+
+def _usable(name: str, evidence: Evidence) -> Attack:
     if name not in ATTACKS:
         raise LeakgapError(f"unknown attack {name!r}; choose from {', '.join(ATTACKS)}")
     if ATTACKS[name].needs_logits and (evidence.target_logits is None or evidence.shadow_logits is None):
         raise LeakgapError(f"attack {name!r} needs logits, and only phi was given")
-    return ATTACKS[name].resolve()(evidence)
+    return ATTACKS[name]
 
 
 def gives_away(masks: np.ndarray, member: np.ndarray) -> np.ndarray:

@@ -5,9 +5,9 @@ statistics, and a column (image, view) is sorted once: its median without a mode
 in its middle, its variance is a downdate. Images are walked in blocks with equal numbers of in-models.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, reduce
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -82,34 +82,10 @@ def leave_one_out(
         left_out = gives_away(member, member)
     kept = np.ones(shadow.shape[1], bool) if reserved is None else ~_images(reserved, shadow.shape[1])
     images = np.flatnonzero(kept)
-    sides = (IN, OUT) if mode == "online" else (OUT,)
+    held = (target, shadow, member, left_out, images)
     if variance == "pooled":
-        held = (target, shadow, member, left_out, images)
         return pooled.online(*held) if mode == "online" else pooled.offline(*held, _surprise(tail))
-    sets = _Sets(left_out)
-
-    overall = {}
-    if variance == "fixed":
-        overall = dict.fromkeys(sides, _overall_variance(shadow, member, sets, images, sides[0]))
-    if variance == "within":
-        overall = {side: _within_variance(shadow, member, sets, images, side) for side in sides}
-
-    scores = np.full(target.shape[:2], np.nan, np.float32)
-    largest = np.finfo(np.float32).max
-    for block in _blocks(shadow, member, images):
-        x = _columns(shadow, block)
-        y = x if target is shadow else _columns(target, block)
-        fits = []
-        for side in sides:
-            values = _Values(x, np.equal(member[:, block].T, side), sets)
-            location = values.mean() if variance == "within" else values.median()
-            fits.append((location, _padded(overall[side] if overall else values.variance())))
-        likelihood = _likelihood(fits, tail)
-        score = np.empty((len(x), len(target)))
-        for targets in sets.rounds:
-            score[:, targets] = likelihood(y.take(targets, -1)).mean(1)
-        scores[:, block] = np.clip(score, -largest, largest).T
-    return scores
+    return _scores(*held, [_Variant(mode, variance, tail)])[0]
 
 
 def _images(reserved: ArrayLike, images: int) -> np.ndarray:
@@ -123,6 +99,58 @@ def lira(evidence: Evidence, **options) -> np.ndarray:
     """LiRA with the options of `leave_one_out`: mode, variance and tail."""
     held = (evidence.target, evidence.shadow, evidence.member)
     return leave_one_out(*held, left_out=evidence.left_out, reserved=evidence.reserved, **options)
+
+
+def several(evidence: Evidence, options: Sequence[Mapping[str, str]]) -> list[np.ndarray]:
+    """LiRA with each of several options, none of them pooled, from one pass over the images."""
+    held = (evidence.target, evidence.shadow, evidence.member, evidence.left_out)
+    return _scores(*held, np.flatnonzero(~evidence.reserved), [_Variant(**each) for each in options])
+
+
+class _Variant(NamedTuple):
+    """Options of `leave_one_out`."""
+
+    mode: str
+    variance: str = "per-example"
+    tail: str = "one-sided"
+
+    @property
+    def sides(self) -> tuple[bool, ...]:
+        return (IN, OUT) if self.mode == "online" else (OUT,)
+
+
+def _scores(
+    target: np.ndarray,
+    shadow: np.ndarray,
+    member: np.ndarray,
+    left_out: np.ndarray,
+    images: np.ndarray,
+    variants: Sequence[_Variant],
+) -> list[np.ndarray]:
+    """Scores float32 [T,S] of each variant; means, medians and variances of an image are computed once."""
+    sets = _Sets(left_out)
+    overall = [_overall(shadow, member, sets, images, variant) for variant in variants]
+    scores = [np.full(target.shape[:2], np.nan, np.float32) for _ in variants]
+    largest = np.finfo(np.float32).max
+    for block in _blocks(shadow, member, images):
+        x = _columns(shadow, block)
+        y = x if target is shadow else _columns(target, block)
+        values = {
+            side: _Values(x, np.equal(member[:, block].T, side), sets)
+            for side in (IN, OUT)
+            if any(side in variant.sides for variant in variants)
+        }
+        for variant, fixed, result in zip(variants, overall, scores, strict=True):
+            fits = []
+            for side in variant.sides:
+                location = values[side].mean if variant.variance == "within" else values[side].median
+                fits.append((location, _padded(fixed[side] if fixed else values[side].variance)))
+            likelihood = _likelihood(fits, variant.tail)
+            score = np.empty((len(x), len(target)))
+            for targets in sets.rounds:
+                score[:, targets] = likelihood(y.take(targets, -1)).mean(1)
+            result[:, block] = np.clip(score, -largest, largest).T
+    return scores
 
 
 def _check_options(mode: str, variance: str, tail: str) -> None:
@@ -213,6 +241,7 @@ class _Values:
         values = [np.where(here[:, None], self._x.take(models, -1), np.inf) for models, here in slots]
         return list(np.sort(values, 0)[:most]) if most else []
 
+    @cached_property
     def median(self) -> np.ndarray:
         """Those of the values in the middle that remain, averaged.
 
@@ -234,6 +263,7 @@ class _Values:
                 result = rest / size if concerned.all() else np.where(concerned, rest / size, result)
         return result
 
+    @cached_property
     def mean(self) -> np.ndarray:
         return self._average - self._total / self._left
 
@@ -251,6 +281,7 @@ class _Values:
             rest[cancelled] = _squares_anew(self._x[image, view], kept)
         return rest
 
+    @cached_property
     def variance(self) -> np.ndarray:
         """Variance about the mean, ddof 0; NaN of a single value where it has others beside it."""
         alone = (self._left == 1) & ((~self._sets.left_out).sum(1) > 2)
@@ -284,6 +315,17 @@ def _squares_anew(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Squared deviations from the mean of the values [cells,N] that are kept, by the definition: [cells]."""
     mean = np.where(kept, values, 0).sum(1, keepdims=True) / np.maximum(kept.sum(1, keepdims=True), 1)
     return (np.where(kept, values - mean, 0) ** 2).sum(1)
+
+
+def _overall(
+    shadow: np.ndarray, member: np.ndarray, sets: _Sets, images: np.ndarray, variant: _Variant
+) -> dict[bool, np.ndarray]:
+    """The variance [U] of each side, if a variant has one for all images."""
+    if variant.variance == "fixed":
+        return dict.fromkeys(variant.sides, _overall_variance(shadow, member, sets, images, variant.sides[0]))
+    if variant.variance == "within":
+        return {side: _within_variance(shadow, member, sets, images, side) for side in variant.sides}
+    return {}
 
 
 def _overall_variance(

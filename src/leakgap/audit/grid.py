@@ -26,9 +26,9 @@ from leakgap.logits import Model, Reader, StepLogits
 from leakgap.measure import roc
 from leakgap.measure.bootstrap import KINDS, Pooled, Resampling
 from leakgap.measure.contrast import interval
-from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, right_guesses
+from leakgap.measure.epsilon import epsilon_of, guesses_for, right_guesses
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr
-from leakgap.measure.single import threshold
+from leakgap.measure.single import conformal_rank, threshold
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, scale_of, tpr_column
 from leakgap.study import NONE, Study, attacker
 
@@ -49,6 +49,8 @@ class Targets:
     evaluated: np.ndarray  # bool [S]: not reserved
     correct: np.ndarray  # bool [T, S], clean view
     loss: np.ndarray  # float32 [T, S], cross-entropy of the clean view
+    generalization: pd.DataFrame  # one row per target: accuracies and losses on the evaluated images
+    of_even: pd.DataFrame  # the same, on those with an even number
 
 
 def attack_technique(
@@ -70,6 +72,7 @@ def attack_technique(
     """
     images, member, reserved = read_inputs(pool, masks)
     labels = images.labels
+    del images  # all others are needless here, and large
     rows = np.array([mask_row(mask, len(member)) for mask in study.models])
     left_out = attacks.gives_away(member[rows], member)
     shadow_files = _reader(study, shadow, study.masks, shadows, member, labels)
@@ -89,7 +92,7 @@ def attack_technique(
         needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
         needs_steps = any(attacks.ATTACKS[name].needs_steps for name in study.attack.attacks)
         for step, epoch in enumerate(epochs, 1):
-            target = target_files.read(step, with_logits=True)
+            target = target_files.read(step, with_logits=needs_logits, with_predictions=True)
             known = target if same else shadow_files.read(step, with_logits=needs_logits)
             evidence = attacks.Evidence(
                 target=target.phi,
@@ -107,11 +110,10 @@ def attack_technique(
             if needs_steps:
                 passed.append((target.phi[..., 0], known.phi[..., 0]))
             attacked = _targets(study, target, member[rows], reserved, labels)
-            kept = {}
-            for name in study.attack.attacks:
-                score = attacks.run(name, evidence)
-                if name in study.attack.kept:
-                    kept[name] = score
+            last = step == len(epochs)
+            memorized = _memorized(attacked, evidence) if last else {}
+            scored = attacks.run_all(study.attack.attacks, evidence)
+            for name, score in scored.items():
                 head = {
                     "study": study.name,
                     "technique": technique,
@@ -120,9 +122,9 @@ def attack_technique(
                     "attacker": attacker(technique, shadow),
                     "attack": name,
                 }
-                _measure(tables, head, study, attacked, score, resampled, last=step == len(epochs))
-                if step == len(epochs):
-                    tables["exposure"].append(_exposure(head, attacked, score, labels, evidence))
+                _measure(tables, head, study, attacked, score, resampled, last)
+                if last:
+                    tables["exposure"].append(_exposure(head, attacked, score, labels, memorized))
                     if name in (study.attack.headline, STRONGEST):
                         tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence, resampled))
                     if name == study.attack.headline:
@@ -131,7 +133,7 @@ def attack_technique(
                         tables["thresholds"].append(
                             _thresholds(head, study, attacked, score, evidence, others)
                         )
-            kept_scores.write(step, attacked, kept)
+            kept_scores.write(step, attacked, scored)
     for path in out:
         results.write(path, pd.concat(tables[Path(path).stem], ignore_index=True))
 
@@ -200,14 +202,35 @@ def _reader(
 def _targets(
     study: Study, column: StepLogits, member: np.ndarray, reserved: np.ndarray, labels: np.ndarray
 ) -> Targets:
-    assert column.logits is not None
+    assert column.predicted is not None
     phi = column.phi[:, :, 0]
+    correct, loss = (
+        column.predicted == labels,
+        np.logaddexp(np.float32(0), -phi),
+    )  # -log p = log(1 + exp(-phi))
+    even = np.arange(len(labels)) % 2 == 0
     return Targets(
-        names=study.models,
-        member=member,
-        evaluated=~reserved,
-        correct=column.logits.argmax(-1) == labels,
-        loss=np.logaddexp(np.float32(0), -phi),  # -log p = log(1 + exp(-phi))
+        study.models,
+        member,
+        ~reserved,
+        correct,
+        loss,
+        _generalization(correct, loss, member, ~reserved),
+        _generalization(correct, loss, member, ~reserved & even),
+    )
+
+
+def _generalization(
+    correct: np.ndarray, loss: np.ndarray, member: np.ndarray, seen: np.ndarray
+) -> pd.DataFrame:
+    """Return one row per target: accuracy and loss on members and others among the images `seen`, and the gaps."""
+    means = {
+        f"{split}_{what}": np.where(images, values, 0).sum(1, dtype=np.float64) / images.sum(1)
+        for what, values in (("acc", correct), ("loss", loss))
+        for split, images in (("train", member & seen), ("test", ~member & seen))
+    }
+    return pd.DataFrame(means).assign(
+        acc_gap=means["train_acc"] - means["test_acc"], loss_gap=means["test_loss"] - means["train_loss"]
     )
 
 
@@ -228,11 +251,11 @@ def _measure(
     headline attack, are what claim 6 reads the loss attack's TNR off, and are kept of the attacks whose scores are.
     """
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
-    tables["summary"].append(_per_target(head, study, targets, score, seen, seen))
+    tables["summary"].append(_per_target(head, study, targets, score, seen, targets.generalization))
     if headline:
         tables["means"].append(_means(head, study, targets, score, resampled))
-        even = np.arange(len(seen)) % 2 == 0
-        tables["halves"].append(_per_target(head, study, targets, score, seen & even, seen & ~even))
+        odd = np.arange(len(seen)) % 2 == 1
+        tables["halves"].append(_per_target(head, study, targets, score, seen & odd, targets.of_even))
     for design, rows in designs(targets.names).items():
         place = head | {"design": design}
         inside, outside = targets.member[rows] & seen, ~targets.member[rows] & seen
@@ -266,7 +289,8 @@ def _means(
         }
         found["auc"] = mean_auc(score[rows], member, seen)
         found |= {tpr_column(fpr): mean_tpr(score[rows], member, seen, fpr) for fpr in study.attack.fpr}
-        means = {name: resampled[design].mean(one, scale_of(name)) for name, one in found.items()}
+        scales = [scale_of(name) for name in found]
+        means = dict(zip(found, resampled[design].means(list(found.values()), scales), strict=True))
         means["acc_gap"] = means["train_acc"] - means["test_acc"]
         means["loss_gap"] = means["test_loss"] - means["train_loss"]
         for quantity, mean in means.items():
@@ -288,38 +312,37 @@ def _per_target(
     study: Study,
     targets: Targets,
     score: np.ndarray,
-    seen: np.ndarray,
     attacked: np.ndarray,
+    generalization: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return one row per target: generalization on the images `seen`, attack success on those `attacked`."""
-    inside, outside = targets.member & seen, ~targets.member & seen
-    means = {
-        f"{split}_{what}": np.where(images, values, 0).sum(1, dtype=np.float64) / images.sum(1)
-        for what, values in (("acc", targets.correct), ("loss", targets.loss))
-        for split, images in (("train", inside), ("test", outside))
-    }
+    """Return one row per target: how it generalizes, and the attack's success on the images `attacked`."""
     success = roc.per_target(score, targets.member, attacked, study.attack.fpr)
     place = {key: head[key] for key in ("study", "technique")} | {"mask": targets.names}
     counts = {
         "n_members": (targets.member & attacked).sum(1),
         "n_nonmembers": (~targets.member & attacked).sum(1),
     }
-    gaps = {
-        "acc_gap": means["train_acc"] - means["test_acc"],
-        "loss_gap": means["test_loss"] - means["train_loss"],
-    }
-    return pd.DataFrame(place | head | counts | means | gaps | success)
+    return pd.DataFrame(place | head | counts | dict(generalization.items()) | success)
+
+
+def _memorized(targets: Targets, known: attacks.Evidence) -> dict[str, np.ndarray]:
+    """Return how much the shadow models memorize each image, whatever the attack."""
+    images = np.flatnonzero(targets.evaluated)
+    value, error = memorization(expit(known.shadow[:, images, 0]), known.member[:, images])
+    return {"memorization": value.astype(np.float32), "memorization_error": error.astype(np.float32)}
 
 
 def _exposure(
-    head: dict[str, Any], targets: Targets, score: np.ndarray, labels: np.ndarray, known: attacks.Evidence
+    head: dict[str, Any],
+    targets: Targets,
+    score: np.ndarray,
+    labels: np.ndarray,
+    memorized: dict[str, np.ndarray],
 ) -> pd.DataFrame:
     """Return one row per image: of the targets that trained on it, how many are caught at 1% FPR, how exposed it
     is in them, and how much the shadow models memorize it."""
     rows, images = designs(targets.names)[LEAVE_ONE_OUT], np.flatnonzero(targets.evaluated)
     of_image = over_targets(score[np.ix_(rows, images)], targets.member[np.ix_(rows, images)], fpr=0.01)
-    value, error = memorization(expit(known.shadow[:, images, 0]), known.member[:, images])
-    memorized = {"memorization": value.astype(np.float32), "memorization_error": error.astype(np.float32)}
     place = {"image": images.astype(np.int32), "label": labels[images]}
     return pd.DataFrame(head | place | of_image | memorized)
 
@@ -365,11 +388,11 @@ def _epsilon(head: dict[str, Any], study: Study, targets: Targets, score: np.nda
         values[np.isnan(values)] = -np.inf  # abstained
         matches = int(min(member.sum(), (~member).sum()))
         guesses, seed = guesses_for(matches), study.attack.seed + place
+        right = right_guesses(values, member, guesses, seed)
         bounds = {
-            name: epsilon_lower_bound(values, member, guesses=guesses, level=level, seed=seed)
+            name: epsilon_of(right, guesses, matches, level=level)
             for name, level in (("epsilon", LEVEL), ("together", 1 - (1 - LEVEL) / len(rows)))
         }
-        right = right_guesses(values, member, guesses, seed)
         counts = {"mask": targets.names[row], "matches": matches, "guesses": guesses, "right": right}
         tables.append(head | counts | bounds)
     return pd.DataFrame(tables)
@@ -387,21 +410,31 @@ def _thresholds(
 
     others: float [N or more, S], the scores of the N shadow models, each attacked by the others.
     """
-    seen, tables = targets.evaluated, []
-    nonmember = ~known.member & seen
-    for row in designs(targets.names)[LEAVE_ONE_OUT]:
+    rows, fprs = designs(targets.names)[LEAVE_ONE_OUT], study.attack.fpr
+    nonmember = ~known.member & targets.evaluated
+    others, count = others[: len(nonmember)], nonmember.sum(1)
+    # the best of all, in order: the thresholds of all targets are among them, unless very few of theirs are
+    best = nonmember & (others > threshold(others[nonmember], min(2 * max(fprs), 0.5)))
+    of, theirs = np.nonzero(best)[0], others[best]
+    order = np.argsort(-theirs)
+    of, theirs = of[order], theirs[order]
+    limits = np.empty((len(fprs), len(rows)))
+    for place, row in enumerate(rows):
         used = ~known.left_out[row]
-        theirs = others[: len(used)][used][nonmember[used]]
-        inside, own = targets.member[row, seen], score[row, seen]
-        for fpr in study.attack.fpr:
-            limit = threshold(theirs, fpr)
-            rates = (
-                {"achieved_fpr": (own[~inside] > limit).mean(), "achieved_tpr": (own[inside] > limit).mean()}
-                if not np.isnan(limit)
-                else {"achieved_fpr": np.nan, "achieved_tpr": np.nan}
-            )
-            tables.append(head | {"mask": targets.names[row], "fpr": fpr, "threshold": limit} | rates)
-    return pd.DataFrame(tables)
+        own = theirs[used[of]]
+        for limit, fpr in zip(limits, fprs, strict=True):
+            rank = conformal_rank(count[used].sum(), fpr)
+            known_best = 1 <= rank <= len(own)
+            limit[place] = own[rank - 1] if known_best else threshold(others[used][nonmember[used]], fpr)
+    tables = []
+    for limit, fpr in zip(limits, fprs, strict=True):
+        table = {"mask": [targets.names[row] for row in rows], "fpr": fpr, "threshold": limit}
+        for rate, side in (("achieved_fpr", ~targets.member), ("achieved_tpr", targets.member)):
+            those = side[rows] & targets.evaluated
+            share = (those & (score[rows] > limit[:, None])).sum(1) / those.sum(1)
+            table[rate] = np.where(np.isnan(limit), np.nan, share)
+        tables.append(pd.DataFrame(head | table))
+    return pd.concat(tables)
 
 
 def _of_shadows(attack: str, known: attacks.Evidence) -> np.ndarray:
@@ -451,7 +484,14 @@ class _Scores:
         )
 
     def __enter__(self) -> "_Scores":
-        self._writer = pq.ParquetWriter(self._file.__enter__(), self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(
+            self._file.__enter__(),
+            self._schema,
+            compression="zstd",
+            use_dictionary=["step", "mask"],  # a dictionary of scores is built for nothing
+            use_byte_stream_split=list(self._kept),
+            column_encoding={"image": "DELTA_BINARY_PACKED"},
+        )
         return self
 
     def __exit__(self, *error: Any) -> None:

@@ -6,7 +6,7 @@ three give V(models) + V(images) - V(pairs) (Cameron, Gelbach and Miller 2011), 
 intervals of.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -25,8 +25,15 @@ Kind = Literal["models", "images", "pairs"]
 Scale = Literal["log", "logit", "fisher", "plain"]  # of an interval: see `measure.contrast`
 KINDS: tuple[Kind, ...] = ("models", "images", "pairs")
 
-BLOCK, CELLS = 128, 512  # as many replicates and pairs are walked at once
-START = 0.85  # of the non-members that may be called are summed at once, before the walk begins
+BLOCK = 32  # replicates whose weights are float32 at once: few, so that they stay in the cache
+WEIGHED = 1 << 21  # pairs times replicates that are walked at once
+SAMPLE = 100_000  # non-members, about, that say from which score on pairs are looked at
+STEPS = np.append(np.arange(0.005, 0.1, 0.005), (0.13, 0.18, 0.27))  # borders of strata around a threshold
+REACH = (
+    1.3,
+    4.0,
+    np.inf,
+)  # times the false positives that are allowed: how many are looked at, at first, then
 
 
 @dataclass(frozen=True)
@@ -106,34 +113,37 @@ class Resampling:
                 f"unit must hold a number for each of the {models} models, not {len(self._unit)}"
             )
         self.units = int(self._unit.max()) + 1
-        self._inside, self._outside = member & self.evaluated, ~member & self.evaluated
-        self._blocks = []
-        self._of_unit = (self._unit == np.arange(self.units)[:, None]).astype(np.float32)
-        inside, outside = self._of_unit @ self._inside, self._of_unit @ self._outside
-        for draws in _draws(self.units, images, replicates, seed):
-            for kind, weights in draws.items():
-                self._blocks.append((kind, weights, *weights.of_all(inside, outside)))
+        self._inside, outside = member & self.evaluated, np.flatnonzero(~member & self.evaluated)
+        self._members, self._others = int(self._inside.sum()), len(outside)
+        self._some = outside[:: max(1, len(outside) // SAMPLE)]
+        cells = self._cells(np.zeros(member.shape, np.float32), 0.0)
+        counts = _Tables.counts(cells.member.astype(np.intp), 2, cells)
+        self._replicates = replicates
+        self._weights = _draws(self.units, images, replicates, seed)
+        self._totals = {kind: weights.sums(counts) for kind, weights in self._weights.items()}
 
     def multiplicity(self, kind: Kind, replicate: int) -> np.ndarray:
         """How often a replicate counts each pair, float32 [T,S], whether it is evaluated or not."""
-        block, column = divmod(replicate, BLOCK)
-        weights = [weights for of_kind, weights, *_ in self._blocks if of_kind == kind][block]
-        models, images = self.member.shape
-        product = np.full((models, images), np.float32(1))
-        if weights.by_unit is not None:
-            product *= weights.by_unit[self._unit, column][:, None]
-        if weights.by_image is not None:
-            product *= weights.by_image[:, column]
-        return weights.constant + product
+        weights, (models, images) = self._weights[kind], self.member.shape
+        model, image = np.divmod(np.arange(models * images), images)
+        cells = Cells(np.zeros(0), np.zeros(0), self._unit[model], image, (self.units, images))
+        return weights.of(cells, np.array([replicate])).reshape(models, images)
 
     def mean(self, found: OverTargets, scale: Scale) -> Mean:
         """A mean over targets with replicates: each pair's influence as often as it was drawn, to first order."""
-        influence = self._of_unit @ found.influence
-        drawn: dict[Kind, list[np.ndarray]] = {kind: [] for kind in KINDS}
-        for kind, weights, *_ in self._blocks:
-            drawn[kind] += weights.of_all(influence)
-        replicates = {kind: found.value + np.concatenate(drawn[kind]) for kind in KINDS}
-        return Mean(found.value, replicates, self.units, found.pairs, scale)
+        return self.means([found], [scale])[0]
+
+    def means(self, found: Sequence[OverTargets], scales: Sequence[Scale]) -> list[Mean]:
+        """Several such means, in one pass over the draws."""
+        of_unit = (self._unit == np.arange(self.units)[:, None]).astype(np.float32)
+        tables = _Tables.of(np.stack([of_unit @ one.influence for one in found]))
+        sums = {kind: weights.sums(tables)[:, : self._replicates] for kind, weights in self._weights.items()}
+        return [
+            Mean(
+                one.value, {kind: one.value + sums[kind][row] for kind in KINDS}, self.units, one.pairs, scale
+            )
+            for row, (one, scale) in enumerate(zip(found, scales, strict=True))
+        ]
 
     def pooled(self, score: ArrayLike, fprs: Sequence[float], *, abstentions: bool = False) -> list[Pooled]:
         """The conformal TPR of all pairs under one threshold, for every FPR; score: float [T,S].
@@ -147,159 +157,228 @@ class Resampling:
             raise ArgumentError(f"score has shape {score.shape}, the draws are for {self.member.shape}")
         if not abstentions:
             refuse_nan(score[self.evaluated])
-        return self._pooled(score, fprs, min(1.0, 2 * max(fprs))) or self._pooled(score, fprs, 1.0) or []
+        for reach in REACH:
+            found = self._pooled(score, fprs, reach * max(fprs))
+            if found is not None:
+                return found
+        raise AssertionError("no replicate allows more false positives than there are non-members")
 
     def _pooled(self, score: np.ndarray, fprs: Sequence[float], share: float) -> list[Pooled] | None:
         """None where the best `share` of the non-members are too few for some replicate; all are never."""
-        n1, n0 = int(self._inside.sum()), int(self._outside.sum())
-        cells = _descending(score, self._unit, self._inside, self._outside, share)
-        passed = np.cumsum(~cells.member)
-        found = []
-        for fpr in fprs:
-            most = false_positives(n0, fpr, "conformal")
-            caught = cells.member[: np.searchsorted(passed, most, side="right")].sum()
-            tpr = caught / n1 if n1 and most >= 0 else float("nan")
-            head = Head(cells, int(np.searchsorted(passed, START * most)))
-            values: dict[Kind, list[np.ndarray]] = {kind: [] for kind in KINDS}
-            for kind, weights, members, others in self._blocks:
-                called = _called_members(cells, head, weights, false_positives(others, fpr, "conformal"))
-                if called is None:
-                    return None
+        flat = np.where(np.isnan(score), -np.inf, score)
+        cells = self._cells(flat, self._lowest(flat, share))
+        others = np.sort(cells.score[~cells.member])[::-1]
+        allowed = [int(false_positives(self._others, fpr, "conformal")) for fpr in fprs]
+        if max(allowed) >= len(others):
+            return None
+        strata = Strata(cells, others, allowed)
+        replicates: list[dict[Kind, np.ndarray]] = [{} for _ in fprs]
+        for kind, weights in self._weights.items():
+            outside, inside = self._totals[kind]
+            called = strata.called(
+                weights, np.stack([false_positives(outside, fpr, "conformal") for fpr in fprs])
+            )
+            if called is None:
+                return None
+            for values, weight in zip(replicates, called, strict=True):
                 with np.errstate(invalid="ignore", divide="ignore"):
-                    values[kind].append(called / members)
-            replicates = {kind: np.concatenate(values[kind]) for kind in KINDS}
-            found.append(Pooled(float(tpr), replicates, self.units, n1))
+                    values[kind] = (weight / inside)[: self._replicates]
+        found = []
+        for most, values in zip(allowed, replicates, strict=True):
+            tpr = float("nan")
+            if self._members and most >= 0:
+                tpr = float((cells.score[cells.member] > others[most]).sum() / self._members)
+            found.append(Pooled(tpr, values, self.units, self._members))
         return found
+
+    def _lowest(self, score: np.ndarray, share: float) -> float:
+        """About the score that the best `share` of the non-members reach."""
+        some = score.ravel()[self._some]
+        if share * len(some) >= len(some) - 1:
+            return -np.inf
+        wanted = len(some) - 1 - int(share * len(some))
+        return np.partition(some, wanted)[wanted]
+
+    def _cells(self, score: np.ndarray, lowest: float) -> "Cells":
+        """The pairs that score as high."""
+        where = np.flatnonzero((score >= lowest) & self.evaluated)
+        model, image = np.divmod(where, score.shape[1])
+        shape = self.units, score.shape[1]
+        return Cells(score.ravel()[where], self._inside.ravel()[where], self._unit[model], image, shape)
 
 
 class Cells(NamedTuple):
-    """Pairs (model, image), best score first; among ties non-members first."""
+    """Pairs (model, image)."""
 
-    unit: np.ndarray  # int32 [cells]
-    image: np.ndarray  # int32 [cells]
+    score: np.ndarray  # float [cells]
     member: np.ndarray  # bool [cells]
+    unit: np.ndarray  # int [cells]
+    image: np.ndarray  # int [cells]
     shape: tuple[int, int]  # units, images
 
-    def part(self, start: int, stop: int) -> "Cells":
-        where = slice(start, stop)
-        return Cells(self.unit[where], self.image[where], self.member[where], self.shape)
-
-
-class Head:
-    """The cells before `end`: how many of them are (not) members, by unit and image, float32 [units,S]."""
-
-    def __init__(self, cells: Cells, end: int):
-        self.end = end
-        self.inside, self.outside = (
-            sparse.csr_array(
-                (np.ones(chosen.sum(), np.float32), (cells.unit[:end][chosen], cells.image[:end][chosen])),
-                shape=cells.shape,
-            )
-            for chosen in (cells.member[:end], ~cells.member[:end])
-        )
+    def take(self, which: np.ndarray) -> "Cells":
+        score, member, unit, image = (column[which] for column in self[:-1])
+        return Cells(score, member, unit, image, self.shape)
 
 
 class Weights(NamedTuple):
-    """Weights of r replicates: constant + by_unit[unit] * by_image[image]."""
+    """Weights of replicates, BLOCK at a time: constant + by_unit[unit] * by_image[image]."""
 
-    constant: float
-    by_unit: np.ndarray | None  # int8 [units,r]; None: all are 1
-    by_image: np.ndarray | None  # int8 [S,r]; None: all are 1
+    constant: int
+    by_unit: np.ndarray | None  # int8 [blocks,units,BLOCK]; None: all are 1
+    by_image: np.ndarray | None  # int8 [blocks,S,BLOCK]; None: all are 1
 
-    def of(self, cells: Cells) -> np.ndarray:
-        """Of every cell, float32 [cells,r]."""
-        if self.by_unit is None:
-            assert self.by_image is not None
-            return self.by_image[cells.image].astype(np.float32)
-        weight = self.by_unit[cells.unit].astype(np.float32)
-        if self.by_image is not None:
-            weight *= self.by_image[cells.image]
-        if self.constant:
-            weight += np.float32(self.constant)
+    def of(self, cells: Cells, replicates: np.ndarray) -> np.ndarray:
+        """Of every cell in some replicates, float32 [cells,replicates]."""
+        block, column = np.divmod(replicates, BLOCK)
+        weight = np.full((len(cells.unit), len(replicates)), np.float32(1))
+        for drawn, place in ((self.by_unit, cells.unit), (self.by_image, cells.image)):
+            if drawn is not None:  # drawn[block, place[:, None], column], read faster
+                weight *= drawn.ravel().take(BLOCK * (drawn.shape[1] * block + place[:, None]) + column)
+        weight += self.constant
         return weight
 
-    def of_all(self, *tables: np.ndarray | sparse.csr_array) -> list[np.ndarray]:
-        """Summed over all cells, for each table [units,S] of how many there are: float64 [r]."""
-        by_image = None if self.by_image is None else self.by_image.astype(np.float32)
-        if by_image is None:
-            products = [np.asarray(table.sum(axis=1), np.float32)[:, None] for table in tables]
+    def sums(self, tables: "_Tables") -> np.ndarray:
+        """What the tables hold of each group, weighted and summed: float64 [groups,replicates]."""
+        if self.by_image is None:
+            assert self.by_unit is not None
+            found = [tables.by_unit @ block for block in self.by_unit]
         elif self.by_unit is None:
-            products = [(np.asarray(table.sum(axis=0), np.float32) @ by_image)[None] for table in tables]
+            found = list(tables.by_image.times(self.by_image))
         else:
-            products = [table @ by_image for table in tables]
-        factor = 1 if self.by_unit is None else self.by_unit
-        return [
-            self.constant * table.sum() + (factor * product).sum(axis=0, dtype=np.float64)
-            for table, product in zip(tables, products, strict=True)
-        ]
+            products = tables.by_both.times(self.by_image)
+            shape = *tables.by_unit.shape, -1
+            found = [
+                np.einsum("gur,ur->gr", product.reshape(shape), block)
+                for product, block in zip(products, self.by_unit, strict=True)
+            ]
+        return self.constant * tables.by_unit.sum(1)[:, None] + np.concatenate(found, 1)
 
 
-def _draws(units: int, images: int, replicates: int, seed: int):
-    """Yield the weights of every kind, in blocks of replicates."""
+class _Tables(NamedTuple):
+    """What is summed over the cells of each group: by unit, by image, and by unit and image."""
+
+    by_unit: np.ndarray  # float64 [groups,units]
+    by_image: "_Table"  # [groups,S]
+    by_both: "_Table"  # [groups * units,S]
+
+    @staticmethod
+    def counts(group: np.ndarray, groups: int, cells: Cells) -> "_Tables":
+        """How many cells there are."""
+        units, images = cells.shape
+        row = group * units + cells.unit
+        by_unit = np.bincount(row, minlength=groups * units).reshape(groups, units).astype(float)
+        by_image = _Table.counts(group, groups, cells.image, images)
+        return _Tables(by_unit, by_image, _Table.counts(row, groups * units, cells.image, images))
+
+    @staticmethod
+    def of(values: np.ndarray) -> "_Tables":
+        """Of values, float32 [groups,units,S]."""
+        by_image, by_both = values.sum(1), values.reshape(-1, values.shape[2])
+        return _Tables(values.sum(2, dtype=float), *(_Table.dense(table) for table in (by_image, by_both)))
+
+
+class _Table:
+    """A table [rows,columns] to be multiplied; rows of many cells are dense, for BLAS, the others sparse."""
+
+    def __init__(
+        self, many: np.ndarray, dense: np.ndarray, others: "sparse.csr_array[np.float32, tuple[int, int]]"
+    ):
+        self._many, self._dense, self._sparse = many, dense, others
+
+    @staticmethod
+    def dense(values: np.ndarray) -> "_Table":
+        none = sparse.csr_array(np.zeros((0, values.shape[1]), np.float32))
+        return _Table(np.ones(len(values), bool), values, none)
+
+    @staticmethod
+    def counts(row: np.ndarray, rows: int, column: np.ndarray, columns: int) -> "_Table":
+        """How often each row has each column."""
+        many = 4 * np.bincount(row, minlength=rows) > columns
+        place, dense = np.where(many, np.cumsum(many), np.cumsum(~many)) - 1, many[row]
+        cell = place[row[dense]] * columns + column[dense]
+        table = np.bincount(cell, minlength=many.sum() * columns).reshape(-1, columns).astype(np.float32)
+        others = sparse.csr_array(
+            (np.ones((~dense).sum(), np.float32), (place[row[~dense]], column[~dense])),
+            shape=((~many).sum(), columns),
+        )
+        return _Table(many, table, others)
+
+    def times(self, blocks: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the product with each block, int8 [columns,r]: float32 [rows,r]."""
+        other = np.empty(blocks.shape[1:], np.float32)
+        for block in blocks:
+            np.copyto(other, block)  # into the same memory: the system takes longer to hand out new
+            product = np.empty((len(self._many), other.shape[1]), np.float32)
+            product[self._many] = self._dense @ other
+            product[~self._many] = self._sparse @ other
+            yield product
+
+
+class Strata:
+    """The cells in strata by score, best first, narrow where about as many non-members are called as may be."""
+
+    def __init__(self, cells: Cells, others: np.ndarray, allowed: Sequence[int]):
+        """others: scores of the cells that are no members, descending; allowed: how many of them may be called."""
+        around = np.concatenate([-STEPS, [0], STEPS])
+        ranks = np.concatenate([max(most, 0) * (1 + around) for most in allowed]).astype(int)
+        borders = np.unique(others[ranks[ranks < len(others)]])
+        self._cells, self._of = cells, len(borders) - np.searchsorted(borders, cells.score)
+        self._counts = _Tables.counts(2 * self._of + cells.member, 2 * (len(borders) + 1), cells)
+        self._ordered: dict[int, Cells] = {}
+
+    def called(self, weights: Weights, most: np.ndarray) -> np.ndarray | None:
+        """Weight of the members called before non-members weigh more than `most`, which is [k,r]: float64 [k,r].
+
+        NaN where `most` is negative; None where the cells end before. What is called in whole strata is summed at
+        once, the stratum in which a replicate ends is walked.
+        """
+        fp, tp = np.cumsum(weights.sums(self._counts).reshape(-1, 2, most.shape[1]), 0).swapaxes(0, 1)
+        beyond = fp[:, None] > most
+        if (~beyond.any(0) & (most >= 0)).any():
+            return None
+        last = np.where(most >= 0, beyond.argmax(0), -1)  # [k,r]
+        called = np.full(most.shape, np.nan)
+        for stratum in np.unique(last[last >= 0]):
+            part = self._in_order(stratum)
+            outside, inside = ~part.member[:, None], part.member[:, None]
+            k, r = np.nonzero(last == stratum)
+            for some in np.array_split(np.arange(len(r)), -(-len(r) * len(part.member) // WEIGHED)):
+                weight = weights.of(part, r[some])
+                before = [total[stratum - 1, r[some]] if stratum else 0.0 for total in (fp, tp)]
+                kept = before[0] + np.cumsum(weight * outside, axis=0) <= most[k[some], r[some]]
+                called[k[some], r[some]] = before[1] + (weight * (inside & kept)).sum(0)
+        return called
+
+    def _in_order(self, stratum: int) -> Cells:
+        """The cells of a stratum, best first; among ties non-members first."""
+        if stratum not in self._ordered:
+            part = self._cells.take(np.flatnonzero(self._of == stratum))
+            self._ordered[stratum] = part.take(np.lexsort((part.member, -part.score)))
+        return self._ordered[stratum]
+
+
+def _draws(units: int, images: int, replicates: int, seed: int) -> dict[Kind, Weights]:
+    """Draw the weights of every kind."""
     streams = np.random.default_rng(seed).spawn(4)
 
     def multiplicity(rng: np.random.Generator, size: int) -> np.ndarray:
-        return np.bincount(rng.integers(size, size=size), minlength=size).astype(np.int8)
+        return np.bincount(rng.integers(size, size=size), minlength=size)
 
     def signs(rng: np.random.Generator, size: int) -> np.ndarray:
         bits = np.unpackbits(np.frombuffer(rng.bytes(size // 8 + 1), np.uint8), count=size)
         return 2 * bits.view(np.int8) - 1
 
-    for start in range(0, replicates, BLOCK):
-        block = range(min(BLOCK, replicates - start))
-        drawn = [
-            np.stack([draw(rng, size) for _ in block], -1)
-            for draw, rng, size in zip(
-                (multiplicity, multiplicity, signs, signs), streams, (units, images) * 2, strict=True
-            )
-        ]
-        yield {
-            "models": Weights(0, drawn[0], None),
-            "images": Weights(0, None, drawn[1]),
-            "pairs": Weights(1, drawn[2], drawn[3]),
-        }
+    def blocks(draw: Callable, rng: np.random.Generator, size: int) -> np.ndarray:
+        """The last block is filled up with zeros."""
+        drawn = np.zeros((-(-replicates // BLOCK), size, BLOCK), np.int8)
+        for number, block in enumerate(drawn):
+            columns = [draw(rng, size) for _ in range(min(BLOCK, replicates - BLOCK * number))]
+            block[:, : len(columns)] = np.stack(columns, -1)
+        return drawn
 
-
-def _descending(
-    score: np.ndarray, unit: np.ndarray, inside: np.ndarray, outside: np.ndarray, share: float
-) -> Cells:
-    """The pairs that score as high as the best `share` of the non-members do."""
-    flat = np.where(np.isnan(score), -np.inf, score).ravel()
-    parts = [np.flatnonzero(outside), np.flatnonzero(inside)]
-    wanted = int(share * len(parts[0]))
-    if wanted < len(parts[0]):
-        lowest = -np.partition(-flat[parts[0]], wanted)[wanted]
-        parts = [part[flat[part] >= lowest] for part in parts]
-    where = np.concatenate(parts)
-    where = where[np.argsort(-flat[where], kind="stable")]
-    model, image = np.divmod(where, score.shape[1])
-    shape = int(unit.max()) + 1, score.shape[1]
-    return Cells(unit[model].astype(np.int32), image.astype(np.int32), inside.ravel()[where], shape)
-
-
-def _called_members(cells: Cells, head: Head, weights: Weights, most: np.ndarray) -> np.ndarray | None:
-    """Weight of the members that each replicate calls before non-members weigh more than `most` [r]: float64 [r].
-
-    NaN where `most` is negative; None where the cells end before. The head is summed at once unless some replicate
-    ends in it.
-    """
-    start, (tp, fp) = head.end, weights.of_all(head.inside, head.outside)
-    if (fp > most).any():
-        start, tp, fp = 0, np.zeros(len(most)), np.zeros(len(most))
-    called = np.where(most >= 0, 0.0, np.nan)
-    pending = most >= 0
-    for begin in range(start, len(cells.member), CELLS):
-        if not pending.any():
-            return called
-        part = cells.part(begin, begin + CELLS)
-        weight = weights.of(part)
-        inside = part.member.astype(np.float32)
-        more_tp, more_fp = inside @ weight, (1 - inside) @ weight
-        crossing = pending & (fp + more_fp > most)
-        for r in np.flatnonzero(crossing):
-            own = weight[:, r]
-            before = fp[r] + np.cumsum(own * ~part.member) <= most[r]
-            called[r] = tp[r] + own[before & part.member].sum()
-        pending &= ~crossing
-        tp, fp = tp + more_tp, fp + more_fp
-    return called if not pending.any() else None
+    return {
+        "models": Weights(0, blocks(multiplicity, streams[0], units), None),
+        "images": Weights(0, None, blocks(multiplicity, streams[1], images)),
+        "pairs": Weights(1, blocks(signs, streams[2], units), blocks(signs, streams[3], images)),
+    }

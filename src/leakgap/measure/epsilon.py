@@ -19,13 +19,14 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 from leakgap import LeakgapError
 from leakgap.arrays import numbers, truths
 
 __all__ = [
     "epsilon_lower_bound",
+    "epsilon_of",
     "guesses_for",
     "p_value",
     "random_matches",
@@ -86,7 +87,7 @@ def epsilon_lower_bound(
     if not (0 <= delta < 1 and 0 < level < 1):
         raise LeakgapError(f"delta {delta:g} is not in [0, 1) or level {level:g} not in (0, 1)")
 
-    return _largest_rejected(right_guesses(score, member, guesses, seed), guesses, matches, delta, 1 - level)
+    return epsilon_of(right_guesses(score, member, guesses, seed), guesses, matches, delta=delta, level=level)
 
 
 def right_guesses(score: np.ndarray, member: np.ndarray, guesses: int, seed: int) -> int:
@@ -141,23 +142,33 @@ def _streams(seed: int) -> list[np.random.Generator]:
 def p_value(epsilon: float, right: int, guesses: int, matches: int, delta: float) -> float:
     """The theorem's bound of the probability of so many right guesses, if training is (epsilon, delta)-private."""
     share = 1 / (1 + math.exp(-epsilon))
-    probability = stats.binom.sf(right - 1, guesses, share)
+    probability = special.betainc(right, guesses - right + 1, share) if right else 1.0  # P(W >= right)
     if delta and right:
         below = np.cumsum(stats.binom.pmf(np.arange(right - 1, -1, -1), guesses, share))
         probability += 2 * matches * delta * (below / np.arange(1, right + 1)).max()
     return min(1.0, float(probability))
 
 
-def _largest_rejected(right: int, guesses: int, matches: int, delta: float, alpha: float) -> float:
-    """The largest epsilon with a p-value of at most alpha, to 1e-9 below; 0 where not even 0 has one."""
-    if p_value(0.0, right, guesses, matches, delta) > alpha:
+def epsilon_of(right: int, guesses: int, matches: int, *, delta: float = 0.0, level: float = 0.95) -> float:
+    """The bound that so many right guesses give: the largest epsilon with a p-value of at most 1 - level.
+
+    To 1e-9 below; 0 where not even 0 has one.
+
+    >>> round(epsilon_of(40, 40, 100), 2)
+    2.55
+    """
+
+    def rejected(epsilon: float) -> bool:
+        return p_value(epsilon, right, guesses, matches, delta) <= 1 - level
+
+    if not rejected(0.0):
         return 0.0
     low, high = 0.0, 1.0
-    while p_value(high, right, guesses, matches, delta) <= alpha:
+    while rejected(high):
         low, high = high, 2 * high
     while high - low > 1e-9:
         middle = (low + high) / 2
-        if p_value(middle, right, guesses, matches, delta) <= alpha:
+        if rejected(middle):
             low = middle
         else:
             high = middle

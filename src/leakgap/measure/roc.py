@@ -68,12 +68,12 @@ def auc(score: ArrayLike, member: ArrayLike, *, abstentions: bool = False) -> fl
     >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True]))
     0.875
     """
-    return _auc(*_counts(_told(score, abstentions), member))
+    return _area(_sides(_told(score, abstentions), member))[0]
 
 
 def balanced_accuracy(score: np.ndarray, member: np.ndarray) -> float:
     """Mean of TPR and TNR at the best threshold, at least 1/2."""
-    return _balanced_accuracy(*_counts(score, member))
+    return _area(_sides(score, member))[1]
 
 
 def curve(score: np.ndarray, member: np.ndarray, points: int = 200) -> Curve:
@@ -81,11 +81,11 @@ def curve(score: np.ndarray, member: np.ndarray, points: int = 200) -> Curve:
 
     Each is the last point (see `tpr_at_fpr`) at its FPR, a multiple of 1/n0. No points if one class is missing.
     """
-    tp, fp = _counts(score, member)
-    if not tp[-1] or not fp[-1]:
+    sides = _sides(score, member)
+    if not len(sides.inside) or not len(sides.outside):
         return Curve(np.empty(0), np.empty(0))
-    allowed = np.unique(np.geomspace(1, fp[-1], points).round())
-    return Curve(allowed / fp[-1], _tpr(tp, fp, allowed))
+    allowed = np.unique(np.geomspace(1, len(sides.outside), points).round())
+    return Curve(allowed / len(sides.outside), _tpr(sides, allowed))
 
 
 def per_target(
@@ -97,9 +97,9 @@ def per_target(
     """
     rows = []
     for s, m, seen in zip(score, member, np.broadcast_to(evaluated, score.shape), strict=True):
-        tp, fp = _counts(s[seen], m[seen])
-        allowed = [float(false_positives(fp[-1], fpr, "conformal")) for fpr in fprs]
-        rows.append([_auc(tp, fp), _balanced_accuracy(tp, fp), *_tpr(tp, fp, np.array(allowed))])
+        sides = _sides(s[seen], m[seen])
+        allowed = [false_positives(len(sides.outside), fpr, "conformal") for fpr in fprs]
+        rows.append([*_area(sides), *_tpr(sides, np.array(allowed))])
     names = ["auc", "balanced_acc", *(f"tpr_at_{fpr:g}" for fpr in fprs)]
     return dict(zip(names, np.array(rows).reshape(-1, len(names)).T, strict=True))
 
@@ -151,31 +151,39 @@ def _threshold(nonmembers: np.ndarray, fpr: float, reading: Reading) -> float:
     return float(np.partition(nonmembers, rank)[rank])
 
 
-def _counts(score: ArrayLike, member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """True and false positives at every threshold, from none to all, int [thresholds + 1]; ties are one step."""
+class _Sides(NamedTuple):
+    """Scores of the members and of the non-members, ascending."""
+
+    inside: np.ndarray
+    outside: np.ndarray
+
+
+def _sides(score: ArrayLike, member: ArrayLike) -> _Sides:
     score, member = _flat(score, member)
-    order = np.argsort(-score)
-    score, member = score[order], member[order]
-    last = np.flatnonzero(np.append(score[1:] != score[:-1], True)[: len(score)])
-    tp = np.append(0, np.cumsum(member)[last])
-    return tp, np.append(0, last + 1) - tp
+    return _Sides(*(np.sort(score.take(np.flatnonzero(side))) for side in (member, ~member)))
 
 
-def _tpr(tp: np.ndarray, fp: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """TPR at the last step with no more than the allowed false positives, [allowed]."""
-    if not tp[-1] or not fp[-1]:
+def _tpr(sides: _Sides, allowed: np.ndarray) -> np.ndarray:
+    """TPR at the last threshold with no more than the allowed false positives, [allowed]; NaN of less than none."""
+    inside, outside = sides
+    n1, n0 = len(inside), len(outside)
+    if not n1 or not n0:
         return np.full(len(allowed), np.nan)
-    steps = np.searchsorted(fp, allowed, side="right") - 1
-    return np.where(allowed >= 0, tp[steps] / tp[-1], np.nan)
+    first = outside[::-1][np.clip(allowed, 0, n0 - 1).astype(int)]  # non-member that may not be called
+    called = np.where(allowed < n0, n1 - np.searchsorted(inside, first, side="right"), n1)
+    return np.where(allowed >= 0, called / n1, np.nan)
 
 
-def _auc(tp: np.ndarray, fp: np.ndarray) -> float:
-    if not tp[-1] or not fp[-1]:
-        return float("nan")
-    return float(((tp[1:] + tp[:-1]) * np.diff(fp)).sum() / (2 * tp[-1] * fp[-1]))
-
-
-def _balanced_accuracy(tp: np.ndarray, fp: np.ndarray) -> float:
-    if not tp[-1] or not fp[-1]:
-        return float("nan")
-    return float((1 + tp / tp[-1] - fp / fp[-1]).max() / 2)
+def _area(sides: _Sides) -> tuple[float, float]:
+    """AUC and balanced accuracy, from how many members score above each non-member."""
+    inside, outside = sides
+    n1, n0 = len(inside), len(outside)
+    if not n1 or not n0:
+        return float("nan"), float("nan")
+    order = np.argsort(np.concatenate(sides), kind="stable")  # of two ascending runs: one pass
+    upto = np.flatnonzero(order >= n1) - np.arange(n0)  # members that score no higher than each non-member
+    below, ties = upto.copy(), inside[np.maximum(upto - 1, 0)] == outside
+    below[ties] = np.searchsorted(inside, outside[ties], side="left")
+    above = (n1 - upto)[::-1]  # true positives above the best non-member, the second, ...
+    balanced = (1 + above / n1 - np.arange(n0) / n0).max() / 2  # and so many false ones, or fewer
+    return float((2 * n1 - upto - below).sum() / (2 * n1 * n0)), max(float(balanced), 0.5)

@@ -50,7 +50,7 @@ def tpr_interval(score: np.ndarray, member: np.ndarray, fpr: float, level: float
     inside, outside = _split(score, member)
     n1, n0, tail = len(inside), len(outside), (1 - level) / 2
     _, low, high = share_interval(round(value * n1), n1, level)
-    rank = int(np.floor(fpr * (n0 + 1) + 1e-9))  # the threshold is the non-member of this rank from the top
+    rank = conformal_rank(n0, fpr)
     fprs, tprs = conformal_curve(score, member)
     few, many = np.interp(
         beta.ppf([tail, 1 - tail], rank, n0 + 1 - rank), np.append(0, fprs), np.append(0, tprs)
@@ -110,11 +110,20 @@ def threshold(nonmembers: np.ndarray, fpr: float) -> float:
     >>> threshold(np.arange(99), 0.01), threshold(np.arange(98), 0.01)
     (98.0, nan)
     """
-    flat = np.ravel(nonmembers).astype(np.float64)
-    rank = int(np.floor(fpr * (len(flat) + 1) + 1e-9))
-    if rank < 1:
+    flat = np.ravel(nonmembers)
+    place = len(flat) - conformal_rank(len(flat), fpr)
+    if place == len(flat):
         return float("nan")
-    return float(np.partition(np.where(np.isnan(flat), -np.inf, flat), len(flat) - rank)[len(flat) - rank])
+    return float(np.partition(np.where(np.isnan(flat), -np.inf, flat), place)[place])
+
+
+def conformal_rank(n0: int, fpr: float) -> int:
+    """Return the rank, from the top, of the non-member whose score is the threshold; 0 where n0 are too few.
+
+    >>> conformal_rank(99, 0.01), conformal_rank(98, 0.01)
+    (1, 0)
+    """
+    return int(np.floor(fpr * (n0 + 1) + 1e-9))
 
 
 def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> Bounds:
