@@ -306,7 +306,7 @@ class _Table:
 
     def times(self, blocks: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the product with each block, int8 [columns,r]: float32 [rows,r]."""
-        other = np.empty(blocks.shape[1:], np.float32)
+        other = np.empty_like(blocks[0], np.float32)
         for block in blocks:
             np.copyto(other, block)  # into the same memory: the system takes longer to hand out new
             product = np.empty((len(self._many), other.shape[1]), np.float32)
