@@ -199,7 +199,6 @@ def test_the_workflow_expects_the_tables_and_figures_that_are_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     techniques: list[str],
-    attackers: list[str],
     replicates: int,
 ):
     """And what an earlier run left is not taken for theirs."""
