@@ -8,7 +8,7 @@ intervals of.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -281,10 +281,8 @@ class _Tables(NamedTuple):
 class _Table:
     """A table [rows,columns] to be multiplied; rows of many cells are dense, for BLAS, the others sparse."""
 
-    def __init__(
-        self, many: np.ndarray, dense: np.ndarray, others: "sparse.csr_array[np.float32, tuple[int, int]]"
-    ):
-        self._many, self._dense, self._sparse = many, dense, others
+    def __init__(self, many: np.ndarray, dense: np.ndarray, others: Any):
+        self._many, self._dense, self._sparse = many, dense, others  # bool [rows], [many,columns], the rest
 
     @staticmethod
     def dense(values: np.ndarray) -> "_Table":
@@ -306,10 +304,11 @@ class _Table:
 
     def times(self, blocks: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the product with each block, int8 [columns,r]: float32 [rows,r]."""
-        other = np.empty_like(blocks[0], np.float32)
+        _, columns, r = blocks.shape
+        other = np.empty((columns, r), np.float32)
         for block in blocks:
             np.copyto(other, block)  # into the same memory: the system takes longer to hand out new
-            product = np.empty((len(self._many), other.shape[1]), np.float32)
+            product = np.empty((len(self._many), r), np.float32)
             product[self._many] = self._dense @ other
             product[~self._many] = self._sparse @ other
             yield product
