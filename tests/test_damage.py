@@ -153,7 +153,7 @@ def test_damage_is_an_error_or_harmless(studies: Damage, data: st.DataObject):
             "is damaged, or not the one of its index",
         ),
         ("table or figure", "roc_by_step.svg", "delete", "report", "is missing: run figures anew"),
-        ("pool", "pool", "stale", "figures", "does not hold the images that were attacked"),
+        ("pool", "pool", "stale", "attack", "disagrees with the study's masks or pool"),
         ("masks", "masks", "stale", "compare", "is not what the attacked models were trained on"),
         ("pool", "pool", "disk full", "attack", "none.by-none.parquet: can't be written ([Errno 27]"),
         (
@@ -233,7 +233,7 @@ def test_what_the_system_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "results/a\nb")
 
-    monkeypatch.setattr("leakgap.study.models.show_status", full)
+    monkeypatch.setattr("leakgap.training.status.show_status", full)
     outcome, said = run("status", "--study", json.dumps(VALUES))
     assert (outcome, said) == ("error", "leakgap status: results/a\\nb: No space left on device\n")
 
