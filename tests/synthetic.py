@@ -102,7 +102,15 @@ def write_claims(study: Study) -> None:
 def _models(study: Study, rng: np.random.Generator) -> pd.DataFrame:
     """One row per model: what provenance and warnings are made of."""
     rows = [(technique, mask) for technique in study.grid.techniques for mask in study.models]
-    about = {"device": "cpu", "threads": "1", "torch_version": "2.14.1", "code_version": "1"}
+    about = {
+        "device": "cpu",
+        "threads": "1",
+        "torch_version": "2.14.1",
+        "code_version": "1",
+        "settings": "{}",
+        "pool": "unknown",
+        "members": "unknown",
+    }
     models = pd.DataFrame(rows, columns=["technique", "mask"])
     return models.assign(seconds=rng.uniform(9, 12, len(models)), **about)
 

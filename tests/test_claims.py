@@ -326,11 +326,14 @@ def test_other_attacks_and_designs_do_not_matter():
 # --- output
 
 
-def test_json_and_markdown():
+def test_json_and_markdown(tmp_path: Path):
     found = claims.side_by_side(worlds.Simulated(two_attacks()))
-    text = claims.to_json(found)
-    assert claims.from_json(text) == found
-    assert [claim["id"] for claim in json.loads(text)] == [*range(1, 9), *range(1, 5)]
+    claims.write(tmp_path / "claims.json", found)
+    assert claims.read(tmp_path / "claims.json") == found
+    assert [claim["id"] for claim in json.loads((tmp_path / "claims.json").read_text())] == [
+        *range(1, 9),
+        *range(1, 5),
+    ]
     page = claims.to_markdown(found)
     assert all(f"## {claim.id}. {claim.title}: {claim.verdict} ({claim.attack})" in page for claim in found)
     assert "Attacks disagree: supported by lira-online, contradicted by the strongest attack, loss" in page
@@ -488,7 +491,7 @@ def test_write_claims_of_both_designs(tmp_path: Path, monkeypatch: pytest.Monkey
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, pd.concat([table, twin], ignore_index=True))
     run("claims", settings)
-    found = claims.from_json(Path("results/simulated/claims.json").read_text())
+    found = claims.read("results/simulated/claims.json")
     assert [(claim.design, claim.id) for claim in found] == [
         (design, number) for design in ("leave-one-out", "replicates") for number in range(1, 9)
     ]

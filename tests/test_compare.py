@@ -11,7 +11,8 @@ from scipy import stats
 import synthetic
 from leakgap import LeakgapError
 from leakgap.__main__ import main
-from leakgap.claims.questions import from_json, judge, to_json
+from leakgap.claims.questions import judge
+from leakgap.claims.questions import write as write_claims
 from leakgap.data.masks import balanced_masks, write_masks
 from leakgap.measure.bootstrap import KINDS
 from leakgap.measure.contrast import contrast, unpaired
@@ -26,7 +27,7 @@ def written(name: str, techniques: list[str], seed: int) -> Study:
     Path(study.paths.root).mkdir(parents=True)
     synthetic.write_study(study, seed=seed)
     write_masks(study.paths.masks, balanced_masks(8, 1797, seed=0), np.zeros(1797, bool))
-    Path(study.paths.claims).write_text(to_json(judge(Results(study))))
+    write_claims(study.paths.claims, judge(Results(study)))
     Path(f"{name}.json").write_text(study.model_dump_json())
     return study
 
@@ -127,7 +128,7 @@ def test_verdicts_agree_differ_or_stay_open(studies: tuple[Study, Study]):
     words = [("supported", "supported"), ("supported", "contradicted"), ("undecided", "supported")]
     for study, side in zip(studies, (0, 1), strict=True):
         claims = [told[side] | {"id": n, "verdict": pair[side]} for n, pair in enumerate(words, 1)]
-        Path(study.paths.claims).write_text(to_json(from_json(json.dumps(claims))))
+        Path(study.paths.claims).write_text(json.dumps([each | {"digest": None} for each in claims]))
     table, summary = verdicts(one, two)
     assert list(table["together"]) == ["agree", "differ", "open"]
     assert (

@@ -15,8 +15,10 @@ from leakgap.attacks import plugin
 from leakgap.augment import Technique
 from leakgap.data.masks import balanced_masks, read_masks
 from leakgap.data.pool import read_pool
+from leakgap.report.figures.style import looks
 from leakgap.study import Study
 from leakgap.study.keys import markdown
+from leakgap.training.status import state_of
 
 TEXT = (Path(__file__).parents[1] / "docs/extending.md").read_text()
 FEW = {"attacks": ["lira-online-fixed", "loss"], "bootstrap": 100}
@@ -144,9 +146,8 @@ def test_technique():
     )
     with pytest.raises(LeakgapError, match=r"^train\.invert\.share: .* less than or equal to 1"):
         Study.load(plugins() | {"train": {"invert": {"share": 2}}})
-    from leakgap.report.figures.style import look
-
-    assert look("crop+invert") != look("crop") != look("invert")
+    drawn = looks(["none", "crop", "invert", "crop+invert"])
+    assert len({repr(look) for look in drawn.values()}) == 4
 
 
 def test_plugins_train_and_attack():
@@ -161,6 +162,9 @@ def test_plugins_train_and_attack():
     assert found.about["settings"]["train.invert"] == {"share": 0.5}
     run("attack", "--technique", "crop+invert", "--shadow", "crop+invert")
     assert Path(study.paths.scores("crop+invert", "crop+invert")).is_file()
+    assert state_of(study, "crop+invert", "m001") == "done"
+    Path("invert.py").write_text(Path("invert.py").read_text() + "# edited")
+    assert state_of(Study.load("mine.yaml"), "crop+invert", "m001") == "stale"
 
 
 def test_attacks():

@@ -370,6 +370,9 @@ def test_most_exposed_images_come_first(setting, tmp_path):
     np.testing.assert_array_equal(axes.get_images()[0].get_array(), pool.images[17].transpose(1, 2, 0))
     with pytest.raises(LeftOut, match="no image is caught more often"):
         drawn(exposure.assign(caught=0))
+    write_pool(tmp_path / "pool.npz", Pool({"features": rng.normal(size=(40, 3))}, np.arange(40) % 10, 10))
+    with pytest.raises(LeftOut, match="has no array images, only features"):
+        drawn(exposure)
 
 
 def test_a_study_without_summary_is_one_sentence(tmp_path, monkeypatch):

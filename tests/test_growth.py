@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from leakgap.study import Study
+
 ROOT = Path(__file__).parents[1]
 INSTANT = """
 import sys
@@ -25,7 +27,8 @@ for word in sys.argv[2:]:
     else:
         values.append(word)
 for path in sum((options.get(name, []) for name in ("--out", "--scores", "--page")), []):
-    Path(path).mkdir() if sys.argv[1] in ("tables", "figures") else Path(path).write_text("a word")
+    for file in FILES.get(sys.argv[1], [path]):
+        Path(file).write_text("a word")
 """
 OWN = {
     "recipe.py": "def train(data, members, seed, steps, depth=3): ...\n",
@@ -102,7 +105,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("src", "workflow", "envs"):
         shutil.copytree(ROOT / name, where / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", where)
-    (where / "src/leakgap/__main__.py").write_text(INSTANT)
+    whole = Study.load({"name": STUDY["name"]})  # its figures and tables go into folders
+    files = {"tables": whole.tables, "figures": whole.figures}
+    (where / "src/leakgap/__main__.py").write_text(f"FILES = {files!r}\n{INSTANT}")
     for name, source in OWN.items():
         (where / name).write_text(source)
     snakemake(where, STUDY)

@@ -164,6 +164,52 @@ def test_logits_that_are_not_finite_are_not_written(tmp_path, bad):
 # The reader
 
 
+@pytest.mark.parametrize("first_view_only", [True, False])
+def test_phi_that_is_not_that_of_the_logits_is_found_out(tmp_path, monkeypatch, first_view_only):
+    """As others may have written it: log p, without the other classes."""
+    monkeypatch.setattr("leakgap.logits.phi", lambda z, y: z[np.arange(len(y)), y] - logsumexp(z, -1))
+    path = put(tmp_path / "m000.parquet", first_view_only=first_view_only)
+    with pytest.raises(LeakgapError, match=r"m000\.parquet: at step 2, its phi is not that of its logits"):
+        reader([path], MASKS[:1], MEMBER[:1]).read(2, with_logits=True)
+
+
+def test_phi_of_any_size_agrees_with_its_logits(tmp_path):
+    path = put(tmp_path / "m000.parquet", logits=60 * LOGITS[0])
+    reader([path], MASKS[:1], MEMBER[:1]).read(2, with_logits=True)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_phi_that_is_not_finite_is_found_out(tmp_path, monkeypatch, bad):
+    monkeypatch.setattr("leakgap.logits.phi", lambda _, y: np.where(y == 3, bad, 0).astype(np.float32))
+    path = put(tmp_path / "m000.parquet")
+    with pytest.raises(LeakgapError, match=r"m000\.parquet: at step 1, some phi are not finite"):
+        reader([path], MASKS[:1], MEMBER[:1]).read(1)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"epochs": "259"},
+        {"epochs": [2, "5", 9]},
+        {"epochs": []},
+        {"views": 0},
+        {"views": 2.0},
+        {"images": True},
+        {"classes": -1},
+        {"images": 10**30},
+        {"about": []},
+        {"technique": None},
+        {"study": {}},
+    ],
+)
+def test_metadata_of_odd_types_is_found_out(paths, odd):
+    table = pq.read_table(paths[0])
+    told = json.loads(table.schema.metadata[b"leakgap"]) | odd
+    pq.write_table(table.replace_schema_metadata({b"leakgap": json.dumps(told)}), paths[0])
+    with pytest.raises(LeakgapError, match=r"m000\.parquet: a Parquet file, but not one of leakgap's logits"):
+        read_model(paths[0])
+
+
 def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path):
     """Pages have checksums, and what the file says of its model has a digest."""
     path = put(tmp_path / "m000.parquet", about={"seed": 7, "settings": {"train.lr": 0.1}})

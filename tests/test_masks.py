@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chisquare, hypergeom
 
 from leakgap import LeakgapError
-from leakgap.data.masks import balanced_masks, read_masks, write_masks
+from leakgap.data.masks import balanced_masks, mask_row, read_masks, write_masks
 
 
 @pytest.mark.parametrize("reserved", [0, 7])
@@ -147,3 +147,11 @@ def test_damaged_files_are_refused(tmp_path):
     np.savez(path, member=MEMBER)
     with pytest.raises(LeakgapError, match="has no array reserved, only member"):
         read_masks(path)
+
+
+@pytest.mark.parametrize(
+    "mask", ["m\u0660\u0660\u0661", "m\u00b2\u00b2\u00b2", "m01", "m0001", "m-01", "x001", "m", ""]
+)
+def test_names_of_masks_have_plain_digits(mask):
+    with pytest.raises(LeakgapError, match="is neither a mask m000"):
+        mask_row(mask, 4)

@@ -17,9 +17,11 @@ from sklearn.datasets import load_digits
 import leakgap.data
 from leakgap import LeakgapError
 from leakgap.data import DATASETS, Dataset, fashion_mnist
-from leakgap.data.datasets import download, load
+from leakgap.data.datasets import download, gather, load
+from leakgap.data.header import image_size
 from leakgap.data.pool import Pool, average_down, read_pool, subset, write_pool
 from leakgap.files import read_npz
+from leakgap.study import Study
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(24) % 3
@@ -357,6 +359,96 @@ def test_folders_are_read_in_sorted_order(tmp_path):
     some = load(str(tmp_path), size=3, seed=1)
     np.testing.assert_array_equal(some.images, RGB[keep])
     assert list(some.names) == [order[image] for image in keep]
+
+
+def test_a_folder_that_links_lead_into_twice_is_refused(tmp_path):
+    """A loop would multiply images, and two loops without end."""
+    for name in ("a", "b"):
+        save(tmp_path / "images" / name / "0.png", RGB[0, 0])
+    load(str(tmp_path / "images"))
+    for link, place in (("a/loop", "."), ("a/other", "b"), ("c", "a")):
+        (tmp_path / "images" / link).symlink_to(tmp_path / "images" / place)
+        with pytest.raises(LeakgapError, match=r"is the same folder as .*, so its images would count twice"):
+            load(str(tmp_path / "images"))
+        (tmp_path / "images" / link).unlink()
+    (tmp_path / "linked").symlink_to(tmp_path / "images")
+    assert len(load(str(tmp_path / "linked")).labels) == 2
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(LeakgapError, match=r"pipe\.npz: "):
+        load(str(tmp_path / "pipe.npz"))
+    for name in ("a", "b"):
+        save(tmp_path / "images" / name / "0.png", RGB[0, 0])
+    os.mkfifo(tmp_path / "images/b/1.png")
+    with pytest.raises(LeakgapError, match=r"b/1\.png: is no file"):
+        load(str(tmp_path / "images"))
+
+
+def test_few_records_are_refused_and_copies_told(tmp_path, capsys):
+    rng, path = np.random.default_rng(0), tmp_path / "own.npz"
+    study = Study.load({"name": "own", "data": {"dataset": str(path)}, "grid": {"techniques": ["none"]}})
+    for records, copies in ((15, 0), (16, 0), (20, 3)):
+        images = rng.integers(0, 256, (records, 1, 8, 8), np.uint8)
+        images[records - copies :] = images[:copies]
+        np.savez(path, images=images, labels=np.arange(records) % 2)
+        if records < 16:
+            with pytest.raises(LeakgapError, match=r"data\.dataset: .* holds 15 records, fewer than 16"):
+                gather(study, 1, str(tmp_path / "pool.npz"))
+            continue
+        gather(study, 1, str(tmp_path / "pool.npz"))
+        told = capsys.readouterr().err
+        assert told.startswith(f"leakgap pool: warning: {copies} of 20 records") if copies else not told
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "told"),
+    [
+        ((8, 8), {"train": {"crop": {"pad": 8}}}, "train.crop.pad: 8 is not below the side of the images, 8"),
+        ((8, 8), {"train": {"cutout": {"size": 17}}}, "train.cutout.size: 17 is over twice the side"),
+        (
+            (1, 9),
+            {"query": {"views": 3}, "grid": {"techniques": ["none"]}},
+            "query.views: images of 1x9 pixels",
+        ),
+        (
+            (64, 4),
+            {"query": {"views": 3}, "grid": {"techniques": ["none"]}},
+            "query.views: images of 64x4 pixels",
+        ),
+    ],
+)
+def test_options_that_do_not_suit_own_images_are_told_before_any_job(tmp_path, shape, changes, told):
+    """By the header of the .npz, however its axes are ordered, and by the verb that gathers them."""
+    path = tmp_path / "own.npz"
+    study = {
+        "name": "own",
+        "data": {"dataset": str(path)},
+        "grid": {"techniques": ["none", "crop", "cutout"]},
+    }
+    study = Study.load(study | changes)
+    for layout in ((20, *shape), (20, 1, *shape), (20, *shape, 3)):
+        if {layout[1], layout[-1]} == {1, 3}:
+            continue  # either could be the channels
+        np.savez(path, labels=np.arange(20) % 2, images=np.zeros(layout, np.uint8))
+        assert image_size(str(path)) == shape
+        with pytest.raises(LeakgapError) as raised:
+            study.check_size(*shape)
+        assert str(raised.value).startswith(told)
+        with pytest.raises(LeakgapError) as raised:
+            gather(study, 1, str(tmp_path / "pool.npz"))
+        assert str(raised.value).startswith(told)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", {"labels": np.zeros(3)}, {"images": np.zeros((9, 4, 4))}])
+def test_a_size_that_the_header_does_not_tell_is_none(tmp_path, content):
+    if isinstance(content, dict):
+        np.savez(tmp_path / "own.npz", **content)
+    else:
+        (tmp_path / "own.npz").write_bytes(content)
+    assert image_size(str(tmp_path / "own.npz")) is None
+    assert image_size(str(tmp_path)) is image_size("digits") is None
 
 
 def test_folders_of_grayscale_images_have_one_channel(tmp_path):

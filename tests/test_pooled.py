@@ -33,6 +33,18 @@ def test_the_definition(n, own):
     )
 
 
+def test_probabilities_that_are_small_beside_those_of_the_models_left_out():
+    """Models that collapsed are sure of one class: right about its images, where all others are hopeless."""
+    phi, member = like_images(8, 200, seed=1)
+    phi[2:, :100] -= 18
+    phi[:2, :100] += 9
+    score = leave_one_out(phi[..., None], phi[..., None], member, variance="pooled")
+    expected = definition(phi, phi, member, gives_away(member, member))
+    np.testing.assert_allclose(score, expected, rtol=1e-3, atol=1e-2)
+    phi[2:, :100] -= 100
+    assert np.isfinite(leave_one_out(phi[..., None], phi[..., None], member, variance="pooled")).all()
+
+
 def test_the_definition_of_masks_that_are_no_pairs():
     rng = np.random.default_rng(0)
     phi, member = rng.normal(size=(9, 120)).astype(np.float32), rng.random((9, 120)) < 0.4

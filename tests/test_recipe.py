@@ -370,7 +370,7 @@ def test_its_own_state_survives_a_kill_and_goes_when_logits_are_written(here: Pa
     with pytest.raises(SystemExit):
         train()
     assert main(["status", "--study", json.dumps(STUDY)]) == 0
-    assert re.search(r"0 +1 +3  none", capsys.readouterr().out)
+    assert re.search(r"0 +0 +1 +3 +0 +0  none", capsys.readouterr().out)
     Path("die").unlink()
     assert train("none", "m000") == 0
     assert "begun at 0" in capsys.readouterr().out  # another model has another folder

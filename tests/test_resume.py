@@ -369,6 +369,29 @@ def test_a_state_of_other_settings_is_refused_by_name(small, tmp_path, changes, 
     assert resume.read_bytes() == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_it_saves_the_epoch_at_hand(small, tmp_path, number):
+    whole = training.train(small(), tmp_path / "whole.pt")
+    with pytest.raises(SystemExit) as stopped:
+        training.train(
+            small(save_seconds=10**6), tmp_path / "m000.pt", lambda _: os.kill(os.getpid(), number)
+        )
+    assert stopped.value.code == 128 + number
+    epochs = []
+    resumed = training.train(small(), tmp_path / "m000.pt", lambda progress: epochs.append(progress.epoch))
+    assert epochs == [2, 3, 4]
+    assert resumed.history == whole.history
+
+
+def test_a_second_ctrl_c_does_not_wait(small, tmp_path):
+    def twice(_):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(small(), tmp_path / "m000.pt", twice)
+
+
 def test_how_often_it_is_saved_is_no_other_setting(small, tmp_path):
     begin(small(), tmp_path / "m000.pt")
     assert training.train(small(save_seconds=9, cutout={"size": 3}), tmp_path / "m000.pt").epoch == 4

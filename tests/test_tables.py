@@ -1,5 +1,6 @@
 """The tables of a made-up study, against its joined tables."""
 
+import json
 from dataclasses import replace
 from math import comb
 from pathlib import Path
@@ -295,4 +296,36 @@ def test_a_study_of_the_uninformed_attacker_has_its_tables(tmp_path, monkeypatch
         assert set(tpr.index) <= set(named), name
     ours = techniques(Results(made)).set_index("technique")["pooled_tpr_at_0.01"]
     pd.testing.assert_series_equal(ours.sort_index(), tpr.sort_index(), check_names=False)
-    assert not (Path(made.paths.tables) / "knowledge.csv").exists()
+    assert "Nothing to show in this study." in (Path(made.paths.tables) / "knowledge.md").read_text()
+    assert "knowledge" not in {
+        told["name"] for told in json.loads((Path(made.paths.tables) / "index.json").read_text())
+    }
+
+
+@pytest.mark.parametrize("attackers", [("informed", "uninformed"), ("uninformed",)])
+def test_another_baseline_than_none(tmp_path, monkeypatch, attackers: tuple[str, ...]):
+    """Its own models attack it, others are attacked by its models too, and the paper's question has no answer."""
+    monkeypatch.chdir(tmp_path)
+    made = synthetic.study(attackers=attackers)
+    made = Study.load(made.model_dump() | {"attack": made.attack.model_dump() | {"baseline": "policy"}})
+    synthetic.write_study(made)
+    run("tables", made)
+    folder, everything = Path(made.paths.tables), "crop+mirror+cutout+policy"
+    pooled = pd.read_parquet(made.paths.joined("pooled")).query("step == 6 and attack == 'lira-online-fixed'")
+    pooled = pooled[pooled["fpr"] == 0.01].set_index(["technique", "attacker"])["tpr"]
+    assert ("none", "uninformed") in pooled.index
+    assert ("policy", "uninformed") not in pooled.index
+    shown = pd.read_csv(folder / "techniques.csv").set_index("technique")["pooled_tpr_at_0.01"]
+    assert shown["policy"] == pytest.approx(pooled["policy", "informed"])
+    assert shown["none"] == pytest.approx(pooled["none", attackers[0]])
+    if len(attackers) == 2:
+        told = pd.read_csv(folder / "knowledge.csv").query("step == 6 and fpr == 0.01").set_index("technique")
+        assert set(told.index) == {"none", everything}
+        assert told.loc["none", "uninformed"] == pytest.approx(pooled["none", "uninformed"])
+    caught = pd.read_csv(folder / "exposed.csv")[["caught", "caught_policy"]]
+    assert caught.equals(caught.sort_values(["caught", "caught_policy"], ascending=False))
+    reasons = [claim.reason for claim in judge(Results(made))]
+    assert (
+        sum("the uninformed attacker's shadow models are not those of `none`" in told for told in reasons)
+        == 2
+    )

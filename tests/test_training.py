@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import re
 import subprocess
 import sys
 from copy import deepcopy
@@ -424,6 +425,14 @@ def test_a_diverged_job_says_so_and_leaves_no_logits(study, lr, capsys):
     assert "finite" in told or "loss is nan" in told or "loss is inf" in told
     assert told.endswith("lower train.lr or raise train.warmup")
     assert not list(Path("results/s").rglob("*m001*"))
+
+
+def test_a_model_that_fits_no_memory_is_refused_before_it_is_made(study, capsys):
+    """Linux promises any memory, and kills the job when it is used."""
+    study["train"] |= {"width": 4096}
+    assert train(study) == 1
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(r"train\.width: .* of width 4096 take \d{3} GiB, and there are \d+$", told)
 
 
 def test_weights_that_diverge_after_the_last_loss_are_caught(monkeypatch):

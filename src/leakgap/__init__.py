@@ -19,7 +19,7 @@ class ArgumentError(LeakgapError, ValueError):
 
 
 if TYPE_CHECKING:
-    from leakgap.attacks import Evidence, run
+    from leakgap.attacks import Attack, Evidence, run
     from leakgap.attacks.lira import leave_one_out
     from leakgap.audit.answers import Answers
     from leakgap.audit.model import Audit, audit_model
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Answers": "leakgap.audit.answers",
+    "Attack": "leakgap.attacks",
     "Audit": "leakgap.audit.model",
     "Evidence": "leakgap.attacks",
     "Resampling": "leakgap.measure.bootstrap",
@@ -54,6 +55,7 @@ _PLACES = {
 __all__ = [
     "Answers",
     "ArgumentError",
+    "Attack",
     "Audit",
     "Evidence",
     "LeakgapError",

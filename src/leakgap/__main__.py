@@ -5,6 +5,7 @@ results/<name>/ below the working directory.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from leakgap import LeakgapError
 from leakgap.study import Study
 from leakgap.training import importing
+from leakgap.versions import CODE, HERE, package
 
 Arguments = dict[str, Any]
 
@@ -230,7 +232,7 @@ AUDIT = "say what models leak, from their answers and those of shadow models; ne
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    top = argparse.ArgumentParser(prog="python -m leakgap", description=__doc__.split("\n")[0])
+    top = argparse.ArgumentParser(prog="python -m leakgap", description=(__doc__ or "").partition("\n")[0])
     verbs = top.add_subparsers(metavar="VERB", required=True)
     for verb in VERBS.values():
         own = verbs.add_parser(verb.name, help=verb.help, description=verb.help)
@@ -274,10 +276,14 @@ def run(verb: str, study: Study, **told: Any) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; return 0, or 1 after printing one sentence about bad input."""
+    """Run one verb; return 0, or 1 after printing one sentence about bad input or what the system refused.
+
+    130 after Ctrl-C, as shells have it.
+    """
     told = vars(parser().parse_args(arguments))
     verb = told.pop("verb")
     try:
+        _check_code()
         if verb == "audit":
             resolve_name("leakgap.audit.model:audit_files")(**told)
         elif not VERBS[verb].of_study:
@@ -285,9 +291,36 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             run(verb, Study.load(told.pop("study")), **told)
     except LeakgapError as error:
-        print(f"leakgap {verb}: {error}", file=sys.stderr)
+        print(f"leakgap {verb}: {_plain(str(error))}", file=sys.stderr)
         return 1
+    except OSError as error:
+        # of a disk, a folder or a device: nothing is wrong with the code, and the file is named
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"leakgap {verb}: {_plain(f'{where}{error.strerror or error}')}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"leakgap {verb}: interrupted", file=sys.stderr)
+        return 130
     return 0
+
+
+def _check_code() -> None:
+    """Raise LeakgapError in a workflow's job that runs other code than the workflow was planned with."""
+    digest, _, place = os.environ.get(CODE, "").partition(" ")
+    if digest and place != str(HERE) and package().split()[0] != digest:
+        raise LeakgapError(
+            f"the workflow was planned by the leakgap in {place}, and this job runs the one in {HERE}, which "
+            "differs: install one of them alone, or put it first on PYTHONPATH"
+        )
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line, with nothing in it that a terminal obeys: it may hold names out of damaged files.
+
+    >>> _plain("no array a\\nb\\x1b[2J")
+    'no array a\\\\nb\\\\x1b[2J'
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Files that are either whole or absent, however many processes write them and whenever one is killed."""
 
 import glob
+import hashlib
+import json
 import os
 import socket
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,19 +85,57 @@ def naming(path: str | Path) -> Iterator[None]:
         raise LeakgapError(f"{path}: {error}") from None
 
 
+def write_records(path: str | Path, records: list[dict[str, Any]], origin: str = "") -> None:
+    """Write a JSON list of objects, whole or not at all, each with a digest of them all and of their origin.
+
+    origin: a word for what the records were made of.
+    """
+    digest = _digest(records, origin)
+    text = json.dumps([record | {"digest": digest} for record in records], indent=2, allow_nan=False) + "\n"
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_records(path: str | Path, made_by: str, origin: str = "") -> list[dict[str, Any]]:
+    """Return the records that `write_records` wrote; records that others wrote have no digest and are not checked.
+
+    Raises LeakgapError that names the file and the verb to run, `made_by`, where it is missing, damaged or of
+    another origin.
+    """
+    if not Path(path).is_file():
+        raise LeakgapError(f"{path} is missing: run {made_by} first")
+    try:
+        records = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LeakgapError(f"{path}: can't be read ({error}); run {made_by} anew") from None
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise LeakgapError(f"{path}: is no list of objects; run {made_by} anew")
+    digests = [record.pop("digest", None) for record in records]
+    if any(digests) and set(digests) != {_digest(records, origin)}:
+        raise LeakgapError(f"{path}: is damaged, or was made from other results; run {made_by} anew")
+    return records
+
+
+def _digest(records: list[dict[str, Any]], origin: str) -> str:
+    return hashlib.sha256(json.dumps([records, origin], sort_keys=True).encode()).hexdigest()
+
+
 def write_npz(path: str | Path, **arrays: np.ndarray | np.generic) -> None:
     """Write arrays uncompressed (every training job reads them), whole or not at all."""
     with atomic(path) as temporary:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
 
-def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz by name, read without pickle; LeakgapError naming a damaged file."""
+def read_arrays(path: str | Path, among: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """All arrays of an .npz by name, or those among the names given; without pickle.
+
+    LeakgapError naming a file that is missing or damaged.
+    """
+    if not Path(path).is_file():  # a pipe would be waited for
+        raise LeakgapError(f"{path}: there is no such file")
     try:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored}
-    except FileNotFoundError:
-        raise LeakgapError(f"{path}: there is no such file") from None
+            return {name: stored[name] for name in stored if among is None or name in among}
     except Exception as error:  # damaged headers make zipfile and numpy raise nearly anything
         raise LeakgapError(f"{path}: is not a readable .npz ({error})") from None
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
+from pydantic import Field, TypeAdapter
 
 from leakgap import ArgumentError, LeakgapError
 from leakgap.arrays import numbers
@@ -23,6 +24,7 @@ from leakgap.files import atomic
 
 __all__ = ["Model", "Reader", "StepLogits", "phi", "read_model", "write"]
 
+SAMPLE = 2000  # images whose phi is computed anew
 METADATA, DIGEST = b"leakgap", b"leakgap sha256"  # of the metadata: Parquet has checksums of pages alone
 
 
@@ -55,6 +57,9 @@ def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     return (true - rest).astype(np.float32)
 
 
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+
+
 @dataclass(frozen=True)
 class Model:
     """What a logits file says of the model it came from."""
@@ -62,11 +67,20 @@ class Model:
     study: str
     technique: str
     mask: str
-    epochs: list[int]
-    views: int
-    images: int
-    classes: int
+    epochs: Annotated[list[Count], Field(min_length=1)]
+    views: Count
+    images: Count
+    classes: Count
     about: dict[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, by the names of the study file: of others' models, the steps alone."""
+        told = self.about.get("settings")
+        return {"train.steps": self.epochs} | (told if isinstance(told, dict) else {})
+
+
+MODEL = TypeAdapter(Model)
 
 
 def _schema(classes: int) -> pa.Schema:
@@ -189,8 +203,8 @@ def _model(path: str | Path, file: pq.ParquetFile) -> Model:
         digest = hashlib.sha256(stored[METADATA]).hexdigest().encode()
         if stored.get(DIGEST, digest) != digest:  # without one: written before there were any
             raise LeakgapError(f"{path}: what it says of its model is damaged, or not as it was written")
-        model = Model(**json.loads(stored[METADATA]))
-    except (KeyError, TypeError, ValueError):
+        model = MODEL.validate_json(stored[METADATA], strict=True)
+    except (KeyError, ValueError):
         raise LeakgapError(f"{path}: a Parquet file, but not one of leakgap's logits") from None
     groups = len(model.epochs) * model.views
     if file.num_row_groups != groups or file.metadata.num_rows != groups * model.images:
@@ -231,7 +245,7 @@ class Reader:
         missing = [str(path) for path in paths if not Path(path).is_file()]
         if missing:
             raise LeakgapError(f"logits of {len(missing)} models are missing: {', '.join(missing)}")
-        self.paths = list(paths)
+        self.paths, self._labels = list(paths), labels
         self.models: list[Model] = []
         for path, mask, inside in zip(paths, masks, member, strict=True):
             with _open(path) as (file, model):
@@ -260,7 +274,8 @@ class Reader:
     ) -> StepLogits:
         """Read step 1.. of all models: phi of the first `views` views (default: all), logits of view 0.
 
-        ValueError for a step or a number of views that the files don't hold.
+        ValueError for a step or a number of views that the files don't hold. LeakgapError for a file damaged
+        since, and for one whose phi is not finite, or not that of its logits.
         """
         model = self.model
         views = model.views if views is None else views
@@ -283,16 +298,39 @@ class Reader:
                     if whole:
                         z = table["logits"].combine_chunks().flatten().to_numpy()
                         z = z.reshape(model.images, model.classes)
+                        if not _agree(phis[row, :, 0], z, self._labels):
+                            raise LeakgapError(f"{path}: at step {step}, its phi is not that of its logits")
                         if logits is not None:
                             logits[row] = z
                         if predicted is not None:
                             predicted[row] = z.argmax(-1)
+            if not np.isfinite(phis[row]).all():
+                raise LeakgapError(f"{path}: at step {step}, some phi are not finite")
         return StepLogits(phis, logits, predicted)
+
+
+def _agree(stored: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether phi [S] is that of logits [S, classes], up to what float32 makes of it.
+
+    Of 2,000 images at least, if there are so many: another formula or another model differs in nearly all of them,
+    and single bits have checksums.
+    """
+    some = slice(None, None, max(1, len(labels) // SAMPLE))
+    stored, logits, labels = stored[some], logits[some], labels[some]
+    everyone = np.arange(len(labels))
+    z = logits - logits.max(-1, keepdims=True)
+    true = z[everyone, labels]
+    z[everyone, labels] = -np.inf
+    top = z.max(-1)
+    expected = true - top - np.log(np.exp(z - top[:, None]).sum(-1))
+    return bool(np.allclose(stored, expected, rtol=1e-3, atol=1e-3))
 
 
 def _differences(one: Model, other: Model) -> list[str]:
     """Name what models that are attacked together must share, and these two don't."""
     shape = [name for name in ("epochs", "views", "classes") if getattr(one, name) != getattr(other, name)]
-    mine, theirs = (model.about.get("settings", {}) for model in (one, other))
+    mine, theirs = one.settings, other.settings
     settings = {key for key in mine | theirs if mine.get(key) != theirs.get(key)}
-    return shape + sorted(key for key in settings if key.startswith("train."))
+    return shape + sorted(
+        key for key in settings if key.startswith(("train.", "data.")) and key != "train.steps"
+    )

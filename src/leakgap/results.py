@@ -4,9 +4,15 @@ Attack jobs write tables, `join` joins them, and whatever is shown (tables, figu
 comes from `Results`, which knows the headline attack, the attacker, the designs and the FPRs, and gives every
 pooled TPR and every contrast of them its one interval.
 
+A file's metadata holds a digest of what is in it, and its `origin`: a word for what one attack job has read, and in
+a joined table the words of all jobs. Tables of different origin are never read together. A table that somebody else
+has written has neither, and is taken as it is.
+
 Designs: `leave-one-out`, every model of the grid in turn the target; `replicates`, further models on mask 0.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,18 +21,24 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pandas.api import types
 
 from leakgap import LeakgapError
+from leakgap.data.pool import Pool, read_pool
 from leakgap.files import atomic
 from leakgap.measure import contrast as measured
 from leakgap.measure.bootstrap import KINDS, Mean, Pooled, Scale
 from leakgap.measure.contrast import Interval
-from leakgap.study import Study
+from leakgap.study import Study, attacker
+from leakgap.study.variant import compare
 
 LEAVE_ONE_OUT, REPLICATES = "leave-one-out", "replicates"
 MASK_PREFIX = {LEAVE_ONE_OUT: "m", REPLICATES: "r"}  # of a design's targets
 FPR_TOLERANCE = 1e-9  # relative; FPRs of a study differ by more
+UNKNOWN = "unknown"  # what models written by others may leave out
+DIGEST, ORIGIN = b"leakgap sha256", b"leakgap origin"
 
 Kind = Literal["text", "integer", "number", "numbers"]  # numbers: an array in every cell
 Columns = dict[str, Kind]
@@ -150,10 +162,10 @@ TABLES: dict[str, Table] = {
         ("technique", "mask", "step", "attacker", "attack", "fpr"),
     ),
     "models": Table(
-        "what trained every model, where, and for how long",
+        "what trained every model, where, for how long, with which settings (JSON), on which data (digests)",
         _each("text", "technique", "mask")
         | _each("number", "seconds")
-        | _each("text", "device", "threads", "torch_version", "code_version"),
+        | _each("text", "device", "threads", "torch_version", "code_version", "settings", "pool", "members"),
         ("technique", "mask"),
     ),
     "exposure": Table(
@@ -182,53 +194,113 @@ def at_fpr(frame: pd.DataFrame, fpr: float) -> pd.DataFrame:
     return frame[np.isclose(frame["fpr"], fpr, rtol=FPR_TOLERANCE, atol=0)]
 
 
-def write(path: str | Path, frame: pd.DataFrame) -> None:
+def write(path: str | Path, frame: pd.DataFrame, origin: str | None = None) -> None:
     """Write the table that the path's stem names, Parquet or CSV, whole or not at all."""
     path = Path(path)
     TABLES[path.stem].check(frame, path)
     with atomic(path) as temporary:
         if path.suffix == ".csv":
             frame.to_csv(temporary, index=False)
-        else:
-            frame.to_parquet(temporary, index=False)
+            return
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        about = {DIGEST: _digest(frame, origin).encode()} | ({ORIGIN: origin.encode()} if origin else {})
+        table = table.replace_schema_metadata(table.schema.metadata | about)
+        pq.write_table(table, temporary, write_page_checksum=True)
 
 
 def read(path: str | Path) -> pd.DataFrame:
     """Read the table that the path's stem names; LeakgapError when it is missing, damaged or another table."""
+    return read_with_origin(path)[0]
+
+
+def read_with_origin(path: str | Path) -> tuple[pd.DataFrame, str | None]:
+    """Return what `read` returns, and the origin that it was written with, if any."""
+    if not Path(path).is_file():
+        raise LeakgapError(f"{path} is missing: run the attacks and the summary first")
     try:
-        frame = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise LeakgapError(f"{path} is missing: run the attacks and the summary first") from None
+        table = pq.read_table(path, page_checksum_verification=True)
+        about = table.schema.metadata or {}
+        frame, origin = table.to_pandas(), about.get(ORIGIN, b"").decode() or None
+        intact = DIGEST not in about or about[DIGEST] == _digest(frame, origin).encode()
     except Exception as error:  # a damaged file makes pyarrow raise nearly anything
         reason = str(error).partition("\n")[0]
         raise LeakgapError(f"{path}: not a readable Parquet file ({reason})") from None
-    return TABLES[Path(path).stem].check(frame, path)
+    frame = TABLES[Path(path).stem].check(frame, path)
+    if not intact:
+        raise LeakgapError(f"{path}: is damaged, its content is not as it was written")
+    return frame, origin
+
+
+def _digest(frame: pd.DataFrame, origin: str | None) -> str:
+    """Return the SHA-256 of names and values; a wider type of number changes nothing, a lost digit does."""
+    whole = hashlib.sha256(f"{origin} {len(frame)} ".encode())
+    for name in frame:
+        column, kind = frame[name], "text"
+        if types.is_numeric_dtype(column):
+            kind = "float64" if types.is_float_dtype(column) else "int64"
+            values = _bits(column.to_numpy(), kind)
+        elif len(column) and isinstance(column.iloc[0], np.ndarray):
+            kind = " ".join(str(len(cell)) for cell in column)
+            values = _bits(np.concatenate(list(column)), "float64")
+        else:
+            codes, texts = pd.factorize(column)
+            values = _bits(codes, "int64") + "\0".join(map(str, texts)).encode()
+        whole.update(f"{name} {kind} ".encode() + values)
+    return whole.hexdigest()
+
+
+def _bits(values: np.ndarray, kind: str) -> bytes:
+    """Return the bytes of numbers of a type; there are many NaNs, and one of them stands for all."""
+    values = values.astype(kind)
+    return np.where(np.isnan(values), np.nan, values).astype(kind).tobytes()
 
 
 def join(study: Study, parts: Sequence[str], out: Sequence[str]) -> None:
     """Write each file of `out`, Parquet or CSV, from the files in `parts` of its stem, in their order.
 
-    The row of a model that several attack jobs name is kept once. LeakgapError lists the files that are missing.
+    The row of a model that several attack jobs name is kept once. LeakgapError lists the files that are missing, or
+    names one that is of another study, another job or another run of its job than the files beside it.
     """
     missing = [path for path in parts if not Path(path).is_file()]
     if missing:
         raise LeakgapError(f"{len(missing)} tables of attack jobs are missing: {', '.join(missing)}")
-    whole = {}
-    for name in {Path(path).stem for path in out}:
-        tables = [_of_study(study, path) for path in parts if Path(path).stem == name]
-        whole[name] = pd.concat(tables, ignore_index=True)
+    tables: dict[str, list[pd.DataFrame]] = {}
+    first: dict[Path, tuple[str, str | None]] = {}  # by the folder of a job: a table of it, and its origin
+    for path in parts:
+        frame, origin = _of_study(study, path)
+        other, expected = first.setdefault(Path(path).parent, (path, origin))
+        if None not in (origin, expected) and origin != expected:
+            raise LeakgapError(f"{path}: was not made together with {other}; attack anew")
+        tables.setdefault(Path(path).stem, []).append(frame)
+    whole = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
     if "models" in whole:
         whole["models"] = whole["models"].drop_duplicates(["technique", "mask"], ignore_index=True)
+        check_models(study, whole["models"], "the models of the attack jobs")
+    origins = [origin or "unknown" for _, origin in first.values()]
     for path in out:
-        write(path, whole[Path(path).stem])
+        write(path, whole[Path(path).stem], " ".join(origins))
 
 
-def _of_study(study: Study, path: str | Path) -> pd.DataFrame:
+def check_models(study: Study, models: pd.DataFrame, where: str | Path) -> None:
+    """Raise LeakgapError where models were made with other settings than the study has, or on several pools.
+
+    With a part of a study, only that they agree with one another can be asked.
+    """
+    pools = sorted(set(models["pool"]) - {UNKNOWN})
+    if len(pools) > 1:
+        raise LeakgapError(f"{where}: were trained on different data (pools {' and '.join(pools[:2])})")
+    for technique, rows in models.groupby("technique", sort=False):
+        for told in rows["settings"].unique():
+            if not study.is_part:
+                compare(json.loads(told), study.settings(str(technique)), where)
+
+
+def _of_study(study: Study, path: str | Path) -> tuple[pd.DataFrame, str | None]:
     """Read a table; LeakgapError where it is of another study."""
-    frame = read(path)
+    frame, origin = read_with_origin(path)
     if "study" in frame and len(frame) and set(frame["study"]) != {study.name}:
         raise LeakgapError(f"{path}: holds the study {frame['study'].iloc[0]}, not {study.name}")
-    return frame
+    return frame, origin
 
 
 class Cell(NamedTuple):
@@ -248,10 +320,66 @@ class Results:
         """joined: the files, by default those of the study."""
         self.study = study
         self._paths = {Path(path).stem: path for path in (joined or study.paths.all_joined)}
+        self._first: tuple[str, str] | None = None  # a table that was read, and its origin
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a whole table, all attacks, attackers and designs."""
-        return _of_study(self.study, self._paths[name])
+        path = self._paths[name]
+        frame, origin = _of_study(self.study, path)
+        if origin is not None:
+            other, expected = self._first = self._first or (path, origin)
+            if origin != expected:
+                raise LeakgapError(f"{path}: was not made together with {other}; run the summary anew")
+        return frame
+
+    def check(self) -> None:
+        """Raise LeakgapError where the pooled TPRs are not those that the study asks for."""
+        frame, study = self.pooled, self.study
+        jobs = {f"{technique} {attacker(technique, shadow)}" for technique, shadow in study.attack_jobs}
+        for key, asked, held in (
+            ("grid.techniques and attack.attackers", jobs, frame["technique"] + " " + frame["attacker"]),
+            ("attack.attacks", study.attack.attacks, frame["attack"]),
+            (
+                "attack.fpr",
+                [f"{fpr:g}" for fpr in study.attack.fpr],
+                [f"{fpr:g}" for fpr in frame["fpr"].unique()],
+            ),
+        ):
+            lacking, strange = set(asked) - set(held), set(held) - set(asked)
+            if lacking or strange:
+                odd = (
+                    f"lacks {min(lacking)}"
+                    if lacking
+                    else f"holds {min(strange)}, which the study does not have"
+                )
+                raise LeakgapError(f"{self._paths['pooled']}: {odd}: {key} changed since; attack anew")
+        check_models(study, self.models, self._paths["models"])
+
+    @property
+    def origin(self) -> str:
+        """A word for every attack job that the tables were joined from; empty where they don't say."""
+        _ = self.pooled
+        return self._first[1] if self._first else ""
+
+    def attacked(self, path: str, exposure: pd.DataFrame) -> Pool:
+        """Return the pool; LeakgapError where it is not that of the attacked models, as far as they tell."""
+        pool = read_pool(path)
+        told = set(self.models["pool"]) - {UNKNOWN}
+        records = exposure.drop_duplicates("image")
+        known = len(records) == 0 or records["image"].max() < len(pool.labels)
+        if told - {pool.digest} or not known or (pool.labels[records["image"]] != records["label"]).any():
+            raise LeakgapError(f"{path}: does not hold the records that were attacked")
+        return pool
+
+    def exposure(self, technique: str, path: str) -> pd.DataFrame:
+        """Return a technique's table of exposed images; LeakgapError if the file is another's."""
+        frame, origin = _of_study(self.study, path)
+        asked = {(technique, attacker(technique, self.study.shadow(technique)))}
+        if set(zip(frame["technique"], frame["attacker"], strict=True)) != asked:
+            raise LeakgapError(f"{path}: is not of {' '.join(*asked)}")
+        if origin is not None and self.origin and origin not in self.origin.split():
+            raise LeakgapError(f"{path}: is not of the attack jobs that the summary has joined; run it anew")
+        return frame
 
     summary = cached_property(lambda self: self.table("summary"))
     halves = cached_property(lambda self: self.table("halves"))

@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+CODE = "LEAKGAP_CODE"  # environment variable
 EXPENSIVE = {"pool": "1", "masks": "2", "train": "1"}
 STAGES = {
     "models": "leakgap.study.models",
@@ -46,6 +47,14 @@ def version(stage: str) -> str:
         return EXPENSIVE[stage]
     digests = [_read(module)[1] for module in sorted(closure(STAGES[stage]))]
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
+
+
+def package() -> str:
+    """Return where this leakgap is, after a digest of its files: `CODE` says so to the jobs of a workflow."""
+    whole = hashlib.sha256()
+    for path in sorted(HERE.rglob("*.py")):
+        whole.update(path.relative_to(HERE).as_posix().encode() + path.read_bytes())
+    return f"{whole.hexdigest()[:12]} {HERE}"
 
 
 def closure(module: str) -> set[str]:

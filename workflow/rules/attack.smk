@@ -48,7 +48,7 @@ rule summary:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part(),
+        study=STUDY.settings_part,
         code=version("summary"),
     shell:
         "python -P -m leakgap summary --study {params.study:q} "

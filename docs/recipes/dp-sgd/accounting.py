@@ -91,7 +91,8 @@ def draw(bounds: pd.DataFrame, path: Path) -> None:
     grid = sns.relplot(
         long, x="variant", y="epsilon at delta = 1e-5", hue="", style="", col="study", s=60, height=4
     )
-    grid.set(yscale="symlog", ylim=(-0.1, 50), xlabel="")
+    ticks = [0, 0.5, 1, 2, 5, 10, 20]
+    grid.set(yscale="symlog", ylim=(-0.1, 40), yticks=ticks, yticklabels=ticks, xlabel="")
     grid.tick_params("x", rotation=30)
     grid.savefig(path)
 

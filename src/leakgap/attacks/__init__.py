@@ -89,7 +89,14 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Attack:
-    """An entry of the registry: where the function is, what it does, whose it is and what it needs."""
+    """An attack: its function, what it does, whose it is and what it needs.
+
+    A study file's `plugins.attacks` may name one (docs/extending.md); `ATTACKS` has those of leakgap.
+
+    >>> quiet = Attack(lambda evidence: evidence.target[..., 0], "phi alone", "me", min_out=2)
+    >>> quiet.needs_logits, quiet.min_masks
+    (False, 6)
+    """
 
     function: str | Callable[..., Any]  # or module:function, called with the Evidence and the options
     description: str

@@ -20,7 +20,11 @@ class Sums:
     p: np.ndarray
 
     def less(self, other: Sums) -> Sums:
-        return Sums(*(mine - theirs for mine, theirs in zip(self._all(), other._all(), strict=True)))
+        """Take models away. What is left of p is no less than the rounding of what was there, so above 0."""
+        count, phi, squares, p = (
+            mine - theirs for mine, theirs in zip(self._all(), other._all(), strict=True)
+        )
+        return Sums(count, phi, squares, np.maximum(p, np.finfo(float).eps * self.p))
 
     def probability(self) -> np.ndarray:
         """BASE's p(x), half the mean over the out- and half that over the in-models: [S]."""
@@ -42,19 +46,23 @@ def sums_of(
 ) -> Sums:
     """Sum over the models of phi [n,S] and member [n,S] at some images.
 
-    In float64; with a centre, float32 [images], from which phi doesn't stray far, in float32, twice as fast.
+    In float64; with a centre, float32 [images], from which phi doesn't stray far, in float32, twice as fast. But p
+    is summed in float64 always: where one model of many is sure, the others' p would be lost beside it.
     """
     precision = np.float64 if centre is None else np.float32
-    count, total, squares, p = sums = np.zeros((4, 2, len(images)), precision)
+    count, total, squares = sums = np.zeros((3, 2, len(images)), precision)
+    p = np.zeros((2, len(images)))
     both, inside = 0, 1
     for row, member_row in zip(phi, member, strict=True):
         x, here = row[images], member_row[images].astype(precision)
         probability = np.exp(log_p(x))
         x = x.astype(float) if centre is None else x - centre
         count[inside] += here
-        for kind, value in ((total, x), (squares, x * x), (p, probability)):
+        for kind, value in ((total, x), (squares, x * x)):
             kind[both] += value
             kind[inside] += value * here
+        p[OUT] += probability * (1 - here)
+        p[IN] += probability * here
     count[both] = len(phi)
     sums[:, OUT] = sums[:, both] - sums[:, inside]
     return Sums(count, total, squares, p)

@@ -5,8 +5,11 @@ joins and the per-image scores of the attacks that are kept; what each holds is 
 fills it.
 """
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from scipy.special import expit
 from leakgap import LeakgapError, attacks, results
 from leakgap.attacks import plugin
 from leakgap.audit.records import memorization, over_targets
-from leakgap.data.masks import mask_row, read_inputs
+from leakgap.data.masks import mask_row, members_digest, read_inputs
 from leakgap.files import atomic
 from leakgap.logits import Model, Reader, StepLogits
 from leakgap.measure import roc
@@ -29,12 +32,12 @@ from leakgap.measure.contrast import interval
 from leakgap.measure.epsilon import epsilon_of, guesses_for, right_guesses
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr
 from leakgap.measure.single import conformal_rank, threshold
-from leakgap.results import LEAVE_ONE_OUT, REPLICATES, scale_of, tpr_column
+from leakgap.results import LEAVE_ONE_OUT, REPLICATES, UNKNOWN, scale_of, tpr_column
 from leakgap.study import NONE, Study, attacker
+from leakgap.study.variant import compare
 
 ABOUT = ("device", "threads", "torch_version", "code_version")
 LEVEL = 0.95  # of the bounds of epsilon
-UNKNOWN = "unknown"  # what models written by others may leave out
 LOSS = "loss"  # needs no shadow models; its TNR is a rival of the accuracy gap
 STRONGEST = "lira-pooled"  # docs/attacks.md: attacks with fewer shadow models, too, beside the headline
 Tables = dict[str, list[pd.DataFrame]]
@@ -71,8 +74,10 @@ def attack_technique(
     filled with the table that its stem names. Raises LeakgapError when logits are missing or are of another model.
     """
     images, member, reserved = read_inputs(pool, masks)
-    labels = images.labels
+    labels, digest = images.labels, images.digest
     del images  # all others are needless here, and large
+    if len(member) != len(study.masks):
+        raise LeakgapError(f"{masks}: holds {len(member)} masks, and grid.masks is {len(study.masks)}")
     rows = np.array([mask_row(mask, len(member)) for mask in study.models])
     left_out = attacks.gives_away(member[rows], member)
     shadow_files = _reader(study, shadow, study.masks, shadows, member, labels)
@@ -80,12 +85,22 @@ def attack_technique(
     target_files = (
         shadow_files if same else _reader(study, technique, study.models, targets, member[rows], labels)
     )
+    _check_alike(study, target_files, shadow_files, digest)
     passed: list[tuple[np.ndarray, np.ndarray]] = []  # phi of the clean view at earlier steps
     resampled = _resampled(study, member[rows], reserved)
     epochs = target_files.model.epochs
 
+    read = (
+        technique,
+        shadow,
+        study.attack.attacks,
+        study.attack.fpr,
+        study.attack.bootstrap,
+        study.attack.seed,
+    )
+    origin = hashlib.sha256(repr(read).encode())  # of the tables: what they were computed from
     tables: Tables = defaultdict(list)
-    tables["models"].append(_models(target_files.models))
+    tables["models"].append(_models(target_files.models, member[rows]))
     own = study.plugins.used(attacks=study.attack.attacks).attacks
     with plugin.loaded(own), _Scores(scores, study.attack.kept) as kept_scores:
         _check_needs(own, len(member), reserved)
@@ -94,6 +109,8 @@ def attack_technique(
         for step, epoch in enumerate(epochs, 1):
             target = target_files.read(step, with_logits=needs_logits, with_predictions=True)
             known = target if same else shadow_files.read(step, with_logits=needs_logits)
+            for phi in (target.phi, known.phi):
+                origin.update(phi[..., 0].tobytes())
             evidence = attacks.Evidence(
                 target=target.phi,
                 shadow=known.phi,
@@ -135,7 +152,7 @@ def attack_technique(
                         )
             kept_scores.write(step, attacked, scored)
     for path in out:
-        results.write(path, pd.concat(tables[Path(path).stem], ignore_index=True))
+        results.write(path, pd.concat(tables[Path(path).stem], ignore_index=True), origin.hexdigest()[:16])
 
 
 def _check_needs(own: Iterable[str], masks: int, reserved: np.ndarray) -> None:
@@ -151,16 +168,19 @@ def _check_needs(own: Iterable[str], masks: int, reserved: np.ndarray) -> None:
             raise LeakgapError(f"grid.masks: {name} needs {attack.min_masks} or more, not {masks}")
 
 
-def _models(models: Iterable[Model]) -> pd.DataFrame:
-    """Return one row per attacked model: what trained it, where, and for how long."""
+def _models(models: Iterable[Model], member: np.ndarray) -> pd.DataFrame:
+    """Return one row per attacked model: what trained it, where, on what, and for how long."""
     rows = [
         {
             "technique": model.technique,
             "mask": model.mask,
             "seconds": model.about.get("seconds", {}).get("job", 0.0),
             **{name: str(model.about.get(name, UNKNOWN)) for name in ABOUT},
+            "settings": json.dumps(model.settings),
+            "pool": str(model.about.get("pool", UNKNOWN)),
+            "members": members_digest(inside),
         }
-        for model in models
+        for model, inside in zip(models, member, strict=True)
     ]
     return pd.DataFrame(rows)
 
@@ -197,6 +217,22 @@ def _reader(
     if len(paths) != len(masks):
         raise LeakgapError(f"{technique}: {len(paths)} files with logits are given for {len(masks)} models")
     return Reader(paths, study=study.name, technique=technique, masks=masks, member=member, labels=labels)
+
+
+def _check_alike(study: Study, targets: Reader, shadows: Reader, pool: str) -> None:
+    """Raise LeakgapError for models of other data than the pool, of settings that the study does not have, and for
+    targets that can't be attacked with these shadow models."""
+    for reader in (targets, shadows):
+        path, model = reader.paths[0], reader.model
+        if model.about.get("pool", pool) != pool:
+            raise LeakgapError(f"{path}: its model was trained on other data than the pool holds")
+        if not study.is_part:
+            compare(model.settings, study.settings(model.technique), str(path))
+    for name in ("views", "classes"):
+        if getattr(targets.model, name) != getattr(shadows.model, name):
+            raise LeakgapError(f"{targets.paths[0]}: differs from {shadows.paths[0]} in {name}")
+    if len(targets.model.epochs) != len(shadows.model.epochs):
+        raise LeakgapError(f"{targets.paths[0]}: differs from {shadows.paths[0]} in the number of steps")
 
 
 def _targets(
@@ -471,8 +507,7 @@ class _Scores:
     """Writer of the per-image scores: one row for every step, target and image that is not reserved."""
 
     def __init__(self, path: str, kept: Sequence[str]):
-        self._file = atomic(path)
-        self._kept = kept
+        self._path, self._kept, self._open = path, kept, ExitStack()
         self._schema = pa.schema(
             [
                 ("step", pa.int16()),
@@ -484,19 +519,21 @@ class _Scores:
         )
 
     def __enter__(self) -> "_Scores":
-        self._writer = pq.ParquetWriter(
-            self._file.__enter__(),
+        temporary = self._open.enter_context(atomic(self._path))
+        writer = pq.ParquetWriter(
+            temporary,
             self._schema,
             compression="zstd",
+            write_page_checksum=True,
             use_dictionary=["step", "mask"],  # a dictionary of scores is built for nothing
             use_byte_stream_split=list(self._kept),
             column_encoding={"image": "DELTA_BINARY_PACKED"},
         )
+        self._writer = self._open.enter_context(writer)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._writer.close()
-        self._file.__exit__(*error)
+        self._open.__exit__(*error)
 
     def write(self, step: int, targets: Targets, scores: dict[str, np.ndarray]) -> None:
         """Append one step: scores of each kept attack, float32 [T, S]."""

@@ -14,6 +14,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from leakgap import LeakgapError
+from leakgap.files import read_arrays
 
 IDS = ("record", "label", "prediction")  # of any type: whole numbers, or text
 VALUES = ("view", "member", "reserved", "phi", "loss")
@@ -39,7 +40,7 @@ def read_columns(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _parquet(path: Path) -> dict[str, np.ndarray]:
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
         names = [name for name in file.schema_arrow.names if _is_known(name)]
         return _of_table(path, file.read(columns=names))
 
@@ -59,8 +60,7 @@ def _csv(path: Path) -> dict[str, np.ndarray]:
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        columns = {name: file[name] for name in file.files if name in (*IDS, *VALUES, *MATRICES)}
+    columns = read_arrays(path, (*IDS, *VALUES, *MATRICES))
     for name, array in columns.items():
         dimensions = 2 if name in MATRICES else 1
         if array.ndim != dimensions or len(array) != len(next(iter(columns.values()))):

@@ -4,11 +4,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from leakgap import LeakgapError
 from leakgap.claims.case import Case, Rows
+from leakgap.files import read_records, write_records
 from leakgap.measure.contrast import Interval
 from leakgap.measure.verdict import Trial
 
@@ -160,14 +163,17 @@ class Claim:
         )
 
 
-def to_json(claims: Sequence[Claim]) -> str:
-    """The claims as a JSON list of objects; undefined numbers are null."""
-    return json.dumps([asdict(claim) for claim in claims], indent=2, allow_nan=False) + "\n"
+def write(path: str | Path, claims: Sequence[Claim], origin: str = "") -> None:
+    """Write claims as a JSON list of objects, undefined numbers null; origin: of the results that were judged."""
+    write_records(path, json.loads(json.dumps([asdict(claim) for claim in claims])), origin)
 
 
-def from_json(text: str) -> list[Claim]:
-    """The claims that `to_json` wrote."""
-    return [_claim(record) for record in json.loads(text)]
+def read(path: str | Path, origin: str = "") -> list[Claim]:
+    """Read what `write` wrote; LeakgapError where the file is missing, damaged, or of other results."""
+    try:
+        return [_claim(record) for record in read_records(path, "claims", origin)]
+    except (KeyError, TypeError):
+        raise LeakgapError(f"{path}: does not hold claims; run claims anew") from None
 
 
 def _claim(record: dict[str, Any]) -> Claim:
@@ -180,8 +186,9 @@ def _claim(record: dict[str, Any]) -> Claim:
 
 def _interval(value: Claim | Estimate) -> str:
     number = "–" if value.value is None else f"{value.value:.3g}"
-    defined = value.low is not None and value.high is not None
-    return f"{number} | {span(value.low, value.high) if defined else 'undefined'}"
+    if value.low is None or value.high is None:
+        return f"{number} | undefined"
+    return f"{number} | {span(value.low, value.high)}"
 
 
 def to_markdown(claims: Sequence[Claim]) -> str:

@@ -23,11 +23,11 @@ from leakgap.claims.claim import (
     Question,
     against,
     compared,
-    from_json,
     question,
+    read,
     span,
-    to_json,
     to_markdown,
+    write,
 )
 from leakgap.files import atomic
 from leakgap.measure.contrast import Interval
@@ -35,7 +35,7 @@ from leakgap.measure.verdict import UNDEFINED, beyond, equivalent, holm, togethe
 from leakgap.results import LEAVE_ONE_OUT, Results
 from leakgap.study import NONE, Study
 
-__all__ = ["Claim", "from_json", "judge", "side_by_side", "to_json", "to_markdown", "write_claims"]
+__all__ = ["Claim", "judge", "read", "side_by_side", "to_markdown", "write", "write_claims"]
 
 ALL = "crop+mirror+cutout+policy"
 HELP = 1.1  # a ratio up to this is not called help
@@ -387,10 +387,6 @@ def write_claims(study: Study, joined: Sequence[str], out: str, page: str) -> No
     """Judge a study, in each design that has targets, into JSON and a Markdown page."""
     results = Results(study, joined)
     found = [side_by_side(results, design) for design in results.designs]
-    texts = {
-        out: to_json([claim for claims in found for claim in claims]),
-        page: "\n".join(to_markdown(claims) for claims in found),
-    }
-    for path, text in texts.items():
-        with atomic(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write(out, [claim for claims in found for claim in claims], results.origin)
+    with atomic(page) as temporary:
+        temporary.write_text("\n".join(to_markdown(claims) for claims in found), encoding="utf-8")

@@ -6,6 +6,8 @@ reads no data and needs no numpy: a study file is checked against what is said o
 
 from dataclasses import dataclass
 
+LEAST = 16  # images of a study, and those of them that are not reserved
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -1,5 +1,7 @@
 """Reading any dataset that a study file may name, as one pool."""
 
+import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,7 @@ from pkgutil import resolve_name
 import numpy as np
 
 from leakgap import LeakgapError
-from leakgap.data import DATASETS, arrays, folder
+from leakgap.data import DATASETS, LEAST, arrays, folder
 from leakgap.data.pool import Pool, average_down, subset, write_pool
 from leakgap.files import naming
 from leakgap.objects import is_place
@@ -23,7 +25,31 @@ def fetch(study: Study) -> None:
 def gather(study: Study, images: int, out: str) -> None:
     """Gather a study's arrays and labels and write them; `images`: whether they must be images."""
     data = study.data
-    write_pool(out, load(data.dataset, data.root, data.size, data.side, data.seed, images=bool(images)))
+    pool = load(data.dataset, data.root, data.size, data.side, data.seed, images=bool(images))
+    if len(pool.labels) < LEAST:
+        raise LeakgapError(
+            f"data.dataset: {data.dataset} holds {len(pool.labels)} records, fewer than {LEAST}"
+        )
+    if not study.is_part and study.needs_images:
+        study.check_size(*pool.images.shape[2:])
+    copies = 0 if data.dataset in DATASETS else _copies(pool)
+    if copies:
+        print(
+            f"leakgap pool: warning: {copies} of {len(pool.labels)} records are exact copies of others; a model "
+            "trained on one of them knows the other too, which hides how much it leaks",
+            file=sys.stderr,
+        )
+    source = {key: getattr(data, key) for key in ("dataset", "size", "side", "seed")}
+    write_pool(out, replace(pool, source=source))
+
+
+def _copies(pool: Pool) -> int:
+    """Return how many records are equal to an earlier one in all arrays."""
+    records = zip(*pool.arrays.values(), strict=True)
+    seen = {
+        hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in record)).digest() for record in records
+    }
+    return len(pool.labels) - len(seen)
 
 
 def load(

@@ -1,5 +1,6 @@
 """A user's own images in a folder of torchvision's ImageFolder layout."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ def read(path: Path) -> tuple[list[Path], np.ndarray]:
     """Image files and labels int64 [S] of a folder with one folder for each class, both in sorted order."""
     from torchvision.datasets import ImageFolder
 
+    _check_links(path)
     try:
         folder = ImageFolder(path)
     except OSError as error:
@@ -24,6 +26,18 @@ def read(path: Path) -> tuple[list[Path], np.ndarray]:
     if names <= {"train", "test", "val", "valid", "validation"}:
         raise LeakgapError(f"{path}: its folders {' and '.join(sorted(names))} are splits, not classes")
     return [Path(name) for name, _ in folder.samples], np.array(folder.targets, np.int64)
+
+
+def _check_links(path: Path) -> None:
+    """Raise LeakgapError where links lead into a folder twice: its images would count twice, or endlessly."""
+    seen: dict[str, str] = {}
+    for folder, _, _ in os.walk(path, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in seen:
+            raise LeakgapError(
+                f"{folder}: is the same folder as {seen[place]}, so its images would count twice"
+            )
+        seen[place] = folder
 
 
 def decode(files: Sequence[Path], side: int | None) -> np.ndarray:
@@ -45,6 +59,8 @@ def _decode_one(path: Path, side: int | None) -> np.ndarray:
     from PIL import Image
 
     with naming(path):
+        if not path.is_file():
+            raise LeakgapError("is no file")
         try:
             with Image.open(path) as image:
                 mode, pixels = image.mode, image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")

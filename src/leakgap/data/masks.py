@@ -1,10 +1,12 @@
 """Which model trains on which images: balanced random masks and the reserved population."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from leakgap import LeakgapError
+from leakgap.data import LEAST
 from leakgap.data.pool import Pool, read_pool
 from leakgap.files import read_npz, write_npz
 from leakgap.study import Study
@@ -65,14 +67,27 @@ def _count(reserved: float, n_images: int) -> int:
 def draw_masks(study: Study, pool: str, out: str) -> None:
     """Draw a study's masks over the images of a pool file and write them."""
     images = len(read_pool(pool).labels)
+    if study.data.unreserved(images) < LEAST:
+        raise LeakgapError(
+            f"data.reserved: {study.data.reserved:g} leaves fewer than {LEAST} of {images} images"
+        )
     member = balanced_masks(study.grid.masks, images, study.data.seed, study.data.reserved)
     write_masks(out, member, member.sum(axis=0) == 0)
+
+
+def members_digest(member: np.ndarray) -> str:
+    """Return the SHA-256 of a model's members, bool [S], 16 hexadecimal digits."""
+    return hashlib.sha256(f"{len(member)} ".encode() + np.packbits(member).tobytes()).hexdigest()[:16]
 
 
 def mask_row(mask: str, n_masks: int) -> int:
     """Return the mask that a model trains on: its own, or 0 for a replicate."""
     kind, digits = mask[:1], mask[1:]
-    if kind not in ("m", "r") or not digits.isdigit() or mask != f"{kind}{int(digits):03}":
+    if (
+        kind not in ("m", "r")
+        or not (digits.isascii() and digits.isdigit())
+        or mask != f"{kind}{int(digits):03}"
+    ):
         raise LeakgapError(f"mask {mask!r} is neither a mask m000.. nor a replicate r000..")
     if kind == "r":
         return 0

@@ -1,21 +1,26 @@
 """The pool of records, images or others, that masks draw training sets from."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from leakgap import LeakgapError
 from leakgap.files import naming, read_arrays, write_npz
 
-OURS = ("labels", "classes")  # in a pool's file, beside its arrays
+OURS = ("labels", "classes", "source")  # in a pool's file, beside its arrays
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
     """Equally long arrays by name, and labels int64 [S] in 0..classes-1, each class present.
 
+    source: the keys of `data` in a study that it was gathered by, as far as they are known.
     Raises LeakgapError if that is not so, or if there are fewer than two classes.
 
     >>> Pool({"features": np.zeros((4, 2)), "length": np.ones(3)}, np.array([0, 1, 0, 1]), 2)
@@ -27,6 +32,7 @@ class Pool:
     arrays: Mapping[str, np.ndarray]
     labels: np.ndarray
     classes: int
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         labels = self.labels
@@ -51,6 +57,15 @@ class Pool:
             raise LeakgapError(f"class {gap} of 0..{self.classes - 1} has no record")
         if self.classes < 2:
             raise LeakgapError("all records have one label, an audit needs at least two classes")
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of arrays and labels, 16 hexadecimal digits."""
+        whole = hashlib.sha256()
+        for name, array in sorted({**self.arrays, "labels": self.labels}.items()):
+            whole.update(f"{name} {array.dtype} {array.shape} ".encode())
+            whole.update(np.ascontiguousarray(array).data if array.size else b"")
+        return whole.hexdigest()[:16]
 
     @property
     def images(self) -> np.ndarray:
@@ -122,18 +137,23 @@ def _overlaps(old: int, new: int) -> np.ndarray:
 
 
 def write_pool(path: str | Path, pool: Pool) -> None:
-    """Write pool.npz: the arrays, labels and classes (a scalar), whole or not at all."""
-    write_npz(path, **pool.arrays, labels=pool.labels, classes=np.int64(pool.classes))
+    """Write pool.npz: the arrays, labels, classes (a scalar) and source (JSON), whole or not at all."""
+    source = np.array(json.dumps(dict(pool.source)))
+    write_npz(path, **pool.arrays, labels=pool.labels, classes=np.int64(pool.classes), source=source)
 
 
 def read_pool(path: str | Path) -> Pool:
     """Read what write_pool wrote; LeakgapError naming the file if it is damaged or holds no pool."""
     arrays = read_arrays(path)
-    for name in OURS:
+    for name in ("labels", "classes"):
         if name not in arrays:
             raise LeakgapError(f"{path}: has no array {name}, only {', '.join(arrays) or 'none'}")
-    labels, classes = (arrays.pop(name) for name in OURS)
+    labels, classes, source = (arrays.pop(name, np.array("{}")) for name in OURS)
     if classes.shape or classes.dtype.kind not in "iu":
         raise LeakgapError(f"{path}: classes is {classes.dtype} {classes.shape}, not an integer")
+    try:
+        about = json.loads(str(source))
+    except ValueError:
+        raise LeakgapError(f"{path}: source is not what a pool says of its source") from None
     with naming(path):
-        return Pool(arrays, labels, int(classes))
+        return Pool(arrays, labels, int(classes), about if isinstance(about, dict) else {})

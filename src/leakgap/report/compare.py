@@ -13,9 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from leakgap import LeakgapError
+from leakgap.claims.claim import read as read_claims
 from leakgap.claims.claim import span
-from leakgap.claims.questions import Claim, from_json
-from leakgap.data.masks import read_masks
+from leakgap.claims.questions import Claim
+from leakgap.data.masks import members_digest, read_masks
 from leakgap.files import atomic
 from leakgap.measure.contrast import Interval, contrast, interval, unpaired
 from leakgap.measure.single import share_interval
@@ -23,7 +24,7 @@ from leakgap.measure.stability import most, overlap, rank_correlation
 from leakgap.report.figures import roc
 from leakgap.report.figures.style import finished, sequential, styled
 from leakgap.report.tables import markdown
-from leakgap.results import LEAVE_ONE_OUT, Results, read
+from leakgap.results import LEAVE_ONE_OUT, UNKNOWN, Results
 from leakgap.study import Study
 
 FEW = 100  # images in common, too few to say how alike they are ranked
@@ -43,6 +44,8 @@ def compare(one: Study, others: Sequence[Study]) -> Path:
     studies = [one, *others]
     techniques, fprs = _in_common(studies)
     sides = [Results(study) for study in studies]
+    for side in sides:
+        side.check()
     path = Path(one.paths.comparison("+".join(other.name for other in others)))
     rates = side_by_side(sides, techniques, fprs)
     text = [
@@ -141,8 +144,19 @@ def why_unpaired(one: Results, other: Results) -> str:
     missing = [side.study.paths.masks for side in (one, other) if not Path(side.study.paths.masks).is_file()]
     if missing:
         return f"{missing[0]} is missing"
-    mine, theirs = (read_masks(side.study.paths.masks)[0] for side in (one, other))
+    mine, theirs = (_masks(side) for side in (one, other))
     return "" if np.array_equal(mine, theirs) else "their masks are not the same"
+
+
+def _masks(side: Results) -> np.ndarray:
+    """Return the masks, bool [N, S]; LeakgapError where the attacked models were trained on others."""
+    path = side.study.paths.masks
+    member, _ = read_masks(path)
+    told = dict(zip(side.models["mask"], side.models["members"], strict=True))
+    for mask, row in zip(side.study.masks, member, strict=False):
+        if told.get(mask, UNKNOWN) not in (UNKNOWN, members_digest(row)):
+            raise LeakgapError(f"{path}: its mask {mask} is not what the attacked models were trained on")
+    return member
 
 
 def _same_images(one: Study, other: Study) -> bool:
@@ -150,7 +164,7 @@ def _same_images(one: Study, other: Study) -> bool:
     if one.data.dataset != other.data.dataset:
         return False
     labels = [
-        read(study.exposures[0]).drop_duplicates("image").set_index("image")["label"]
+        _exposures(study, study.grid.techniques[0]).drop_duplicates("image").set_index("image")["label"]
         for study in (one, other)
     ]
     both = pd.concat(labels, axis=1, join="inner").to_numpy()
@@ -223,9 +237,13 @@ def stability(one: Study, other: Study, techniques: Sequence[str]) -> pd.DataFra
 
 def _exposure(study: Study, technique: str) -> pd.Series:
     """Mean exposure of every image, by the headline attack and the attacker that is shown."""
-    path = study.exposures[list(study.grid.techniques).index(technique)]
-    rows = read(path)
+    rows = _exposures(study, technique)
     return rows[rows["attack"] == study.attack.headline].set_index("image")["exposure"]
+
+
+def _exposures(study: Study, technique: str) -> pd.DataFrame:
+    path = study.exposures[list(study.grid.techniques).index(technique)]
+    return Results(study).exposure(technique, path)
 
 
 def verdicts(one: Study, other: Study) -> tuple[pd.DataFrame, str]:
@@ -257,10 +275,8 @@ def verdicts(one: Study, other: Study) -> tuple[pd.DataFrame, str]:
 
 def _claims(study: Study) -> list[Claim]:
     """Return the claims judged on leave-one-out targets."""
-    path = Path(study.paths.claims)
-    if not path.is_file():
-        raise LeakgapError(f"{path} is missing: run the claims of {study.name} first")
-    return [c for c in from_json(path.read_text(encoding="utf-8")) if c.design == LEAVE_ONE_OUT]
+    claims = read_claims(study.paths.claims, Results(study).origin)
+    return [claim for claim in claims if claim.design == LEAVE_ONE_OUT]
 
 
 def _in_words(claim: Claim) -> str:

@@ -23,7 +23,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from leakgap import LeakgapError, __version__
-from leakgap.files import atomic
+from leakgap.files import atomic, read_records
 from leakgap.report import figures as drawings
 from leakgap.report import tables as indexed
 from leakgap.report.decision import answer, by_accuracy, decisions, sentence, summary
@@ -77,10 +77,12 @@ def write_report(
 def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figures: Path) -> str:
     """Return the page, made of the joined tables, the claims' JSON and the folders of tables and figures."""
     results = Results(study, joined)
+    results.check()
     targets = results.targets()
     shown = pd.concat([targets, *([results.targets(REPLICATES)] if study.grid.replicates else [])])
-    models, found = results.models, decisions(results)
-    drawn, written, judged = _figures(figures), _tables(tables), _claims(claims, study.attack.headline)
+    models, found, origin = results.models, decisions(results), results.origin
+    drawn, written = _figures(figures, origin), _tables(tables, origin)
+    judged = _claims(read_records(claims, "claims", origin), study.attack.headline)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -140,20 +142,12 @@ def _inside_script(source: str) -> str:
     return re.sub(r"<(?=!--|/?script)", r"\\x3c", source, flags=re.IGNORECASE)
 
 
-def _json(path: str, verb: str) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LeakgapError(f"{path} is missing: run {verb} first") from None
-
-
-def _claims(path: str, headline: str) -> list[dict[str, Any]]:
+def _claims(judged: list[dict[str, Any]], headline: str) -> list[dict[str, Any]]:
     """Return one entry per claim: as judged with the headline attack in every design, and by the strongest attack.
 
     The first design counts. `beside`: the same claim with the strongest attack, where that is another one.
     """
     claims = dict[int, dict[str, Any]]()
-    judged = _json(path, "claims")
     for claim in judged:
         if claim["attack"] == headline:
             claims.setdefault(claim["id"], claim | {"designs": {}, "beside": None})
@@ -165,29 +159,37 @@ def _claims(path: str, headline: str) -> list[dict[str, Any]]:
     return list(claims.values())
 
 
-def _svg_uri(path: Path) -> str:
-    """Return an SVG as a data URI of text: a quarter smaller than in base64."""
-    return _data_uri(" ".join(path.read_text(encoding="utf-8").split()), "image/svg+xml")
+def _text(path: Path, digest: str | None, made_by: str) -> str:
+    """Return a text; LeakgapError where it is missing, or not the one that its index was written with."""
+    if not path.is_file():
+        raise LeakgapError(f"{path} is missing: run {made_by} anew")
+    content = path.read_bytes()
+    if digest not in (None, hashlib.sha256(content).hexdigest()):
+        raise LeakgapError(f"{path}: is damaged, or not the one of its index; run {made_by} anew")
+    return content.decode()
 
 
 def _data_uri(text: str, kind: str) -> str:
     return f"data:{kind};charset=utf-8,{quote(text, safe=PLAIN)}"
 
 
-def _figures(folder: Path) -> list[dict[str, Any]]:
+def _figures(folder: Path, origin: str) -> list[dict[str, Any]]:
     """Return the index of the figures, each that was drawn with its SVG as a data URI."""
-    figures = _json(str(folder / drawings.INDEX), "figures")
+    figures = read_records(folder / drawings.INDEX, "figures", origin)
     for figure in figures:
         if "left_out" not in figure:
-            figure["uri"] = _svg_uri(folder / f"{figure['name']}.svg")
+            svg = _text(folder / f"{figure['name']}.svg", figure.get("sha256"), "figures")
+            # as text, a quarter smaller than in base64
+            figure["uri"] = _data_uri(" ".join(svg.split()), "image/svg+xml")
     return figures
 
 
-def _tables(folder: Path) -> list[dict[str, Any]]:
+def _tables(folder: Path, origin: str) -> list[dict[str, Any]]:
     """Return the index of the tables, each with its CSV as a data URI."""
-    tables = _json(str(folder / indexed.INDEX), "tables")
+    tables = read_records(folder / indexed.INDEX, "tables", origin)
     for table in tables:
-        table["csv"] = _data_uri((folder / f"{table['name']}.csv").read_text(encoding="utf-8"), "text/csv")
+        csv = _text(folder / f"{table['name']}.csv", table.get("sha256"), "tables")
+        table["csv"] = _data_uri(csv, "text/csv")
     return tables
 
 

@@ -5,7 +5,7 @@ if one of them is), and the pooled TPR of all (model, image) pairs under one thr
 `undefined` in Markdown. index.json holds headings, captions and cells as the report shows them.
 """
 
-import json
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
@@ -15,15 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from leakgap.data.pool import read_pool
-from leakgap.files import atomic, keep_only
+from leakgap.files import atomic, keep_only, write_records
 from leakgap.measure.single import PRIORS
 from leakgap.measure.single import precision as true_share
 from leakgap.report.chance import exposed_images
 from leakgap.report.decision import decision
 from leakgap.report.rounding import fixed
 from leakgap.report.topics import DECISION
-from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results, at_fpr, read, tpr_column
+from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results, at_fpr, tpr_column
 from leakgap.study import NONE, Study
 
 INDEX = "index.json"
@@ -235,7 +234,8 @@ def exposed(results: Results, exposures: Sequence[str], pool: str, top: int = 50
 
     Those caught most often first, by name where the dataset has names. exposures: a file per technique.
     """
-    tables = [read(path) for path in exposures]
+    techniques = results.study.grid.techniques
+    tables = [results.exposure(name, path) for name, path in zip(techniques, exposures, strict=True)]
     rows = pd.concat(tables, ignore_index=True)
     rows = rows[rows["attack"] == results.study.attack.headline]
     chosen = set(exposed_images(rows)["image"])
@@ -248,7 +248,7 @@ def exposed(results: Results, exposures: Sequence[str], pool: str, top: int = 50
     table.insert(0, "caught", table.mean(axis=1))
     order = ["caught", CAUGHT + results.study.attack.baseline]
     table = table.sort_values(order, ascending=False)[:top].reset_index()
-    names = read_pool(pool).names
+    names = results.attacked(pool, tables[0]).names
     if names is not None:
         table.insert(1, "name", names[table["image"]])
     return table
@@ -356,6 +356,7 @@ EXPOSED = {
 def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], pool: str, out: str) -> None:
     """Write every table as <name>.csv and .md in the folder `out`, and an index of those that have rows."""
     results = Results(study, joined)
+    results.check()
     made = [
         (
             table.name,
@@ -367,19 +368,20 @@ def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], 
     made.append((exposed.__name__, EXPOSED, exposed(results, exposures, pool)))
     index = []
     for name, about, table in made:
-        if table.empty:
-            table, text = pd.DataFrame(columns=list(table) or ["technique"]), "Nothing to show in this study."
-        else:
-            shown = cells(table)
-            rows = list(zip(*shown.values(), strict=True))
-            index.append({"name": name, **about, "columns": list(shown), "rows": rows})
-            text = markdown(table)
+        bare = table.empty
+        if bare:
+            table = pd.DataFrame(columns=list(table) or ["technique"])
         with atomic(Path(out) / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
+            digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        text = "Nothing to show in this study."
+        if not bare:
+            shown, text = cells(table), markdown(table)
+            rows = list(zip(*shown.values(), strict=True))
+            index.append({"name": name, **about, "columns": list(shown), "rows": rows, "sha256": digest})
         with atomic(Path(out) / f"{name}.md") as temporary:
             temporary.write_text(f"{about['heading']}. {about['caption']}\n\n{text}\n", encoding="utf-8")
-    with atomic(Path(out) / INDEX) as temporary:
-        temporary.write_text(json.dumps(index), encoding="utf-8")
+    write_records(Path(out) / INDEX, index, results.origin)
     keep_only(out, {INDEX, *(f"{name}{suffix}" for name, _, _ in made for suffix in (".csv", ".md"))})
 
 

@@ -4,6 +4,7 @@ Imported by the Snakefile at every start, so it must stay light: no numpy, no to
 """
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,16 +14,25 @@ from pydantic import BeforeValidator, Field, ValidationError, create_model, mode
 from leakgap import LeakgapError
 from leakgap.attacks import ATTACKS
 from leakgap.augment import MEMBERS, canonical, options
-from leakgap.data import DATASETS
+from leakgap.data import DATASETS, LEAST
 from leakgap.objects import Object, check_call, is_place
 from leakgap.section import Section, sentence
 from leakgap.study.grid import NONE, Headline, Span
 from leakgap.study.plugins import Plugins
 from leakgap.study.reading import parse, read
-from leakgap.study.train import COMMON, OF_RECIPE, Train
-from leakgap.study.variant import TECHNIQUE, Variant, check_name, technique_of, trained
+from leakgap.study.train import Train
+from leakgap.study.variant import (
+    TECHNIQUE,
+    Variant,
+    check_name,
+    settings,
+    technique_of,
+    trained,
+    training_keys,
+)
 
 FACTORS = ("crop", "mirror", "cutout", "policy")  # of the bare word, whatever else is registered
+TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')  # in JSON
 PART = "part"  # the key that marks JSON as the part of a study that a job is given
 
 
@@ -38,7 +48,7 @@ class Data(Section):
     )
     root: str = Field("data", description="folder with the dataset's files, or where they are downloaded to")
     size: int | None = Field(
-        None, ge=16, description="number of records kept, drawn by class; all by default"
+        None, ge=LEAST, description="number of records kept, drawn by class; all by default"
     )
     side: int | None = Field(None, ge=4, description="images are averaged down to side x side pixels")
     reserved: float = Field(
@@ -80,9 +90,9 @@ class Data(Section):
             raise ValueError(
                 f"data.reserved: {self.reserved:g} is neither a share below 1 nor a whole number of images"
             )
-        if self.reserved > (self.size or images) - 16:
+        if self.reserved > (self.size or images) - LEAST:
             raise ValueError(
-                f"data.reserved: {self.reserved:g} leaves fewer than 16 of {self.size or images} images"
+                f"data.reserved: {self.reserved:g} leaves fewer than {LEAST} of {self.size or images} images"
             )
         return self
 
@@ -223,8 +233,9 @@ class Attack(Section, Headline):
 
     @model_validator(mode="after")
     def _possible(self) -> "Attack":
-        for key in ("attacks", "attackers", "fpr"):
-            values = getattr(self, key)
+        for key in ("attacks", "attackers", "fpr", "keep"):
+            # FPRs as they name columns: six digits
+            values = [f"{value:g}" if key == "fpr" else value for value in getattr(self, key) or ()]
             if len(set(values)) < len(values):
                 raise ValueError(f"attack.{key}: a value is named twice")
         strangers = set(self.kept) - set(self.attacks)
@@ -305,10 +316,26 @@ class Study(Section, Span):
             )
         side = self.data.side or (self.data.built_in and self.data.built_in[2])
         if side:
-            try:
-                variant.train.check_images(variant.technique, side, side)
-            except LeakgapError as error:
-                raise LeakgapError(f"{place}{error}") from None
+            self._check_images(variant, side, side)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise LeakgapError where an option of any variant does not suit images of this size, before any job runs.
+
+        Of the user's own: the size of others is known when the study file is read.
+        """
+        if self.data.side is None:
+            for name in self.grid.techniques:
+                self._check_images(self.variant(name), height, width)
+
+    def _check_images(self, variant: Variant, height: int, width: int) -> None:
+        if variant.train.recipe is not None:
+            return
+        try:
+            variant.train.check_images(variant.technique, height, width, self.query.views)
+        except LeakgapError as error:
+            place = f"grid.variants.{variant.name}." if variant.name in self.grid.variants else ""
+            told = str(error)
+            raise LeakgapError(place + told if told.startswith("train.") else told) from None
 
     def variant(self, name: str) -> Variant:
         """Return what a name of the grid stands for; in a part of a study, of the one that it is about.
@@ -367,7 +394,7 @@ class Study(Section, Span):
             names["techniques"] = self.plugins.techniques  # whose options it has
         if {"attack", "attack.attacks"} & set(keys):
             names["attacks"] = self.attack.attacks
-        return json.dumps({PART: self.only(["name", *keys]) | _key(self.plugins.used(**names))})
+        return _part(self.only(["name", *keys]) | _key(self.plugins.used(**names)))
 
     def training_part(self, name: str) -> str:
         """Return what the training jobs of a technique or variant are given: all of its own values, no others'.
@@ -375,11 +402,11 @@ class Study(Section, Span):
         Of the variants it has this one with its technique, since `train` holds what it changes.
         """
         variant = self.variant(name)
-        keys = [key for key in self._training_keys(variant) if key != "save_seconds"]
+        keys = [key for key in training_keys(variant.train, variant.technique) if key != "save_seconds"]
         part = self.only(["name", "data.seed", "data.reserved", "query"])
         own = {name: {TECHNIQUE: variant.technique}} if name in self.grid.variants else {}
         part |= {"grid": {"variants": own}, "train": variant.train.only(keys)}
-        return json.dumps({PART: part | _key(self.training_plugins(variant))})
+        return _part(part | _key(self.training_plugins(variant)))
 
     def training_code(self, name: str) -> str | None:
         """Digest the user's own files that train a technique or variant; None without any."""
@@ -401,12 +428,34 @@ class Study(Section, Span):
             techniques=canonical(variant.technique), architectures=[variant.train.architecture]
         )
 
-    @staticmethod
-    def _training_keys(variant: Variant) -> list[str]:
-        if variant.train.recipe is not None:
-            return [*OF_RECIPE, *COMMON]
-        unused = {"options"} | set(MEMBERS) - set(canonical(variant.technique))
-        return [key for key in type(variant.train).model_fields if key not in unused]
+    @property
+    def is_part(self) -> bool:
+        """Whether it is what one job is given, and says less than `settings` needs."""
+        return any(name not in self.__dict__ for name in ("data", "grid", "train", "query"))
+
+    @property
+    def settings_part(self) -> str:
+        """Return what `settings` of every name of the grid needs, and nothing else."""
+        data = [f"data.{key}" for key in type(self.data).model_fields if key != "root"]
+        train = [f"train.{key}" for key in type(self.train).model_fields if key != "save_seconds"]
+        return self.part("grid.techniques", "grid.variants", "query.views", *data, *train)
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """Return what the models of a technique or variant are to have in common, by key; not from a part."""
+        variant, data = self.variant(name), self.data.model_dump(mode="json", exclude={"root"})
+        found = settings(variant.train, variant.technique, self.query.views)
+        found["the user's own files"] = self.training_code(name)
+        return {f"data.{key}": value for key, value in data.items()} | found
+
+
+def _part(values: dict[str, Any]) -> str:
+    r"""Return JSON with no braces in its texts: Snakemake takes those in a parameter for wildcards.
+
+    >>> _part({"name": "a{b}"})
+    '{"part": {"name": "a\\u007bb\\u007d"}}'
+    """
+    whole = json.dumps({PART: values})
+    return TEXT.sub(lambda text: text[0].replace("{", "\\u007b").replace("}", "\\u007d"), whole)
 
 
 @cache

@@ -18,6 +18,11 @@ OF_RECIPE = ("recipe", "options")
 LAYERS = {"dropout": 0.0, "norm": "batch"}  # what an architecture may take besides, and what it is without
 
 
+def shift(height: int) -> int:
+    """Return by how many pixels images are shifted in the query views 2 and beyond."""
+    return max(1, height // 16)
+
+
 class Train(Section):
     """How every model is trained: by a `recipe` with `options`, `steps`, `seed` and `threads`, or without one."""
 
@@ -84,8 +89,8 @@ class Train(Section):
         """What an architecture is called with besides classes, channels and width: what is not its default."""
         return {key: getattr(self, key) for key, usual in LAYERS.items() if getattr(self, key) != usual}
 
-    def check_images(self, technique: str, height: int, width: int) -> None:
-        """Raise LeakgapError where an option of a technique does not suit images of this size.
+    def check_images(self, technique: str, height: int, width: int, views: int) -> None:
+        """Raise LeakgapError where an option of a technique, or a view, does not suit images of this size.
 
         Done when the study file is read if it tells the size, else when a training job has read the pool.
         """
@@ -93,6 +98,10 @@ class Train(Section):
             Technique.parse(technique, options=self.options_of(technique)).check(height, width)
         except LeakgapError as error:
             raise LeakgapError(f"train.{error}") from None
+        if views > 2 and shift(height) >= min(height, width):
+            raise LeakgapError(
+                f"query.views: images of {height}x{width} pixels can't be shifted, 2 views the most"
+            )
 
     @model_validator(mode="after")
     def _possible(self) -> "Train":

@@ -16,9 +16,8 @@ import torch
 from tqdm import tqdm
 
 from leakgap import LeakgapError
-from leakgap.augment import MEMBERS, canonical
 from leakgap.files import atomic
-from leakgap.study.train import OF_RECIPE
+from leakgap.study import variant
 from leakgap.training.job import Answers, Job
 from leakgap.training.loop import Progress, Trainer, pick_device
 from leakgap.versions import version
@@ -44,18 +43,11 @@ def answer(job: Job, resume: Path, name: str) -> Answers:
 
 def settings(job: Job) -> dict[str, Any]:
     """Return what all models of a technique share, by the names of the study file."""
-    unused = {"save_seconds", *OF_RECIPE} | set(MEMBERS) - set(canonical(job.technique))
-    train = job.train.model_dump(mode="json", exclude=unused)
-    plugins = {"plugins' files": job.plugins} if job.plugins else {}
+    plugins = {"train.plugins' files": list(job.plugins)} if job.plugins else {}
     return (
-        {f"train.{key}": value for key, value in train.items()}
+        variant.settings(job.train, job.technique, job.views)
         | plugins
-        | {
-            "query.views": job.views,
-            "technique": job.technique,
-            "version of torch": torch.__version__,
-            "version of the code": version("train"),
-        }
+        | {"version of torch": torch.__version__, "version of the code": version("train")}
     )
 
 
@@ -71,23 +63,23 @@ def train(job: Job, resume: str | Path, passed: Callable[[Progress], None] = lam
     """Train a job to its last step, going on from the file `resume` if there is one.
 
     The file is rewritten, whole, when `train.save_seconds` have passed since the last time, and when SIGTERM
-    asks the job to stop (exit status 143, after the epoch at hand); the caller removes it when the logits are
-    safe. `passed` is called after every epoch. Raises LeakgapError for a diverged loss, or for a resume file
-    that can't be read or belongs to other settings.
+    or Ctrl-C asks the job to stop (exit status 143 or 130, after the epoch at hand); the caller removes it when
+    the logits are safe. `passed` is called after every epoch. Raises LeakgapError for a diverged loss, or for a
+    resume file that can't be read or belongs to other settings.
     """
     resume, mark = Path(resume), fingerprint(job)
     trainer = Trainer(job, pick_device())
     if resume.is_file():
         _restore(trainer, mark, resume)
     saved = time.monotonic()
-    with _sigterm() as stop:
+    with _asked_to_stop() as stop:
         for progress in trainer.run():
             passed(progress)
             if stop or time.monotonic() - saved >= job.train.save_seconds:
                 _save(trainer, mark, resume)
                 saved = time.monotonic()
             if stop:
-                raise SystemExit(128 + signal.SIGTERM)
+                raise SystemExit(128 + stop[0])
     return trainer.progress
 
 
@@ -145,11 +137,18 @@ def _restore(trainer: Trainer, mark: dict[str, Any], resume: Path) -> None:
 
 
 @contextmanager
-def _sigterm() -> Iterator[list[int]]:
-    """Collect SIGTERM in a list instead of dying of it."""
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Collect SIGTERM and Ctrl-C in a list instead of dying of them; a second Ctrl-C does not wait."""
     caught: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
+
+    def catch(number: int, _: object) -> None:
+        if number == signal.SIGINT and caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield caught
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -79,10 +79,13 @@ def train_model(
         given = answer(job, resume, f"{technique}/{mask}")
     except LeakgapError as error:
         raise LeakgapError(f"{technique}/{mask}: {error}") from None
-    settings = given.settings | {"data.seed": study.data.seed, "data.reserved": study.data.reserved}
+    drawn = {**data.source, "seed": study.data.seed, "reserved": study.data.reserved}
+    settings = {f"data.{key}": value for key, value in drawn.items()} | given.settings
+    settings["the user's own files"] = study.training_code(technique)
     about = {
         "seed": job.seed,
         "config_hash": hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16],
+        "pool": data.digest,
         "code_version": version("train"),
         "threads": train.threads,
         "seconds": {"train": round(given.seconds, 3), "job": round(time.perf_counter() - began, 3)},

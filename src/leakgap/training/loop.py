@@ -18,12 +18,14 @@ from leakgap import LeakgapError
 from leakgap.augment import Technique
 from leakgap.objects import Object
 from leakgap.study import Train
+from leakgap.study.train import shift
 from leakgap.training import ARCHITECTURES
 from leakgap.training.job import Job
 from leakgap.training.seeds import derive_seed
 
 AUGMENT_CHUNK = 4096  # images augmented in one call: the policy's operations then work on whole batches
 EVALUATE_CHUNK = 512
+WIDE = 512  # 700 million weights, in ResNet-18
 # shifts of the query views, in units of H // 16 pixels: LiRA's 18 views are these, plain and mirrored
 SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -74,7 +76,7 @@ def view_of(images: Tensor, view: int) -> Tensor:
     if view % 2:
         images = images.flip(-1)
     if rows or columns:
-        by = max(1, images.shape[-2] // 16)
+        by = shift(images.shape[-2])
         padded = F.pad(images.float(), (by, by, by, by), mode="reflect").to(images.dtype)
         top, left = by + rows * by, by + columns * by
         images = padded[..., top : top + images.shape[-2], left : left + images.shape[-1]]
@@ -161,7 +163,8 @@ class Trainer:
         torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: TF32 keeps 10 bits of the mantissa
         torch.manual_seed(job.seed)
         self.job, self.device, self.progress = job, device, Progress()
-        train.check_images(job.technique, *pool.images.shape[2:])
+        height, width = pool.images.shape[2:]
+        train.check_images(job.technique, height, width, job.views)
         mean, std = normalizer(pool.images)
         self.technique = Technique.parse(job.technique, fill=mean, options=train.options_of(job.technique))
         self.mean = torch.tensor(mean).view(1, -1, 1, 1).to(device)
@@ -170,6 +173,8 @@ class Trainer:
         self.labels = torch.from_numpy(pool.labels).to(device)
         self.ids = torch.from_numpy(np.flatnonzero(job.member))
         shape = (pool.classes, pool.images.shape[1], train.width)
+        if train.width >= WIDE:
+            _check_memory(train, shape, device)
         model = network(train.architecture, *shape, **train.layers)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         compiled = train.compile and device.type == "cuda"
@@ -278,6 +283,22 @@ class Trainer:
         for buffer, saved in zip(self.optimizer.state, state["optimizer"], strict=True):
             buffer.copy_(saved)
         self.progress = Progress(state["epoch"], state["logits"], state["history"], state["seconds"])
+
+
+def _check_memory(train: Train, shape: tuple[int, int, int], device: torch.device) -> None:
+    """Raise LeakgapError for a model that can't fit: systems promise memory that they lack, and kill later."""
+    with torch.device("meta"):
+        weights = network(train.architecture, *shape, **train.layers).parameters()
+        needed = 3 * sum(weight.numel() * weight.element_size() for weight in weights)
+    if device.type == "cuda":
+        there = torch.cuda.get_device_properties(device).total_memory
+    else:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise LeakgapError(
+            f"train.width: weights, gradients and momentum of a model of width {train.width} take "
+            f"{needed / 2**30:.0f} GiB, and there are {there / 2**30:.0f}"
+        )
 
 
 def _diverged(what: str, epoch: int) -> LeakgapError:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from leakgap import LeakgapError
 from leakgap.objects import Object, check_call
+from leakgap.study import variant
 from leakgap.study.train import RECIPE, RESUME
 from leakgap.training.job import Answers, Job
 from leakgap.versions import version
@@ -45,17 +46,12 @@ def answer(job: Job, resume: Path, name: str) -> Answers:
         raise
     except Exception as error:  # anything: it is the user's code
         raise recipe.blamed(error) from None
-    return Answers(logits, time.perf_counter() - began, settings(job, recipe), _machine())
+    return Answers(logits, time.perf_counter() - began, settings(job), _machine())
 
 
-def settings(job: Job, recipe: Object) -> dict[str, Any]:
+def settings(job: Job) -> dict[str, Any]:
     """Return what all models of a variant share, by the names of the study file."""
-    values = job.train.model_dump(mode="json", include={"recipe", "options", "steps", "seed", "threads"})
-    return {f"train.{key}": value for key, value in values.items()} | {
-        "train.recipe's file": recipe.digest,
-        "query.views": job.views,
-        "version of the code": version("train"),
-    }
+    return variant.settings(job.train, job.technique, job.views) | {"version of the code": version("train")}
 
 
 def _takes_resume(function: Callable[..., Any], names: set[str], recipe: Object) -> bool:
@@ -74,7 +70,7 @@ def _takes_resume(function: Callable[..., Any], names: set[str], recipe: Object)
 
 def _folder(job: Job, recipe: Object, resume: Path) -> Path:
     """Make the folder for the state of exactly this model: other settings, data or code never find it."""
-    whole = hashlib.sha256(json.dumps([settings(job, recipe), job.seed]).encode())
+    whole = hashlib.sha256(json.dumps([settings(job), job.seed]).encode())
     for name, array in sorted({**job.pool.arrays, "labels": job.pool.labels, "member": job.member}.items()):
         whole.update(f"{name} {array.dtype} {array.shape} ".encode())
         whole.update(np.ascontiguousarray(array).data if array.size else b"")

@@ -1,6 +1,5 @@
 """Which models of a study are there, and what Snakemake would do about the others."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -26,15 +25,11 @@ def matches(study: Study, technique: str, mask: str, path: str | Path) -> bool:
 
     Only what the file says of itself is read, not its logits.
     """
-    model, variant = read_model(path), study.variant(technique)
-    part = json.loads(study.training_part(technique))["part"]
-    expected = {
-        f"{room}.{key}": value for room in ("data", "query", "train") for key, value in part[room].items()
-    }
-    expected |= {"train.recipe's file": variant.code, "version of the code": version("train")}
-    stored = model.about.get("settings", {})
+    model = read_model(path)
+    expected = study.settings(technique) | {"version of the code": version("train")}
+    stored = model.settings
     images = study.data.built_in[0] if study.data.built_in else model.images
-    return (model.epochs, model.images) == (part["train"]["steps"], images) and all(
+    return (model.epochs, model.images) == (expected["train.steps"], images) and all(
         stored.get(key) == value
         for key, value in expected.items()
         if key in stored or key.startswith("train.")

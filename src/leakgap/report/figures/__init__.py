@@ -3,7 +3,7 @@
 The function raises `LeftOut` with the reason where the study can't have the figure.
 """
 
-import json
+import hashlib
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from pathlib import Path
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
-from leakgap.files import atomic, keep_only
+from leakgap.files import atomic, keep_only, write_records
 from leakgap.report.figures import decision as choice
 from leakgap.report.figures import forest, found, images, roc, scatter
 from leakgap.report.figures.setting import LeftOut, Setting
@@ -184,6 +184,7 @@ def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], 
     that the study can't have stands the reason, so that all studies have the same files.
     """
     results, folder = Results(study, joined), Path(out)
+    results.check()
     index = list[dict[str, str | float]]()
     for design in results.designs:
         setting = Setting(results, design, exposures, pool)
@@ -207,11 +208,10 @@ def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], 
                 except LeftOut as reason:
                     entry["left_out"] = str(reason)
                     drawing = _in_words(f"Left out: {reason}")
-                _save(drawing, folder, name)
+                entry["sha256"] = _save(drawing, folder, name)
                 entry["inches"] = round(drawing.get_figwidth(), 2)
             index.append(entry)
-    with atomic(folder / INDEX) as temporary:
-        temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    write_records(folder / INDEX, index, results.origin)
     keep_only(
         folder, {INDEX, *(f"{entry['name']}{suffix}" for entry in index for suffix in (".svg", ".png"))}
     )
@@ -223,15 +223,18 @@ def _in_words(text: str) -> Drawing:
     return drawing
 
 
-def _save(drawing: Drawing, folder: Path, name: str) -> None:
+def _save(drawing: Drawing, folder: Path, name: str) -> str:
+    """Write both formats; return the SHA-256 of the SVG."""
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")  # laid out once, not for every format
     with atomic(folder / f"{name}.svg") as temporary:
         drawing.savefig(temporary, format="svg", dpi=PIXELS, metadata={"Date": None, "Title": name})
         svg = temporary.read_text(encoding="utf-8")
         temporary.write_text(EMBEDDED.sub(_lighter, svg), encoding="utf-8")
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     with atomic(folder / f"{name}.png") as temporary:
         drawing.savefig(temporary, format="png", metadata={"Title": name})
+    return digest
 
 
 def _lighter(embedded: re.Match[str]) -> str:

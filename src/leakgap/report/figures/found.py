@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from leakgap.claims.between import spearman
-from leakgap.data.pool import read_pool
 from leakgap.report.chance import exposed_images
 from leakgap.report.decision import answer, decisions, summary, told
 from leakgap.report.figures.forest import effects
@@ -156,7 +155,7 @@ def correlations(column: str) -> Callable[[Setting], str]:
 
 def most_often(setting: Setting) -> str:
     """How many images are shown of each variant, and the first of them."""
-    names, said = read_pool(setting.pool).names, []
+    names, said = setting.results.attacked(setting.pool, setting.exposure).names, []
     for technique, rows in in_order(setting, exposed_images(setting.exposure)):
         first = rows.iloc[0]
         which = (

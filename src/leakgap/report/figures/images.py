@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from leakgap import LeakgapError
-from leakgap.data.pool import Pool, read_pool
+from leakgap.data.pool import Pool
 from leakgap.report.chance import exposed_images
 from leakgap.report.figures.setting import LeftOut, Setting, in_order
 from leakgap.report.figures.style import canvas
@@ -22,8 +22,8 @@ def most_exposed(setting: Setting) -> Figure:
     parts = in_order(setting, exposed_images(setting.exposure))
     if not parts:
         raise LeftOut("no image is caught more often at 1% FPR than chance explains")
+    pool = setting.results.attacked(setting.pool, setting.exposure)
     try:
-        pool = read_pool(setting.pool)
         images, kinds = pool.images, _kinds(pool)
     except LeakgapError as error:
         raise LeftOut(str(error)) from None

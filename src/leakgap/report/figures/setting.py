@@ -7,7 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from leakgap.report.figures.style import Look, looks
-from leakgap.results import LEAVE_ONE_OUT, Results, at_fpr, read, tpr_column
+from leakgap.results import LEAVE_ONE_OUT, Results, at_fpr, tpr_column
 from leakgap.study import NONE, Study
 
 VARIED = ("train.steps", "train.recipe")  # what makes steps of variants mean different things
@@ -97,7 +97,7 @@ class Setting:
     def exposure(self) -> pd.DataFrame:
         """How often each image is caught by the headline attack: the baseline and the most augmented technique."""
         tables = [
-            read(path)
+            self.results.exposure(technique, path)
             for technique, path in zip(self.techniques, self.exposures, strict=True)
             if technique in (self.study.attack.baseline, self.most_augmented)
         ]

@@ -1,0 +1,264 @@
+"""Bad input, drawn at random: study files, and damage to every file of a finished study, through the verbs.
+
+Nothing but one sentence, and no changed number without it. `python -m benchmarks.damage` does more of the same.
+"""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from benchmarks.damage import VALUES, Damage, run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from leakgap.study import Study
+from leakgap.versions import CODE, package
+
+SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+
+# --- study files
+
+KEYS = [
+    (section, key)
+    for section, model in Study.model().model_fields.items()
+    for key in getattr(model.annotation, "model_fields", {None: None})
+]
+WORDS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        ["none", "crop+mirror", "factorial", "../up", "0400", "5:00", "no", "{x}", "\U0001f600", "é\n"]
+    ),
+)
+NUMBERS = st.one_of(
+    st.integers(-2, 70),
+    st.sampled_from([2**31, 2**63, 10**400, -(2**63)]),
+    st.floats(allow_nan=True, allow_infinity=True),
+)
+ANYTHING = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, WORDS, st.dates()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def broken_studies(draw: st.DrawFn) -> dict:
+    """Return the values of a study of which some are changed, deleted or added."""
+    values = json.loads(json.dumps(VALUES))
+    for section, key in draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=3)):
+        place = values if key is None else values.setdefault(section, {})
+        name = section if key is None else key
+        if not isinstance(place, dict):
+            continue
+        match draw(st.integers(0, 3)):
+            case 0:
+                place.pop(name, None)
+            case 1:
+                place[draw(WORDS)] = draw(ANYTHING)
+            case _:
+                place[name] = draw(st.one_of(ANYTHING, st.lists(NUMBERS, max_size=3)))
+    return values
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> bytes:
+    """Return a study file: YAML or JSON, whole or with a line doubled, cut out, indented or put elsewhere."""
+    values = draw(broken_studies())
+    text = (
+        json.dumps(values, default=str) if draw(st.booleans()) else yaml.safe_dump(values, allow_unicode=True)
+    )
+    lines = text.splitlines()
+    for _ in range(draw(st.integers(0, 2))):
+        place = draw(st.integers(0, len(lines) - 1))
+        match draw(st.integers(0, 3)):
+            case 0:
+                lines.insert(place, lines[place])
+            case 1:
+                lines[place] = " " * draw(st.integers(1, 5)) + lines[place]
+            case 2:
+                lines[place] = lines[place][: draw(st.integers(0, 20))]
+            case _:
+                lines.insert(draw(st.integers(0, len(lines))), lines[place])
+    return "\n".join(lines).encode(draw(st.sampled_from(["utf-8", "utf-16", "latin-1"])), "replace")
+
+
+@given(texts())
+@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
+def test_a_study_file_is_a_study_or_one_sentence(tmp_path: Path, text: bytes):
+    file = tmp_path / "study.yaml"
+    file.write_bytes(text)
+    words = ("models", "--study", str(file), "--out", str(tmp_path / "models.csv"))
+    outcome, said = run(*words)
+    assert outcome in ("ended", "error"), said
+    assert len(said) < 1000 + len(str(file))
+    if outcome == "error":
+        return
+    study = Study.load(file)
+    assert Study.load(study.model_dump_json()) == study
+    assert Study.load(study.part("grid", "attack")).grid == study.grid
+    outcome, said = run("status", "--study", str(file))
+    assert outcome == "ended", said
+
+
+# --- damaged files
+
+
+@pytest.fixture(scope="session")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Damage:
+    with contextlib.redirect_stderr(io.StringIO()):
+        return Damage(tmp_path_factory.mktemp("damage"))
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+def test_damage_is_an_error_or_harmless(studies: Damage, data: st.DataObject):
+    kinds = sorted({artefact.kind for artefact in studies.artefacts})
+    kind = data.draw(st.sampled_from(kinds))
+    artefact = data.draw(st.sampled_from([each for each in studies.artefacts if each.kind == kind]))
+    words = data.draw(st.sampled_from(artefact.verbs))
+    damage = data.draw(st.sampled_from(studies.damages(artefact)))
+    outcome, said = studies.case(artefact, words, damage, data.draw(st.integers(0, 2**32 - 1)))
+    assert outcome in ("error", "harmless"), said
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "damage", "verb", "told"),
+    [
+        ("exposure", "crop.by-crop", "swap", "tables", "is not of crop informed"),
+        (
+            "exposure",
+            "none.by-none",
+            "stale",
+            "figures",
+            "is not of the attack jobs that the summary has joined",
+        ),
+        ("joined table", "draws", "stale", "claims", "was not made together with"),
+        ("joined table", "models", "foreign", "report", "was not made together with"),
+        ("attack table", "crop.by-none/pooled", "stale", "summary", "was not made together with"),
+        ("attack table", "crop.by-none/epsilon", "foreign", "summary", "holds the study foreign, not tiny"),
+        ("claims", "claims", "stale", "report", "damaged, or was made from other results; run claims anew"),
+        ("claims", "claims", "edit", "compare", "damaged, or was made from other results; run claims anew"),
+        ("index", "figures/index", "stale", "report", "damaged, or was made from other results; run figures"),
+        ("table or figure", "techniques.csv", "edit", "report", "is damaged, or not the one of its index"),
+        (
+            "table or figure",
+            "roc_by_step.svg",
+            "foreign",
+            "report",
+            "is damaged, or not the one of its index",
+        ),
+        ("table or figure", "roc_by_step.svg", "delete", "report", "is missing: run figures anew"),
+        ("pool", "pool", "stale", "attack", "disagrees with the study's masks or pool"),
+        ("masks", "masks", "stale", "compare", "is not what the attacked models were trained on"),
+        ("pool", "pool", "disk full", "attack", "none.by-none.parquet: can't be written ([Errno 27]"),
+        (
+            "pool",
+            "pool",
+            "folder closed",
+            "masks",
+            "closed/within/summary.parquet: can't be written ([Errno 20]",
+        ),
+        ("answers.npz", "shadow2", "flip", "audit", "is not a readable .npz"),
+    ],
+)
+def test_what_is_wrong_is_said(studies: Damage, kind: str, file: str, damage: str, verb: str, told: str):
+    artefact = next(each for each in studies.artefacts if each.kind == kind and file in str(each.path))
+    words = next(words for words in artefact.verbs if words[0] == verb)
+    outcome, said = studies.case(artefact, words, damage, 0)
+    assert (outcome, told in said) == ("error", True), said
+
+
+@pytest.mark.parametrize("verb", ["attack", "summary", "tables", "figures", "report"])
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("train", "width", 3),
+        ("train", "lr", 0.2),
+        ("train", "steps", [1, 8]),
+        ("train", "seed", 5),
+        ("query", "views", 1),
+        ("data", "seed", 4),
+        ("data", "size", 300),
+        ("data", "reserved", 40),
+    ],
+)
+def test_results_of_other_settings_are_refused(
+    studies: Damage, verb: str, section: str, key: str, value: object
+):
+    changed = VALUES | {section: VALUES[section] | {key: value}}
+    words = ("--technique", "crop", "--shadow", "none") if verb == "attack" else ()
+    with contextlib.chdir(studies.where):
+        outcome, said = run(verb, "--study", json.dumps(changed), *words)
+    assert (outcome, f"{section}.{key} is " in said) == ("error", True), said
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("attack", "fpr", [0.1]),
+        ("attack", "fpr", [0.1, 0.02]),
+        ("attack", "attacks", ["loss"]),
+        ("attack", "attackers", ["informed"]),
+        ("grid", "techniques", ["none"]),
+    ],
+)
+@pytest.mark.parametrize("verb", ["tables", "figures", "report"])
+def test_tables_of_other_attacks_are_refused(
+    studies: Damage, verb: str, section: str, key: str, value: object
+):
+    changed = VALUES | {section: VALUES[section] | {key: value}}
+    with contextlib.chdir(studies.where):
+        outcome, said = run(verb, "--study", json.dumps(changed))
+    assert (outcome, f"{section}.{key}" in said) == ("error", True), said
+
+
+def test_more_masks_than_were_drawn_are_refused(studies: Damage):
+    changed = VALUES | {"grid": VALUES["grid"] | {"masks": 6}}
+    with contextlib.chdir(studies.where):
+        outcome, said = run(
+            "attack", "--study", json.dumps(changed), "--technique", "none", "--shadow", "none"
+        )
+    assert (outcome, "holds 4 masks, and grid.masks is 6" in said) == ("error", True), said
+
+
+# --- what is no study's fault
+
+
+def test_what_the_system_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "results/a\nb")
+
+    monkeypatch.setattr("leakgap.training.status.show_status", full)
+    outcome, said = run("status", "--study", json.dumps(VALUES))
+    assert (outcome, said) == ("error", "leakgap status: results/a\\nb: No space left on device\n")
+
+
+def test_what_is_about_study_files_needs_none(tmp_path: Path):
+    with contextlib.chdir(tmp_path):
+        assert [run(verb)[0] for verb in ("keys", "schema")] == ["ended", "ended"]
+        assert run("status")[0] == "error"
+
+
+def test_without_docstrings(tmp_path: Path):
+    """PYTHONOPTIMIZE=2 removes them, and assertions."""
+    command = [sys.executable, "-OO", "-m", "leakgap", "status", "--study", json.dumps(VALUES)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_job_of_other_code_than_its_workflow_s_is_refused(monkeypatch: pytest.MonkeyPatch):
+    digest, place = package().split(" ", 1)
+    for told, expected in (
+        (package(), "ended"),
+        (f"{digest} /elsewhere", "ended"),
+        ("0 /elsewhere", "error"),
+    ):
+        monkeypatch.setenv(CODE, told)
+        outcome, said = run("status", "--study", json.dumps(VALUES))
+        assert outcome == expected
+    assert f"leakgap in /elsewhere, and this job runs the one in {place}" in said
