@@ -32,7 +32,7 @@ rule tables:
             "attack.fpr",
         ),
         code=version("tables"),
-        folder=PATHS.tables,
+        folder=lambda _, output: str(Path(output[0]).parent),
     shell:
         "python -P -m leakgap tables --study {params.study:q} --joined {input.joined:q} "
         "--exposures {input.exposures:q} --pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
@@ -74,7 +74,7 @@ rule figures:
             "attack.fpr",
         ),
         code=version("figures"),
-        folder=PATHS.figures,
+        folder=lambda _, output: str(Path(output[0]).parent),
     shell:
         "python -P -m leakgap figures --study {params.study:q} --joined {input.joined:q} "
         "--exposures {input.exposures:q} --pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
@@ -122,8 +122,8 @@ rule report:
     params:
         study=STUDY.part("data", "grid", "train", "query", "attack"),
         code=version("report"),
-        tables=PATHS.tables,
-        figures=PATHS.figures,
+        tables=lambda _, input: str(Path(input.tables[0]).parent),
+        figures=lambda _, input: str(Path(input.figures[0]).parent),
     shell:
         "python -P -m leakgap report --study {params.study:q} --joined {input.joined:q} "
         "--claims {input.claims:q} --tables {params.tables:q} --figures {params.figures:q} "

@@ -437,7 +437,9 @@ class Study(Section, Span):
     def settings_part(self) -> str:
         """Return what `settings` of every name of the grid needs, and nothing else."""
         data = [f"data.{key}" for key in type(self.data).model_fields if key != "root"]
-        train = [f"train.{key}" for key in type(self.train).model_fields if key != "save_seconds"]
+        used = {member for name in self.grid.techniques for member in canonical(self.variant(name).technique)}
+        unneeded = {"save_seconds"} | set(MEMBERS) - used
+        train = [f"train.{key}" for key in type(self.train).model_fields if key not in unneeded]
         return self.part("grid.techniques", "grid.variants", "query.views", *data, *train)
 
     def settings(self, name: str) -> dict[str, Any]:
