@@ -22,9 +22,11 @@ def study(seed, models=8, images=150, ties=False):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("weighed", [64, bootstrap.WEIGHED])
-def test_replicates_are_tprs_of_resampled_pairs(kind, ties, weighed, monkeypatch):
+@pytest.mark.parametrize("groups", [40, bootstrap.GROUPS])
+def test_replicates_are_tprs_of_resampled_pairs(kind, ties, weighed, groups, monkeypatch):
     """Each replicate equals tpr_at_fpr on a sample in which every pair is written as often as it was drawn."""
     monkeypatch.setattr(bootstrap, "WEIGHED", weighed)
+    monkeypatch.setattr(bootstrap, "GROUPS", groups)
     score, member, evaluated = study(3, ties=ties)
     fprs = (0.3, 0.05, 0.005)
     draws = Resampling(member, evaluated, replicates=40, seed=7)
@@ -63,6 +65,40 @@ def test_what_is_drawn_as_one():
     ]
     assert np.mean(odd) > 0.9
     assert alone.units == 8
+
+
+def test_images_of_a_group_are_drawn_together(monkeypatch):
+    monkeypatch.setattr(bootstrap, "GROUPS", 40)
+    _, member, evaluated = study(0)
+    draws = Resampling(member, evaluated, replicates=300)
+    weights = [
+        np.stack([draws.multiplicity(kind, r)[0] for r in range(300)], -1) for kind in ("images", "pairs")
+    ]
+    sizes = []
+    for weight in weights:  # images with the same weight in every one of 300 replicates
+        _, group, size = np.unique(weight, axis=0, return_inverse=True, return_counts=True)
+        sizes.append(size)
+        assert len(size) == 40
+        assert set(size) == {3, 4}
+        assert (np.diff(np.sort(group.ravel())) <= 1).all()
+        assert not (np.diff(group.ravel()[:40]) == 0).all()
+    np.testing.assert_allclose(weights[0].mean(), 1, atol=0.02)
+
+
+def test_groups_have_the_variances_of_single_images(monkeypatch):
+    """On the average of how the images are dealt, models and images having effects of their own."""
+    rng = np.random.default_rng(6)
+    member = balanced_masks(8, 1200, 6)
+    score = rng.normal(size=member.shape) + member * rng.exponential(1.5, 1200)
+
+    def variances(seed):
+        (found,) = Resampling(member, np.ones(1200, bool), replicates=500, seed=seed).pooled(score, [0.05])
+        return [found.replicates[kind].var() for kind in KINDS]
+
+    alone = np.mean([variances(seed) for seed in range(6)], 0)
+    monkeypatch.setattr(bootstrap, "GROUPS", 200)
+    groups = np.mean([variances(seed) for seed in range(30)], 0)
+    np.testing.assert_allclose(groups, alone, rtol=0.1)
 
 
 def test_weights_of_pairs_are_uncorrelated_with_mean_and_variance_one():

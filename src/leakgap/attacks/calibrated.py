@@ -12,6 +12,7 @@ from scipy.special import stdtr
 from leakgap import LeakgapError
 from leakgap.attacks import Evidence
 from leakgap.attacks.shadows import Block, by_image, unreserved
+from leakgap.attacks.threshold import cross_entropy
 
 RESOLUTION = 1e-6  # of phi, a float32 of about 10: no standard deviation is taken to be less
 
@@ -24,8 +25,8 @@ def mast(evidence: Evidence) -> np.ndarray:
     """
 
     def score(block: Block) -> np.ndarray:
-        losses = _loss(block.shadow)
-        return (block.mean(losses, True) + block.mean(losses, False)) / 2 - _loss(block.target)
+        losses = cross_entropy(block.shadow)
+        return (block.mean(losses, True) + block.mean(losses, False)) / 2 - cross_entropy(block.target)
 
     return by_image(evidence, score, unreserved(evidence))
 
@@ -37,7 +38,7 @@ def calibrated_loss(evidence: Evidence) -> np.ndarray:
     """
 
     def score(block: Block) -> np.ndarray:
-        return block.mean(_loss(block.shadow), False) - _loss(block.target)
+        return block.mean(cross_entropy(block.shadow), False) - cross_entropy(block.target)
 
     return by_image(evidence, score, unreserved(evidence))
 
@@ -98,10 +99,6 @@ def reserved_population(evidence: Evidence, attack: str) -> np.ndarray:
     if not evidence.reserved.any():
         raise LeakgapError(f"attack {attack!r} compares with images in no mask: set data.reserved above 0")
     return np.flatnonzero(evidence.reserved)
-
-
-def _loss(phi: np.ndarray) -> np.ndarray:
-    return np.logaddexp(0, -phi)
 
 
 def _surprise(t: np.ndarray, degrees: np.ndarray) -> np.ndarray:

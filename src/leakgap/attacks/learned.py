@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from leakgap.attacks import Evidence, gives_away
+from leakgap.attacks.threshold import cross_entropy
 
 PAIRS = 2048  # drawn for each per-class classifier: an image with one of its in- and one of its out-models
 REFERENCES = 3  # out-models of an image, at least, that RAPID calibrates with
@@ -78,8 +79,8 @@ def rapid(evidence: Evidence) -> np.ndarray:
     """
     rng = np.random.default_rng(evidence.seed)
     images = np.flatnonzero(~evidence.reserved)
-    losses, member = np.logaddexp(0, -evidence.shadow[:, images, 0].astype(float)), evidence.member[:, images]
-    target = np.logaddexp(0, -evidence.target[:, images, 0].astype(float))
+    losses, member = cross_entropy(evidence.shadow[:, images, 0].astype(float)), evidence.member[:, images]
+    target = cross_entropy(evidence.target[:, images, 0].astype(float))
     kept = (~evidence.left_out).astype(float)
     with np.errstate(invalid="ignore"):
         count = kept @ ~member

@@ -13,6 +13,7 @@ from scipy.special import expit
 from leakgap.attacks import Evidence
 from leakgap.attacks.calibrated import reserved_population, share_below
 from leakgap.attacks.shadows import Block, by_image, unreserved
+from leakgap.attacks.threshold import cross_entropy
 
 GAMMA = 2.0  # the paper's, online and offline
 A = 0.3  # the paper's for CIFAR-10: offline, the mean over in-models is taken to be a * mean_O + 1 - a
@@ -81,4 +82,4 @@ def _offline(block: Block) -> np.ndarray:
 
 
 def _log_ratio(target: np.ndarray, average: np.ndarray) -> np.ndarray:
-    return -np.logaddexp(0, -target) - np.log(average)
+    return -cross_entropy(target) - np.log(average)

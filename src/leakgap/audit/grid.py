@@ -22,6 +22,7 @@ from scipy.special import expit
 
 from leakgap import LeakgapError, attacks, results
 from leakgap.attacks import plugin
+from leakgap.attacks.threshold import cross_entropy
 from leakgap.audit.records import memorization, over_targets
 from leakgap.data.masks import mask_row, members_digest, read_inputs
 from leakgap.files import atomic
@@ -30,7 +31,7 @@ from leakgap.measure import roc
 from leakgap.measure.bootstrap import KINDS, Pooled, Resampling
 from leakgap.measure.contrast import interval
 from leakgap.measure.epsilon import epsilon_of, guesses_for, right_guesses
-from leakgap.measure.means import mean_auc, mean_over, mean_tpr
+from leakgap.measure.means import mean_auc, mean_over, mean_tpr, means_of
 from leakgap.measure.single import conformal_rank, threshold
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, UNKNOWN, scale_of, tpr_column
 from leakgap.study import NONE, Study, attacker
@@ -139,11 +140,12 @@ def attack_technique(
                     "attacker": attacker(technique, shadow),
                     "attack": name,
                 }
-                _measure(tables, head, study, attacked, score, resampled, last)
+                pooled = _measure(tables, head, study, attacked, score, resampled, last)
                 if last:
                     tables["exposure"].append(_exposure(head, attacked, score, labels, memorized))
                     if name in (study.attack.headline, STRONGEST):
-                        tables["shadows"].append(_fewer_shadows(head, study, attacked, evidence, resampled))
+                        curve = _by_shadows(head, study, attacked, evidence, resampled, pooled)
+                        tables["shadows"].append(curve)
                     if name == study.attack.headline:
                         others = score if technique == shadow else _of_shadows(name, evidence)
                         tables["epsilon"].append(_epsilon(head, study, attacked, score))
@@ -240,10 +242,7 @@ def _targets(
 ) -> Targets:
     assert column.predicted is not None
     phi = column.phi[:, :, 0]
-    correct, loss = (
-        column.predicted == labels,
-        np.logaddexp(np.float32(0), -phi),
-    )  # -log p = log(1 + exp(-phi))
+    correct, loss = column.predicted == labels, cross_entropy(phi)
     even = np.arange(len(labels)) % 2 == 0
     return Targets(
         study.models,
@@ -261,7 +260,7 @@ def _generalization(
 ) -> pd.DataFrame:
     """Return one row per target: accuracy and loss on members and others among the images `seen`, and the gaps."""
     means = {
-        f"{split}_{what}": np.where(images, values, 0).sum(1, dtype=np.float64) / images.sum(1)
+        f"{split}_{what}": means_of(values, images)
         for what, values in (("acc", correct), ("loss", loss))
         for split, images in (("train", member & seen), ("test", ~member & seen))
     }
@@ -278,8 +277,8 @@ def _measure(
     score: np.ndarray,
     resampled: dict[str, Resampling],
     last: bool,
-) -> None:
-    """Append what one attack at one step achieves on single targets and pooled.
+) -> list[Pooled]:
+    """Append what one attack at one step achieves on single targets and pooled; return the latter, for every FPR.
 
     Halves of the images are what claims are made of: the headline attack's alone. Bootstrap draws are kept of
     it, of all attacks at the last step, and without augmentation at every step: which attack is the strongest
@@ -292,12 +291,13 @@ def _measure(
         tables["means"].append(_means(head, study, targets, score, resampled))
         odd = np.arange(len(seen)) % 2 == 1
         tables["halves"].append(_per_target(head, study, targets, score, seen & odd, targets.of_even))
+    found = {}
     for design, rows in designs(targets.names).items():
         place = head | {"design": design}
         inside, outside = targets.member[rows] & seen, ~targets.member[rows] & seen
         counts = {"n_targets": len(rows), "n_members": int(inside.sum()), "n_nonmembers": int(outside.sum())}
-        pooled = resampled[design].pooled(score[rows], study.attack.fpr, abstentions=True)
-        for fpr, result in zip(study.attack.fpr, pooled, strict=True):
+        found[design] = resampled[design].pooled(score[rows], study.attack.fpr, abstentions=True)
+        for fpr, result in zip(study.attack.fpr, found[design], strict=True):
             tables["pooled"].append(pd.DataFrame([place | _with_interval(fpr, result) | counts]))
             if headline or last or head["technique"] == NONE:
                 draws = [{"resampled": kind, "tprs": tprs} for kind, tprs in result.replicates.items()]
@@ -305,6 +305,7 @@ def _measure(
         if headline or head["attack"] in (LOSS, *study.attack.kept):
             curve = roc.curve(score[rows][:, seen], targets.member[rows][:, seen])
             tables["curves"].append(pd.DataFrame(place | {"fpr": curve.fpr, "tpr": curve.tpr}))
+    return found[LEAVE_ONE_OUT]
 
 
 def _means(
@@ -383,30 +384,32 @@ def _exposure(
     return pd.DataFrame(head | place | of_image | memorized)
 
 
-def _fewer_shadows(
+def _by_shadows(
     head: dict[str, Any],
     study: Study,
     targets: Targets,
     known: attacks.Evidence,
     resampled: dict[str, Resampling],
+    everyone: list[Pooled],
 ) -> pd.DataFrame:
-    """Return an attack's pooled TPR when fewer shadow models are known: 2, 6, 14, ... up to all.
+    """Return an attack's pooled TPR when 2, 6, 14, ... shadow models are known; `everyone`: that of all.
 
     The pairs of masks are dealt into groups of 4, 8, 16, ... masks; every target is attacked by the models of its
     own group, its pair left out.
     """
     total, tables = len(known.shadow), []
     least = attacks.ATTACKS[head["attack"]].min_masks
-    sizes = (2**power for power in range(2, total.bit_length()) if least <= 2**power < total)
     pairs = np.random.default_rng(study.attack.seed).permutation(total // 2)
     order = (2 * pairs[:, None] + [0, 1]).ravel()
-    for size in [*sizes, total]:
-        groups = np.sort(order[: total - total % size].reshape(-1, size))
-        score = np.concatenate([_within(known, group, head["attack"]) for group in groups])
-        rows, draws = np.sort(groups, axis=None), resampled[LEAVE_ONE_OUT]
-        if len(rows) < total:
-            draws = _resampling(study, targets.member[rows], targets.evaluated)
-        pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr, abstentions=True)
+    for size in [*(2**power for power in range(2, total.bit_length()) if least <= 2**power < total), total]:
+        pooled = everyone
+        if size < total:
+            groups = np.sort(order[: total - total % size].reshape(-1, size))
+            score = np.concatenate([_within(known, group, head["attack"]) for group in groups])
+            rows, draws = np.sort(groups, axis=None), resampled[LEAVE_ONE_OUT]
+            if len(rows) < total:
+                draws = _resampling(study, targets.member[rows], targets.evaluated)
+            pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr, abstentions=True)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             tables.append(head | {"n_shadows": size - 2} | _with_interval(fpr, result))
     return pd.DataFrame(tables)
@@ -541,7 +544,7 @@ class _Scores:
         for row, name in enumerate(targets.names):
             columns = {
                 "step": np.full(len(images), step, np.int16),
-                "mask": pa.array([name] * len(images)),
+                "mask": pa.repeat(name, len(images)),
                 "image": images.astype(np.int32),
                 "member": targets.member[row, images],
             } | {attack: scores[attack][row, images] for attack in self._kept}

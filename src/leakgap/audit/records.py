@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from leakgap.measure.single import threshold
+from leakgap.measure.single import thresholds
 
 
 def exposure(score: np.ndarray, nonmembers: np.ndarray, fpr: float) -> np.ndarray:
@@ -18,8 +18,10 @@ def exposure(score: np.ndarray, nonmembers: np.ndarray, fpr: float) -> np.ndarra
     >>> exposure(np.array([49.0, 98.0, 147.0]), np.arange(99.0), fpr=0.01)
     array([-1.,  0.,  1.])
     """
-    quantile, middle = threshold(nonmembers, fpr), threshold(nonmembers, 0.5)
-    score = np.asarray(score, np.float64)
+    return _exposed(np.asarray(score, np.float64), *thresholds(nonmembers, [fpr, 0.5]))
+
+
+def _exposed(score: np.ndarray, quantile: float, middle: float) -> np.ndarray:
     if not np.isfinite([quantile, middle]).all() or quantile <= middle:
         return np.full(score.shape, np.nan)
     return (score - quantile) / (quantile - middle)
@@ -38,11 +40,12 @@ def over_targets(score: np.ndarray, member: np.ndarray, fpr: float) -> dict[str,
     """
     caught, total, count = np.zeros((3, score.shape[1]))
     for row, inside in zip(score, member, strict=True):
-        others = row[~inside]
-        caught += inside & (row > threshold(others, fpr))
-        exposed = np.where(inside, exposure(row, others, fpr), np.nan)
-        total += np.nan_to_num(exposed)
-        count += ~np.isnan(exposed)
+        quantile, middle = thresholds(row.take(np.flatnonzero(~inside)), [fpr, 0.5])
+        caught += inside & (row > quantile)
+        exposed = _exposed(row.astype(np.float64), quantile, middle)
+        known = inside & ~np.isnan(exposed)
+        np.add(total, exposed, out=total, where=known)
+        count += known
     with np.errstate(invalid="ignore"):
         mean = total / count
     return {

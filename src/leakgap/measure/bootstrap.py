@@ -4,6 +4,11 @@ Pairs that share a model or an image are dependent, and no single resampling has
 and images together ("pigeonhole", Owen 2007) counts the noise that belongs to single pairs three times. Apart, the
 three give V(models) + V(images) - V(pairs) (Cameron, Gelbach and Miller 2011), which `measure.contrast` makes
 intervals of.
+
+More than GROUPS images are dealt into as many groups at random, and a group's images are drawn together (the random
+group method: Wolter 2007, "Introduction to variance estimation", chapter 2). In a variance every pair of images
+that share a group then counts as well, which is zero on the average of how they were dealt; what that adds to the
+noise of 1,000 replicates is said in docs/statistics.md.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +30,7 @@ Kind = Literal["models", "images", "pairs"]
 Scale = Literal["log", "logit", "fisher", "plain"]  # of an interval: see `measure.contrast`
 KINDS: tuple[Kind, ...] = ("models", "images", "pairs")
 
+GROUPS = 4096  # of images, at most
 BLOCK = 32  # replicates whose weights are float32 at once: few, so that they stay in the cache
 WEIGHED = 1 << 21  # pairs times replicates that are walked at once
 SAMPLE = 100_000  # non-members, about, that say from which score on pairs are looked at
@@ -78,7 +84,7 @@ class Resampling:
     non-members). How often a replicate counts the pair of model t and image x:
 
         models  as often as the unit of t is drawn, of all units with replacement
-        images  as often as x is drawn, of all images with replacement
+        images  as often as x is drawn, of all images (or groups of them) with replacement
         pairs   twice or not at all ("double or nothing", Owen and Eckles 2012), 1 + a(unit of t) b(x) with fair
                 signs a and b: of mean 1 and variance 1, and any two of them uncorrelated
 
@@ -113,20 +119,25 @@ class Resampling:
                 f"unit must hold a number for each of the {models} models, not {len(self._unit)}"
             )
         self.units = int(self._unit.max()) + 1
+        self._group = np.arange(images)
+        if images > GROUPS:
+            self._group = np.random.default_rng(seed).permutation(images) % GROUPS
+        self._groups = min(images, GROUPS)
         self._inside, outside = member & self.evaluated, np.flatnonzero(~member & self.evaluated)
         self._members, self._others = int(self._inside.sum()), len(outside)
         self._some = outside[:: max(1, len(outside) // SAMPLE)]
         cells = self._cells(np.zeros(member.shape, np.float32), 0.0)
         counts = _Tables.counts(cells.member.astype(np.intp), 2, cells)
         self._replicates = replicates
-        self._weights = _draws(self.units, images, replicates, seed)
+        self._weights = _draws(self.units, self._groups, replicates, seed)
         self._totals = {kind: weights.sums(counts) for kind, weights in self._weights.items()}
 
     def multiplicity(self, kind: Kind, replicate: int) -> np.ndarray:
         """How often a replicate counts each pair, float32 [T,S], whether it is evaluated or not."""
         weights, (models, images) = self._weights[kind], self.member.shape
         model, image = np.divmod(np.arange(models * images), images)
-        cells = Cells(np.zeros(0), np.zeros(0), self._unit[model], image, (self.units, images))
+        shape = self.units, self._groups
+        cells = Cells(np.zeros(0), np.zeros(0), self._unit[model], self._group[image], shape)
         return weights.of(cells, np.array([replicate])).reshape(models, images)
 
     def mean(self, found: OverTargets, scale: Scale) -> Mean:
@@ -136,7 +147,11 @@ class Resampling:
     def means(self, found: Sequence[OverTargets], scales: Sequence[Scale]) -> list[Mean]:
         """Several such means, in one pass over the draws."""
         of_unit = (self._unit == np.arange(self.units)[:, None]).astype(np.float32)
-        tables = _Tables.of(np.stack([of_unit @ one.influence for one in found]))
+        of_pair = np.stack([of_unit @ one.influence for one in found])
+        if self._groups < len(self._group):
+            rows = [np.bincount(self._group, row) for row in of_pair.reshape(-1, len(self._group))]
+            of_pair = np.array(rows, np.float32).reshape(len(found), self.units, self._groups)
+        tables = _Tables.of(of_pair)
         sums = {kind: weights.sums(tables)[:, : self._replicates] for kind, weights in self._weights.items()}
         return [
             Mean(
@@ -203,12 +218,12 @@ class Resampling:
         """The pairs that score as high."""
         where = np.flatnonzero((score >= lowest) & self.evaluated)
         model, image = np.divmod(where, score.shape[1])
-        shape = self.units, score.shape[1]
-        return Cells(score.ravel()[where], self._inside.ravel()[where], self._unit[model], image, shape)
+        columns = score.ravel()[where], self._inside.ravel()[where], self._unit[model], self._group[image]
+        return Cells(*columns, (self.units, self._groups))
 
 
 class Cells(NamedTuple):
-    """Pairs (model, image)."""
+    """Pairs (model, image), by what is drawn together: units of models, images or groups of them."""
 
     score: np.ndarray  # float [cells]
     member: np.ndarray  # bool [cells]
@@ -324,7 +339,7 @@ class Strata:
         borders = np.unique(others[ranks[ranks < len(others)]])
         self._cells, self._of = cells, len(borders) - np.searchsorted(borders, cells.score)
         self._counts = _Tables.counts(2 * self._of + cells.member, 2 * (len(borders) + 1), cells)
-        self._ordered: dict[int, Cells] = {}
+        self._ordered: dict[int, tuple[Cells, Cells, np.ndarray]] = {}
 
     def called(self, weights: Weights, most: np.ndarray) -> np.ndarray | None:
         """Weight of the members called before non-members weigh more than `most`, which is [k,r]: float64 [k,r].
@@ -339,21 +354,31 @@ class Strata:
         last = np.where(most >= 0, beyond.argmax(0), -1)  # [k,r]
         called = np.full(most.shape, np.nan)
         for stratum in np.unique(last[last >= 0]):
-            part = self._in_order(stratum)
-            outside, inside = ~part.member[:, None], part.member[:, None]
+            outside, inside, before = self._in_order(stratum)
             k, r = np.nonzero(last == stratum)
-            for some in np.array_split(np.arange(len(r)), -(-len(r) * len(part.member) // WEIGHED)):
-                weight = weights.of(part, r[some])
-                before = [total[stratum - 1, r[some]] if stratum else 0.0 for total in (fp, tp)]
-                kept = before[0] + np.cumsum(weight * outside, axis=0) <= most[k[some], r[some]]
-                called[k[some], r[some]] = before[1] + (weight * (inside & kept)).sum(0)
+            cells = len(outside.unit) + len(inside.unit)
+            for some in np.array_split(np.arange(len(r)), -(-len(r) * cells // WEIGHED)):
+                # so many non-members may be called, and the members that come before one more
+                weight = (fp[stratum - 1, r[some]] if stratum else 0.0) + weights.of(outside, r[some]).cumsum(
+                    0
+                )
+                allowed = np.count_nonzero(weight <= most[k[some], r[some]], axis=0)
+                members = weights.of(inside, r[some])
+                members *= before[:, None] <= allowed
+                called[k[some], r[some]] = members.sum(0) + (tp[stratum - 1, r[some]] if stratum else 0)
         return called
 
-    def _in_order(self, stratum: int) -> Cells:
-        """The cells of a stratum, best first; among ties non-members first."""
+    def _in_order(self, stratum: int) -> tuple[Cells, Cells, np.ndarray]:
+        """The non-members of a stratum, best first, the members, and how many non-members come before each of them.
+
+        Among ties non-members come first.
+        """
         if stratum not in self._ordered:
             part = self._cells.take(np.flatnonzero(self._of == stratum))
-            self._ordered[stratum] = part.take(np.lexsort((part.member, -part.score)))
+            outside, inside = (part.take(np.flatnonzero(side)) for side in (~part.member, part.member))
+            outside = outside.take(np.argsort(-outside.score))
+            before = np.searchsorted(-outside.score, -inside.score, "right")
+            self._ordered[stratum] = outside, inside, before
         return self._ordered[stratum]
 
 

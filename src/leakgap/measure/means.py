@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from leakgap.measure.ranking import Ranking
 from leakgap.measure.roc import false_positives
 
 
@@ -29,11 +30,19 @@ def mean_over(values: np.ndarray, side: np.ndarray) -> OverTargets:
     >>> mean_over(np.array([[1.0, 0, 1], [1, 1, 0]]), np.array([[True, True, False], [True, True, True]])).value
     0.5833333333333333
     """
-    count = side.sum(1)
+    own, count = means_of(values, side), np.count_nonzero(side, 1)
+    value = float(own.mean())
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = float((np.where(side, values, 0).sum(1, dtype=np.float64) / count).mean())
-        share = (1 / (count * len(side)))[:, None]
-    return OverTargets(value, int(side.sum()), np.where(side, (values - value) * share, 0).astype(np.float32))
+        share = 1 / (count * np.float32(len(side)))
+    influence = side * (values - np.float32(value))
+    influence *= share[:, None]
+    return OverTargets(value, int(count.sum()), influence)
+
+
+def means_of(values: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """The mean of the values on each target's side, NaN of none; values, side (bool): [T,S], float64 [T]."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (values * side).sum(1, dtype=np.float64) / np.count_nonzero(side, 1)
 
 
 def mean_auc(score: np.ndarray, member: np.ndarray, evaluated: np.ndarray) -> OverTargets:
@@ -42,22 +51,21 @@ def mean_auc(score: np.ndarray, member: np.ndarray, evaluated: np.ndarray) -> Ov
     A member's influence is the share of non-members that it outscores less the mean AUC, a non-member's the share
     of members that outscore it less the target's AUC (DeLong, DeLong and Clarke-Pearson 1988).
     """
-    shares, pairs = [], 0
-    for s, m, seen in zip(score, member, np.broadcast_to(evaluated, score.shape), strict=True):
-        inside, outside = (np.where(np.isnan(s), -np.inf, s)[side & seen] for side in (m, ~m))
-        pairs += min(len(inside), len(outside))
-        shares.append(
-            placements(inside, outside) if len(inside) and len(outside) else (np.array([np.nan]),) * 2
-        )
-    aucs = np.array([of_members.mean() for of_members, _ in shares])
-    value, influence = float(aucs.mean()), np.zeros(score.shape, np.float32)
+    seen, targets = np.broadcast_to(evaluated, score.shape), []
+    for s, m, counted in zip(score, member, seen, strict=True):
+        which = np.flatnonzero(counted)
+        inside = m.take(which)
+        shares, n1 = placements(s.take(which), inside), int(inside.sum())
+        auc = float(shares.take(np.flatnonzero(inside)).mean()) if 0 < n1 < len(which) else float("nan")
+        targets.append((which, inside, shares, auc, n1))
+    value, influence = float(np.mean([auc for *_, auc, _ in targets])), np.zeros(score.shape, np.float32)
+    pairs = sum(min(n1, len(which) - n1) for which, *_, n1 in targets)
     if np.isnan(value):
         return OverTargets(value, pairs, influence)
-    seen = np.broadcast_to(evaluated, score.shape)
-    for t, (of_members, of_others) in enumerate(shares):
-        influence[t, member[t] & seen[t]] = (of_members - value) / len(of_members)
-        influence[t, ~member[t] & seen[t]] = (of_others - aucs[t]) / len(of_others)
-    return OverTargets(value, pairs, influence / len(shares))
+    for row, (which, inside, shares, auc, n1) in zip(influence, targets, strict=True):
+        share = 1 / np.array([len(which) - n1, n1]) / len(targets)
+        row[which] = (shares - np.array([auc, value]).take(inside)) * share.take(inside)
+    return OverTargets(value, pairs, influence)
 
 
 def mean_tpr(score: np.ndarray, member: np.ndarray, evaluated: np.ndarray, fpr: float) -> OverTargets:
@@ -67,41 +75,51 @@ def mean_tpr(score: np.ndarray, member: np.ndarray, evaluated: np.ndarray, fpr: 
     that of the targets' mean ROC from half to twice the rank of the threshold. NaN where one TPR is undefined.
     """
     seen, rows, pairs = np.broadcast_to(evaluated, score.shape), [], 0
-    for s, inside, outside in zip(score, member & seen, ~member & seen, strict=True):
-        s = np.where(np.isnan(s), -np.inf, s)
-        rank = 1 + int(
-            false_positives(int(outside.sum()), fpr, "conformal")
-        )  # of the threshold, from the top
-        if rank < 1 or not inside.any():
-            return OverTargets(float("nan"), int((member & seen).sum()), np.zeros(score.shape, np.float32))
-        others = -np.sort(-s[outside])
-        low, high = rank // 2, min(2 * rank, len(others))
-        reached = [float((s[inside] > others[k - 1]).mean()) if k else 0.0 for k in (low, high)]
-        rows.append(
-            (s > others[rank - 1], inside, outside, reached[1] - reached[0], (high - low) / len(others))
-        )
-        pairs += int(inside.sum())
-    value = float(np.mean([above[inside].mean() for above, inside, *_ in rows]))
-    slope = sum(row[3] for row in rows) / sum(row[4] for row in rows)
     influence = np.zeros(score.shape, np.float32)
-    for t, (above, inside, outside, *_) in enumerate(rows):
-        influence[t, inside] = (above[inside] - value) / inside.sum()
-        influence[t, outside] = -slope * (above[outside] - above[outside].mean()) / outside.sum()
-    return OverTargets(value, pairs, influence / len(rows))
+    for s, m, counted in zip(score, member, seen, strict=True):
+        which = np.flatnonzero(counted)
+        s, inside = np.where(np.isnan(s), -np.inf, s).take(which), m.take(which)
+        members, others = s.take(np.flatnonzero(inside)), s.take(np.flatnonzero(~inside))
+        n1, n0 = len(members), len(others)
+        rank = 1 + int(false_positives(n0, fpr, "conformal"))  # of the threshold, from the top
+        if rank < 1 or not n1:
+            return OverTargets(float("nan"), int((member & seen).sum()), influence)
+        low, high = rank // 2, min(2 * rank, n0)
+        worse, limit, better = (
+            np.partition(-others, [high - 1, rank - 1, max(low, 1) - 1]).take((high - 1, rank - 1, low - 1))
+            * -1
+        )
+        rise = (members > worse).mean() - ((members > better).mean() if low else 0)
+        place = 2 * inside + (s > limit)  # 0, 1: non-members below and above the threshold; 2, 3: members
+        rows.append(
+            (which, place, (others > limit).mean(), (members > limit).mean(), rise, (high - low) / n0)
+        )
+        pairs += n1
+    value = float(np.mean([tpr for *_, tpr, _, _ in rows]))
+    slope = sum(row[4] for row in rows) / sum(row[5] for row in rows)
+    for row, (which, place, false, _, *_) in zip(influence, rows, strict=True):
+        n0, n1 = int((place < 2).sum()), int((place >= 2).sum())
+        of_place = np.array([slope * false / n0, slope * (false - 1) / n0, -value / n1, (1 - value) / n1])
+        row[which] = (of_place / len(rows)).astype(np.float32).take(place)
+    return OverTargets(value, pairs, influence)
 
 
-def placements(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the non-members that each member outscores, and of the members that outscore each non-member."""
-    return _outscored(inside, outside), 1 - _outscored(outside, inside)
+def placements(score: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Share of the non-members that each member outscores, and of the members that outscore each non-member.
 
+    Ties count half; score float [n], NaN counting as -inf, member bool [n]; float64 [n]. NaN where a class is
+    missing.
 
-def _outscored(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Share of the others that each score is above, ties counting half."""
-    order, ascending = (
-        np.argsort(scores),
-        np.sort(others),
-    )  # in order, neighbours are found next to each other
-    below, upto = (np.searchsorted(ascending, scores[order], side=side) for side in ("left", "right"))
-    share = np.empty(len(scores))
-    share[order] = (below + upto) / (2 * len(others))
-    return share
+    >>> placements(np.array([1.0, 2, 2, 3]), np.array([False, True, False, True]))
+    array([1.  , 0.75, 0.75, 1.  ])
+    """
+    ranking = Ranking.of(score, member)
+    below, upto = ranking.outscored()
+    n1 = int(member.sum())
+    n0 = len(member) - n1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = np.array([-0.5, 0.5]) / np.array([n1, n0])  # of non-members, and of members
+        share = np.array([1.0, 0.0]).take(ranking.member) + slope.take(ranking.member) * (below + upto)
+    placed = np.empty(len(member))
+    placed[ranking.place] = share
+    return placed

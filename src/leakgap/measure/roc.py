@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from leakgap import ArgumentError
 from leakgap.arrays import numbers, truths
+from leakgap.measure.ranking import Ranking
 
 __all__ = ["Curve", "Reading", "auc", "balanced_accuracy", "curve", "flagged", "per_target", "tpr_at_fpr"]
 
@@ -68,12 +69,12 @@ def auc(score: ArrayLike, member: ArrayLike, *, abstentions: bool = False) -> fl
     >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True]))
     0.875
     """
-    return _area(_sides(_told(score, abstentions), member))[0]
+    return _area(_ranked(_told(score, abstentions), member))[0]
 
 
 def balanced_accuracy(score: np.ndarray, member: np.ndarray) -> float:
     """Mean of TPR and TNR at the best threshold, at least 1/2."""
-    return _area(_sides(score, member))[1]
+    return _area(_ranked(score, member))[1]
 
 
 def curve(score: np.ndarray, member: np.ndarray, points: int = 200) -> Curve:
@@ -81,11 +82,12 @@ def curve(score: np.ndarray, member: np.ndarray, points: int = 200) -> Curve:
 
     Each is the last point (see `tpr_at_fpr`) at its FPR, a multiple of 1/n0. No points if one class is missing.
     """
-    sides = _sides(score, member)
-    if not len(sides.inside) or not len(sides.outside):
+    score, member = _flat(score, member)
+    inside, outside = (np.sort(score.take(np.flatnonzero(side))) for side in (member, ~member))
+    if not len(inside) or not len(outside):
         return Curve(np.empty(0), np.empty(0))
-    allowed = np.unique(np.geomspace(1, len(sides.outside), points).round())
-    return Curve(allowed / len(sides.outside), _tpr(sides, allowed))
+    allowed = np.unique(np.geomspace(1, len(outside), points).round())
+    return Curve(allowed / len(outside), _tpr(inside, outside, allowed))
 
 
 def per_target(
@@ -97,9 +99,11 @@ def per_target(
     """
     rows = []
     for s, m, seen in zip(score, member, np.broadcast_to(evaluated, score.shape), strict=True):
-        sides = _sides(s[seen], m[seen])
-        allowed = [false_positives(len(sides.outside), fpr, "conformal") for fpr in fprs]
-        rows.append([*_area(sides), *_tpr(sides, np.array(allowed))])
+        which = np.flatnonzero(seen)
+        ranking = Ranking.of(s[which], m[which])
+        inside, outside = ranking.inside, ranking.outside
+        allowed = np.array([false_positives(len(outside), fpr, "conformal") for fpr in fprs])
+        rows.append([*_area(ranking), *_tpr(inside, outside, allowed)])
     names = ["auc", "balanced_acc", *(f"tpr_at_{fpr:g}" for fpr in fprs)]
     return dict(zip(names, np.array(rows).reshape(-1, len(names)).T, strict=True))
 
@@ -151,21 +155,15 @@ def _threshold(nonmembers: np.ndarray, fpr: float, reading: Reading) -> float:
     return float(np.partition(nonmembers, rank)[rank])
 
 
-class _Sides(NamedTuple):
-    """Scores of the members and of the non-members, ascending."""
-
-    inside: np.ndarray
-    outside: np.ndarray
+def _ranked(score: ArrayLike, member: ArrayLike) -> Ranking:
+    return Ranking.of(*_flat(score, member))
 
 
-def _sides(score: ArrayLike, member: ArrayLike) -> _Sides:
-    score, member = _flat(score, member)
-    return _Sides(*(np.sort(score.take(np.flatnonzero(side))) for side in (member, ~member)))
+def _tpr(inside: np.ndarray, outside: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """TPR at the last threshold with no more than the allowed false positives, [allowed]; NaN of less than none.
 
-
-def _tpr(sides: _Sides, allowed: np.ndarray) -> np.ndarray:
-    """TPR at the last threshold with no more than the allowed false positives, [allowed]; NaN of less than none."""
-    inside, outside = sides
+    inside, outside: scores of members and non-members, ascending.
+    """
     n1, n0 = len(inside), len(outside)
     if not n1 or not n0:
         return np.full(len(allowed), np.nan)
@@ -174,16 +172,15 @@ def _tpr(sides: _Sides, allowed: np.ndarray) -> np.ndarray:
     return np.where(allowed >= 0, called / n1, np.nan)
 
 
-def _area(sides: _Sides) -> tuple[float, float]:
+def _area(ranking: Ranking) -> tuple[float, float]:
     """AUC and balanced accuracy, from how many members score above each non-member."""
-    inside, outside = sides
-    n1, n0 = len(inside), len(outside)
+    others = np.flatnonzero(~ranking.member)
+    n0 = len(others)
+    n1 = len(ranking.member) - n0
     if not n1 or not n0:
         return float("nan"), float("nan")
-    order = np.argsort(np.concatenate(sides), kind="stable")  # of two ascending runs: one pass
-    upto = np.flatnonzero(order >= n1) - np.arange(n0)  # members that score no higher than each non-member
-    below, ties = upto.copy(), inside[np.maximum(upto - 1, 0)] == outside
-    below[ties] = np.searchsorted(inside, outside[ties], side="left")
+    below, upto = (counts.take(others) for counts in ranking.outscored())
+    lower = below.sum(dtype=np.int64) + upto.sum(dtype=np.int64)
     above = (n1 - upto)[::-1]  # true positives above the best non-member, the second, ...
     balanced = (1 + above / n1 - np.arange(n0) / n0).max() / 2  # and so many false ones, or fewer
-    return float((2 * n1 - upto - below).sum() / (2 * n1 * n0)), max(float(balanced), 0.5)
+    return float(1 - lower / (2 * n1 * n0)), max(float(balanced), 0.5)

@@ -4,6 +4,7 @@ One target says nothing about how much models of its recipe vary; these interval
 records as a sample. For several targets see `leakgap.measure.bootstrap`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -110,11 +111,21 @@ def threshold(nonmembers: np.ndarray, fpr: float) -> float:
     >>> threshold(np.arange(99), 0.01), threshold(np.arange(98), 0.01)
     (98.0, nan)
     """
+    return thresholds(nonmembers, [fpr])[0]
+
+
+def thresholds(nonmembers: np.ndarray, fprs: Sequence[float]) -> list[float]:
+    """Return the `threshold` of each FPR.
+
+    >>> import numpy as np
+    >>> thresholds(np.arange(99), [0.01, 0.5])
+    [98.0, 49.0]
+    """
     flat = np.ravel(nonmembers)
-    place = len(flat) - conformal_rank(len(flat), fpr)
-    if place == len(flat):
-        return float("nan")
-    return float(np.partition(np.where(np.isnan(flat), -np.inf, flat), place)[place])
+    ranks = [conformal_rank(len(flat), fpr) for fpr in fprs]
+    places = [len(flat) - rank for rank in ranks if rank]
+    ordered = np.partition(np.where(np.isnan(flat), -np.inf, flat), places) if places else flat
+    return [float(ordered[len(flat) - rank]) if rank else float("nan") for rank in ranks]
 
 
 def conformal_rank(n0: int, fpr: float) -> int:
@@ -150,7 +161,8 @@ def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> 
         return Bounds(value, bound, 1.0) if value else Bounds(value, 0.0, 1 - bound)
     if min(n1, n0) < 2:
         return Bounds(value, 0.0, 1.0)
-    of_members, of_others = placements(inside, outside)
+    shares = placements(score, member)
+    of_members, of_others = shares[member], shares[~member]
     error = np.sqrt(of_members.var(ddof=1) / n1 + of_others.var(ddof=1) / n0)
     middle, half = np.log(value / (1 - value)), norm.isf((1 - level) / 2) * error / (value * (1 - value))
     low, high = 1 / (1 + np.exp(-(middle + np.array([-half, half]))))

@@ -135,16 +135,19 @@ def attacks(results: Results) -> pd.DataFrame:
     pools = results.pooled
     last = pools[(pools["step"] == results.last) & (pools["design"] == LEAVE_ONE_OUT)]
     rows = last[["attack", "attacker", "technique", "fpr", "tpr", "low", "high"]].reset_index(drop=True)
-    for place, row in rows.iterrows():
+    ratios: list[tuple[float | None, ...]] = []
+    for _, row in rows.iterrows():
         if row["attack"] == results.study.attack.headline:
+            ratios.append((None, None, None))  # nothing to say: to itself
             continue
         mine, headline = (
             results.cell(row["technique"], attacker=row["attacker"], attack=attack)
             for attack in (row["attack"], None)
         )
         ratio = results.contrast(mine, headline, row["fpr"])
-        rows.loc[place, ["ratio", "ratio_low", "ratio_high"]] = ratio.value, ratio.low, ratio.high
-    return rows
+        ratios.append((ratio.value, ratio.low, ratio.high))
+    names = ["ratio", "ratio_low", "ratio_high"]
+    return rows.join(pd.DataFrame(ratios, columns=names, dtype=object))
 
 
 def knowledge(results: Results) -> pd.DataFrame:
