@@ -251,7 +251,7 @@ def test_a_grid_of_the_built_in_training_and_of_recipes(here: Path):
     )
     mine = study.variant("mine").train
     assert (mine.options, mine.steps, mine.seed) == ({"power": 2}, (2, 3), 7)
-    assert study.needs_images
+    assert study.least_side == 1
     back = Study.load(STUDY | {"grid": {"variants": {"a": {"train.recipe": None, "train.width": 4}}}})
     assert (back.variant("a").train.recipe, back.variant("a").train.width) == (None, 4)
 

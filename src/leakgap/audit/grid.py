@@ -225,11 +225,11 @@ def _check_alike(study: Study, targets: Reader, shadows: Reader, pool: str) -> N
     """Raise LeakgapError for models of other data than the pool, of settings that the study does not have, and for
     targets that can't be attacked with these shadow models."""
     for reader in (targets, shadows):
-        path, model = reader.paths[0], reader.model
-        if model.about.get("pool", pool) != pool:
-            raise LeakgapError(f"{path}: its model was trained on other data than the pool holds")
-        if not study.is_part:
-            compare(model.settings, study.settings(model.technique), str(path))
+        expected = study.settings(reader.model.technique)
+        for path, model in zip(reader.paths, reader.models, strict=True):
+            if model.about.get("pool", pool) != pool:
+                raise LeakgapError(f"{path}: its model was trained on other data than the pool holds")
+            compare(model.settings, expected, path)
     for name in ("views", "classes"):
         if getattr(targets.model, name) != getattr(shadows.model, name):
             raise LeakgapError(f"{targets.paths[0]}: differs from {shadows.paths[0]} in {name}")

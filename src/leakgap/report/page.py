@@ -77,7 +77,6 @@ def write_report(
 def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figures: Path) -> str:
     """Return the page, made of the joined tables, the claims' JSON and the folders of tables and figures."""
     results = Results(study, joined)
-    results.check()
     targets = results.targets()
     shown = pd.concat([targets, *([results.targets(REPLICATES)] if study.grid.replicates else [])])
     models, found, origin = results.models, decisions(results), results.origin

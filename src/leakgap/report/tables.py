@@ -359,7 +359,6 @@ EXPOSED = {
 def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], pool: str, out: str) -> None:
     """Write every table as <name>.csv and .md in the folder `out`, and an index of those that have rows."""
     results = Results(study, joined)
-    results.check()
     made = [
         (
             table.name,

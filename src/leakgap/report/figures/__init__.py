@@ -184,7 +184,6 @@ def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], 
     that the study can't have stands the reason, so that all studies have the same files.
     """
     results, folder = Results(study, joined), Path(out)
-    results.check()
     index = list[dict[str, str | float]]()
     for design in results.designs:
         setting = Setting(results, design, exposures, pool)
