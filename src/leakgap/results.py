@@ -189,7 +189,6 @@ TABLES: dict[str, Table] = {
         | _each("number", "exposure", "memorization", "memorization_error"),
         ("technique", "step", "attacker", "attack", "image"),
         free="image",
-        every_attack=True,
         last=True,
     ),
 }
@@ -214,14 +213,17 @@ def table_of(path: str | Path) -> Table:
 
 
 def check_rows(
-    study: Study, path: str | Path, frame: pd.DataFrame, jobs: Iterable[tuple[str, str]] | None = None
+    study: Study, path: str | Path, frame: pd.DataFrame, job: tuple[str, str] | None = None
 ) -> None:
     """Raise LeakgapError where a table lacks rows that the study asks for, or has rows of what it doesn't have.
 
-    jobs: (technique, shadow technique) of the attack jobs that the table is of, by default all of the study.
+    job: (technique, shadow technique) of the attack job that the table is of, by default all jobs of the study.
     """
     table, last = table_of(path), len(study.train.steps)
-    pairs = [(technique, attacker(technique, shadow)) for technique, shadow in jobs or study.attack_jobs]
+    pairs = [
+        (technique, attacker(technique, shadow))
+        for technique, shadow in ([job] if job else study.attack_jobs)
+    ]
     known: dict[str, Iterable[object]] = {
         "technique": [technique for technique, _ in pairs],
         "attacker": [name for _, name in pairs],
@@ -245,10 +247,10 @@ def check_rows(
             raise LeakgapError(
                 f"{path}: its column {name} {odd}: it is not whole, or {SET_BY[name]} changed since; attack anew"
             )
-    others = [asked[name] for name in columns if name not in ("technique", "attacker")]
     found = set(zip(*held.values(), strict=True))
-    for pair, *rest in product(pairs, *others):
-        row = (*(pair if "attacker" in columns else pair[:1]), *rest)
+    own = [pair if "attacker" in columns else pair[:1] for pair in pairs]
+    for job_row, rest in product(own, product(*(asked[name] for name in columns[len(own[0]) :]))):
+        row = (*job_row, *rest)
         if row not in found:
             raise LeakgapError(f"{path}: is not whole: it has no row for {', '.join(row)}; attack anew")
 
@@ -458,7 +460,7 @@ class Results:
         asked = technique, attacker(technique, shadow)
         if set(zip(frame["technique"], frame["attacker"], strict=True)) != {asked}:
             raise LeakgapError(f"{path}: is not of {' '.join(asked)}")
-        check_rows(self.study, path, frame, [(technique, shadow)])
+        check_rows(self.study, path, frame, (technique, shadow))
         if origin is not None and self.origin and origin not in self.origin.split():
             raise LeakgapError(f"{path}: is not of the attack jobs that the summary has joined; run it anew")
         return frame

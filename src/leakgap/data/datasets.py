@@ -31,7 +31,7 @@ def gather(study: Study, images: int, out: str) -> None:
             f"data.dataset: {data.dataset} holds {len(pool.labels)} records, fewer than {LEAST}"
         )
     if images:
-        _check_size(study, *pool.images.shape[2:], images)
+        _check_size(study, pool, images)
     copies = 0 if data.dataset in DATASETS else _copies(pool)
     if copies:
         print(
@@ -43,8 +43,9 @@ def gather(study: Study, images: int, out: str) -> None:
     write_pool(out, replace(pool, source=source))
 
 
-def _check_size(study: Study, height: int, width: int, least: int) -> None:
+def _check_size(study: Study, pool: Pool, least: int) -> None:
     """Raise LeakgapError where an option does not suit the images: the job's part of a study can't tell which."""
+    height, width = pool.images.shape[2:]
     if not study.is_part:
         study.check_size(height, width)
     if min(height, width) < least:

@@ -383,7 +383,7 @@ def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], 
             index.append({"name": name, **about, "columns": list(shown), "rows": rows, "sha256": digest})
         with atomic(Path(out) / f"{name}.md") as temporary:
             temporary.write_text(f"{about['heading']}. {about['caption']}\n\n{text}\n", encoding="utf-8")
-    write_records(Path(out) / INDEX, index, results.origin)
+    write_records(Path(out) / INDEX, index, "tables", results.origin)
     keep_only(out, {INDEX, *(f"{name}{suffix}" for name, _, _ in made for suffix in (".csv", ".md"))})
 
 

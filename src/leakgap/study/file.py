@@ -338,7 +338,11 @@ class Study(Section, Span):
         """
         mine = self.plugins.techniques
         names = [name for name in self.grid.techniques if self.variant(name).train.recipe is None]
-        known = [self.variant(name) for name in names if not set(canonical(self.variant(name).technique)) & set(mine)]
+        known = [
+            self.variant(name)
+            for name in names
+            if not set(canonical(self.variant(name).technique)) & set(mine)
+        ]
         if not names or self.data.side or self.data.built_in:
             return int(bool(names))
 
