@@ -44,7 +44,7 @@ DIGEST, KIND, ORIGIN = b"leakgap sha256", b"leakgap table", b"leakgap origin"
 Kind = Literal["text", "integer", "number", "numbers"]  # numbers: an array in every cell
 Columns = dict[str, Kind]
 CHECKS: dict[Kind, Callable[[pd.Series], bool]] = {
-    "text": lambda column: types.is_string_dtype(column) or types.is_object_dtype(column),
+    "text": types.is_string_dtype,
     "integer": types.is_integer_dtype,
     "number": types.is_float_dtype,
     "numbers": types.is_object_dtype,
@@ -78,8 +78,8 @@ class Table:
     """What a joined table holds: columns in order, and those that tell its rows apart.
 
     With `per_fpr`, one further column `tpr_at_<fpr>` for each FPR of the study. Rows are of all attacks with
-    `every_attack`, else of the headline attack and maybe others; of all steps and targets, or with `last` of the last
-    step and the masks alone. `free`: the column of the key that the study does not set.
+    `every_attack`, else of the headline attack at least; of all steps and targets, with `last` of the last step and
+    the masks alone. `free`: the column of the key that the study does not set.
     """
 
     holds: str
@@ -419,8 +419,8 @@ class Results:
     def table(self, name: str) -> pd.DataFrame:
         """Return a whole table, all attacks, attackers and designs.
 
-        LeakgapError where it is not whole, is not of the study or of these models, or where the models were not made
-        as the study says: whatever is read, they are checked.
+        LeakgapError where it is not whole or not of the study, or where the models were not made as the study says:
+        whatever is read, they are checked.
         """
         if name not in self._paths:
             raise LeakgapError(f"--joined: {name}.parquet is not among the joined tables")

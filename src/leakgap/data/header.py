@@ -6,17 +6,8 @@ import zipfile
 from pathlib import Path
 
 CHANNELS = (1, 3)
-SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".ppm",
-    ".bmp",
-    ".pgm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)  # of torchvision's ImageFolder
+# of torchvision's ImageFolder
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def image_size(dataset: str) -> tuple[int, int] | None:

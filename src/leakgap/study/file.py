@@ -331,20 +331,17 @@ class Study(Section, Span):
 
     @property
     def least_side(self) -> int:
-        """Side in pixels of the smallest square images that suit the built-in training; 0 where nothing needs images.
+        """Side in pixels of the smallest square images that the built-in training suits; 0 if it trains nothing.
 
         Where the study file tells the size it has been checked, and this is 1. What a user's own techniques ask of
         images is left to them.
         """
-        mine = self.plugins.techniques
-        names = [name for name in self.grid.techniques if self.variant(name).train.recipe is None]
-        known = [
-            self.variant(name)
-            for name in names
-            if not set(canonical(self.variant(name).technique)) & set(mine)
-        ]
-        if not names or self.data.side or self.data.built_in:
-            return int(bool(names))
+        variants = [self.variant(name) for name in self.grid.techniques]
+        built_in = [variant for variant in variants if variant.train.recipe is None]
+        if not built_in or self.data.side or self.data.built_in:
+            return int(bool(built_in))
+        mine = set(self.plugins.techniques)
+        known = [variant for variant in built_in if not mine & set(canonical(variant.technique))]
 
         def suits(side: int) -> bool:
             try:
