@@ -526,6 +526,20 @@ def test_options_that_do_not_suit_own_images_stop_before_any_job(sources: Path):
     assert "study file: train.crop.pad: 6 is not below the side of the images, 6" in run.stdout + run.stderr
 
 
+def test_what_a_function_returns_is_checked_before_any_training(sources: Path):
+    (sources / "own.py").write_text(
+        "import numpy as np\n\n\ndef data():\n"
+        "    return {'images': np.zeros((20, 1, 6, 6), np.uint8), 'labels': np.arange(20) % 2}\n"
+    )
+    study = MINI | {"name": "function", "data": {"dataset": "./own.py:data", "reserved": 0}}
+    run = snakemake(sources, study=study | {"train": MINI["train"] | {"cutout": {"size": 17}}})
+    told = run.stdout + run.stderr
+    assert run.returncode != 0
+    assert "leakgap pool: data.dataset: ./own.py:data holds images of 6x6 pixels" in told
+    assert "need a side of 9" in told
+    assert "leakgap train" not in told
+
+
 def dry(where: Path, *arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "snakemake", "-s", where / "Snakefile", "-n", *arguments],
