@@ -225,6 +225,9 @@ def test_tables_of_others_that_are_not_whole_are_refused(studies: Damage, result
         for value in set(values):
             pq.write_table(table.filter(pa.array([each != value for each in values])), path)
             assert refused(studies.study, name, "is not whole", "it is not whole"), (column, value)
+    for column in {"tpr_at_0.1", "technique"} & set(table.column_names):
+        pq.write_table(table.drop_columns([column]), path)
+        assert refused(studies.study, name, f"has no column {column}")
     if {"technique", "step"} <= set(table.column_names):
         rows = zip(table["technique"].to_pylist(), table["step"].to_pylist(), strict=True)
         pq.write_table(table.filter(pa.array([row != ("crop", 2) for row in rows])), path)
@@ -271,7 +274,8 @@ def test_no_index_is_read_as_another(results: Path, file: str, other: str):
     records = json.loads((results / other).read_text(encoding="utf-8"))
     for record in records:
         del record["digest"]
-    for content in (records, [], [{}], [7], {}):
+    unlike = [record | {"digest": ["x"]} for record in records]
+    for content in (records, unlike, [], [{}], [7], {}):
         (results / file).write_text(json.dumps(content), encoding="utf-8")
         outcome, said = run("report", "--study", json.dumps(VALUES))
         assert (outcome, file in said) == ("error", True), said
@@ -334,6 +338,38 @@ def test_more_masks_than_were_drawn_are_refused(studies: Damage):
             "attack", "--study", json.dumps(changed), "--technique", "none", "--shadow", "none"
         )
     assert (outcome, "holds 4 masks, and grid.masks is 6" in said) == ("error", True), said
+
+
+# --- files that are named by hand
+
+
+LOGITS = [f"results/tiny/logits/none/m{mask:03}.parquet" for mask in range(4)]
+ATTACK = ("attack", "--technique", "crop", "--shadow", "none")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            (*ATTACK, "--targets", *LOGITS),
+            "none/m000.parquet: holds the model tiny/none/m000, not tiny/crop/m000",
+        ),
+        ((*ATTACK, "--out", "some.parquet"), "some.parquet: is not named like a table; these are summary, "),
+        (("summary", "--parts", "results/tiny/summary.csv"), "summary.csv: not a readable Parquet file"),
+        (
+            ("summary", "--parts", "results/tiny/attacks/none.by-none/models.parquet"),
+            "--parts: has no summary",
+        ),
+        (("summary", "--out", "some.parquet"), "--parts: has no some.parquet of any attack job"),
+        (("claims", "--joined", "results/tiny/pooled.parquet"), "--joined: models.parquet is not among"),
+        (("tables", "--exposures", "exposure.parquet"), "--exposures: 1 files for 2 techniques"),
+        (("figures", "--exposures", "exposure.parquet"), "--exposures: 1 files for 2 techniques"),
+        (("report", "--tables", "results/tiny/figures"), "figures/index.json: is damaged, or was made from"),
+    ],
+)
+def test_wrong_files_are_one_sentence(results: Path, words: tuple[str, ...], told: str):
+    outcome, said = run(words[0], "--study", json.dumps(VALUES), *words[1:])
+    assert (outcome, told in said) == ("error", True), said
 
 
 # --- what is no study's fault

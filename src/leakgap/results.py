@@ -235,6 +235,10 @@ def check_rows(
         "quantity": [*MEANS, "auc", *map(tpr_column, study.attack.fpr)],
         "resampled": KINDS,
     }
+    rates = {str(name) for name in frame if str(name).startswith("tpr_at_")} if table.per_fpr else set()
+    for name in sorted(rates ^ set(map(tpr_column, study.attack.fpr) if table.per_fpr else ())):
+        odd = "an unknown" if name in rates else "no"
+        raise LeakgapError(f"{path}: has {odd} column {name}: attack.fpr changed since; attack anew")
     columns = [name for name in SET_BY if name in table.key and name != table.free]
     allowed = {name: [str(value) for value in known[name]] for name in columns}
     asked = allowed if table.every_attack else allowed | {"attack": [study.attack.headline]}
@@ -452,6 +456,19 @@ class Results:
         if told - {pool.digest} or not known or (pool.labels[records["image"]] != records["label"]).any():
             raise LeakgapError(f"{path}: does not hold the records that were attacked")
         return pool
+
+    def exposures(self, paths: Sequence[str], among: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return the headline attack's rows of exposed images, of the techniques in `among` or of all.
+
+        paths: a file per technique of the grid, in its order.
+        """
+        techniques = self.study.grid.techniques
+        if len(paths) != len(techniques):
+            raise LeakgapError(f"--exposures: {len(paths)} files for {len(techniques)} techniques")
+        chosen = set(techniques if among is None else among)
+        files = [pair for pair in zip(techniques, paths, strict=True) if pair[0] in chosen]
+        rows = pd.concat([self.exposure(*pair) for pair in files], ignore_index=True)
+        return rows[rows["attack"] == self.study.attack.headline]
 
     def exposure(self, technique: str, path: str) -> pd.DataFrame:
         """Return a technique's table of exposed images; LeakgapError if the file is another's."""

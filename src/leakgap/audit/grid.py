@@ -74,6 +74,8 @@ def attack_technique(
     `targets` and `shadows` are the files with the logits of `study.models` and `study.masks`. Each file of `out` is
     filled with the table that its stem names. Raises LeakgapError when logits are missing or are of another model.
     """
+    for path in out:
+        results.table_of(path)
     images, member, reserved = read_inputs(pool, masks)
     labels, digest = images.labels, images.digest
     del images  # all others are needless here, and large
@@ -82,7 +84,7 @@ def attack_technique(
     rows = np.array([mask_row(mask, len(member)) for mask in study.models])
     left_out = attacks.gives_away(member[rows], member)
     shadow_files = _reader(study, shadow, study.masks, shadows, member, labels)
-    same = list(targets) == list(shadows)
+    same = technique == shadow and list(targets) == list(shadows)
     target_files = (
         shadow_files if same else _reader(study, technique, study.models, targets, member[rows], labels)
     )
