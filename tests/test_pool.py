@@ -472,6 +472,20 @@ def test_options_that_do_not_suit_a_folder_are_told_before_any_job(tmp_path):
     assert image_size(str(tmp_path)) is None
 
 
+def test_more_classes_than_logits_files_hold_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = Study.load({"name": "own", "data": {"dataset": "./own.npz"}})
+    for classes in (2**15, 2**15 + 1):
+        np.savez("own.npz", labels=np.arange(classes), images=np.zeros((classes, 1, 4, 4), np.uint8))
+        if classes == 2**15:
+            gather(study, 0, "pool.npz")
+            continue
+        with pytest.raises(
+            LeakgapError, match=r"^data.dataset: ./own.npz holds 32769 classes, more than 32768$"
+        ):
+            gather(study, 0, "pool.npz")
+
+
 @pytest.mark.parametrize(
     ("changes", "least"),
     [

@@ -16,6 +16,8 @@ from leakgap.files import naming
 from leakgap.objects import is_place
 from leakgap.study import Study
 
+MOST_CLASSES = 2**15  # labels are int16 in the logits' files
+
 
 def fetch(study: Study) -> None:
     """Fetch a study's dataset."""
@@ -29,6 +31,10 @@ def gather(study: Study, images: int, out: str) -> None:
     if len(pool.labels) < LEAST:
         raise LeakgapError(
             f"data.dataset: {data.dataset} holds {len(pool.labels)} records, fewer than {LEAST}"
+        )
+    if pool.classes > MOST_CLASSES:
+        raise LeakgapError(
+            f"data.dataset: {data.dataset} holds {pool.classes} classes, more than {MOST_CLASSES}"
         )
     if images:
         _check_size(study, pool, images)

@@ -390,6 +390,8 @@ class Study(Section, Span):
         is_part = set(values) == {PART}
         held = values[PART] if is_part else values
         try:
+            if is_part and not isinstance(held, dict):
+                raise LeakgapError(f"{PART}: holds no sections of a study")
             plugins = _Plugged.model_validate({key: held[key] for key in held if key == "plugins"}).plugins
             plugins.register()
             if is_part:
