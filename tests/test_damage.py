@@ -4,6 +4,7 @@ Nothing but one sentence, and no changed number without it. `python -m benchmark
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import shutil
@@ -111,6 +112,8 @@ def test_a_study_file_is_a_study_or_one_sentence(tmp_path: Path, text: bytes):
 
 
 # --- damaged files
+
+ATTACK = ("attack", "--technique", "crop", "--shadow", "none")
 
 
 @pytest.fixture(scope="session")
@@ -281,6 +284,36 @@ def test_no_index_is_read_as_another(results: Path, file: str, other: str):
         assert (outcome, file in said) == ("error", True), said
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            b'"pool": "',
+            b'"pool": "0',
+            "m002.parquet: its model was trained on other data than the pool holds",
+        ),
+        (b'"query.views": 2', b'"query.views": 3', "m002.parquet: query.views is 2 in the study"),
+        (
+            b'"the user\'s own files": null',
+            b'"the user\'s own files": "1"',
+            "m002.parquet: the user's own files is",
+        ),
+    ],
+)
+def test_every_model_that_is_attacked_is_compared(results: Path, old: bytes, new: bytes, told: str):
+    """Not the first of them alone."""
+    path = results / "logits/crop/m002.parquet"
+    file = pq.ParquetFile(path)
+    metadata = dict(file.schema_arrow.metadata)
+    assert old in metadata[b"leakgap"]
+    metadata[b"leakgap"] = metadata[b"leakgap"].replace(old, new)
+    metadata[b"leakgap sha256"] = hashlib.sha256(metadata[b"leakgap"]).hexdigest().encode()
+    table, rows = pq.read_table(path), file.metadata.row_group(0).num_rows
+    pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=rows)
+    outcome, said = run("attack", "--study", json.dumps(VALUES), *ATTACK[1:])
+    assert (outcome, told in said) == ("error", True), said
+
+
 @pytest.mark.parametrize("as_part", [False, True], ids=["by hand", "as the workflow's job"])
 @pytest.mark.parametrize("verb", ["attack", "summary", "tables", "figures", "claims", "report"])
 @pytest.mark.parametrize(
@@ -344,7 +377,6 @@ def test_more_masks_than_were_drawn_are_refused(studies: Damage):
 
 
 LOGITS = [f"results/tiny/logits/none/m{mask:03}.parquet" for mask in range(4)]
-ATTACK = ("attack", "--technique", "crop", "--shadow", "none")
 
 
 @pytest.mark.parametrize(
