@@ -410,7 +410,7 @@ class Study(Section, Span):
         so are the plugins among them.
         """
         names: dict[str, Any] = {}
-        if {"grid", "grid.techniques"} & set(keys):
+        if {"grid", "grid.techniques", "grid.variants"} & set(keys):
             techniques = [self.variant(name).technique for name in self.grid.techniques]
             names["techniques"] = {member for technique in techniques for member in canonical(technique)}
         if "train" in keys:
@@ -457,7 +457,8 @@ class Study(Section, Span):
     def results_part(self) -> str:
         """Return what a job is given that reads results: which rows there are to be, and of which settings."""
         attack = [f"attack.{key}" for key in ("attacks", "attackers", "baseline", "fpr")]
-        return self._settings_part(self.grid.techniques, "grid.masks", "grid.replicates", *attack)
+        grid = [f"grid.{key}" for key in ("techniques", "masks", "replicates")]
+        return self._settings_part(self.grid.techniques, *grid, *attack)
 
     def attack_part(self, technique: str, shadow: str) -> str:
         """Return what an attack job is given: how to attack, and what `settings` of its two names need."""
@@ -473,7 +474,7 @@ class Study(Section, Span):
         unneeded = {"save_seconds"} | set(MEMBERS) - used
         train = [f"train.{key}" for key in type(self.train).model_fields if key not in unneeded]
         data = [f"data.{key}" for key in type(self.data).model_fields if key != "root"]
-        all_keys = ("grid.techniques", "grid.variants", "query.views", *data, *train, *keys)
+        all_keys = ("grid.variants", "query.views", *data, *train, *keys)
         return self.model_copy(update={"grid": grid}).part(*all_keys)
 
     @property
