@@ -472,6 +472,27 @@ def test_options_that_do_not_suit_a_folder_are_told_before_any_job(tmp_path):
     assert image_size(str(tmp_path)) is None
 
 
+def test_records_that_were_edited_are_found_out(tmp_path):
+    """Whatever is done to all arrays alike leaves a pool, but another one."""
+    path = tmp_path / "pool.npz"
+    write_pool(path, load("digits", size=100))
+    assert read_pool(path).source == {}
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    records = {"images": arrays["images"], "labels": arrays["labels"]}
+    for edited in (
+        {name: array[:-1] for name, array in records.items()},
+        {name: array[::-1] for name, array in records.items()},
+        {"images": records["images"] ^ 1},
+        {"extra": np.zeros(100)},
+    ):
+        np.savez(path, **arrays | edited)
+        with pytest.raises(LeakgapError, match=r"pool\.npz: its records are not as they were written"):
+            read_pool(path)
+    np.savez(path, **arrays | {"source": np.array("{}")})  # as one from before there were digests
+    assert len(read_pool(path).labels) == 100
+
+
 def test_more_classes_than_logits_files_hold_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = Study.load({"name": "own", "data": {"dataset": "./own.npz"}})
