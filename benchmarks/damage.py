@@ -145,12 +145,13 @@ def folder(path: Path, _: np.random.Generator) -> None:
 
 
 def swap(path: Path, rng: np.random.Generator) -> None:
-    """Exchange it with another file of its folder, or of its name."""
-    beside = [each for each in path.parent.glob(f"*{path.suffix}") if each != path]
-    beside += [each for each in path.parent.parent.glob(f"*/{path.name}") if each != path]
-    if not beside:
+    """Exchange it with another file: of its folder or its name, or any of its study, whatever that holds."""
+    beside = [*path.parent.glob(f"*{path.suffix}"), *path.parent.parent.glob(f"*/{path.name}")]
+    study = [*Path(*path.parts[:2]).rglob(f"*{path.suffix}")]
+    others = sorted({each for each in (study if rng.random() < 0.5 else beside) if each != path})
+    if not others:
         raise LookupError
-    other = sorted(beside)[rng.integers(len(beside))]
+    other = others[rng.integers(len(others))]
     mine, theirs = path.read_bytes(), other.read_bytes()
     path.write_bytes(theirs)
     other.write_bytes(mine)
@@ -162,10 +163,11 @@ def edit(path: Path, rng: np.random.Generator) -> None:
 
 
 def _edit_parquet(path: Path, rng: np.random.Generator) -> None:
+    groups = pq.read_metadata(path)
     table = pq.read_table(path)
     place, row = int(rng.integers(table.num_columns)), int(rng.integers(max(1, table.num_rows)))
     name, column = table.column_names[place], table.column(place)
-    match rng.integers(7):
+    match rng.integers(10):
         case 0:
             table = table.drop_columns([name])
         case 1:
@@ -182,11 +184,21 @@ def _edit_parquet(path: Path, rng: np.random.Generator) -> None:
             table = table.slice(0, row)
         case 5:
             table = pa.concat_tables([table, table.slice(row, 1)])
+        case 6:
+            table = table.slice(0, 0)
+        case 7:  # all rows of a technique, say, or of a step
+            values = column.to_pylist()
+            table = table.filter(pa.array([value != values[row] for value in values]))
+        case 8:  # everywhere, as one who shifts or scales a column does
+            if not pa.types.is_floating(column.type):
+                raise LookupError
+            values = column.to_numpy() * rng.choice([0.5, 1.001, -1])
+            table = table.set_column(place, name, pa.array(values, column.type))
         case _:
             values = column.to_pylist()
             values[row] = values[row - 1]
             table = table.set_column(place, name, pa.array(values, column.type))
-    pq.write_table(table, path)
+    pq.write_table(table, path, row_group_size=max(1, -(-groups.num_rows // max(1, groups.num_row_groups))))
 
 
 def _edit_npz(path: Path, rng: np.random.Generator) -> None:
@@ -194,9 +206,16 @@ def _edit_npz(path: Path, rng: np.random.Generator) -> None:
         arrays = dict(stored)
     name = list(arrays)[rng.integers(len(arrays))]
     array = arrays[name]
-    match rng.integers(5):
+    match rng.integers(7):
         case 0:
             del arrays[name]
+        case 5 | 6 as case:  # records, of all arrays alike
+            records = max((len(each) for each in arrays.values() if each.ndim), default=0)
+            keep = 0 if case == 5 else records - 1
+            arrays = {
+                key: each[:keep] if each.ndim and len(each) == records else each
+                for key, each in arrays.items()
+            }
         case _ if array.dtype.kind == "U":
             arrays[name] = np.char.add(array, "x")
         case 1:
@@ -216,7 +235,9 @@ def _edit_json(path: Path, rng: np.random.Generator) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     item = values[rng.integers(len(values))]
     key = list(item)[rng.integers(len(item))]
-    match rng.integers(5):
+    match rng.integers(6):
+        case 5:
+            values.clear()
         case 0:
             values.remove(item)
         case 1:

@@ -88,6 +88,7 @@ def write_claims(study: Study) -> None:
             "high": None if verdict == "undecided" else 4.9,
             "level": 0.95,
             "threshold": 1,
+            "p": None if verdict == "undecided" else 0.01,
             "verdict": verdict,
             "reason": "the interval 2.1 to 4.9 is above 1",
             "notes": ["pooled at 0.01 FPR"],

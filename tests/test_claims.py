@@ -10,6 +10,7 @@ from benchmarks import verdicts as worlds
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
+import synthetic
 from leakgap import LeakgapError
 from leakgap.__main__ import run
 from leakgap.claims import between
@@ -17,8 +18,6 @@ from leakgap.claims import questions as claims
 from leakgap.claims.case import Case, strongest
 from leakgap.measure.bootstrap import KINDS
 from leakgap.measure.verdict import beyond, verdicts
-from leakgap.results import write
-from leakgap.study import Study
 
 DATA_CLAIMS = [4, 5, 6, 7]  # positions of claims 5 to 8
 
@@ -479,20 +478,11 @@ def test_cells_are_means_over_targets_floored_at_chance():
 
 def test_write_claims_of_both_designs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    attack = {"attacks": [worlds.ATTACK], "fpr": [0.01]}
-    settings = Study.model_validate({"name": "simulated", "attack": attack})
-    for name, table in study(masks=4).items():
-        twin = (
-            table.assign(design="replicates")
-            if "design" in table
-            else table.assign(mask="r" + table["mask"].str[1:])
-        )
-        path = Path(settings.paths.joined(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, pd.concat([table, twin], ignore_index=True))
+    settings = synthetic.study(replicates=4)
+    synthetic.write_study(settings)
     run("claims", settings)
-    found = claims.read("results/simulated/claims.json")
+    found = claims.read("results/made-up/claims.json")
     assert [(claim.design, claim.id) for claim in found] == [
         (design, number) for design in ("leave-one-out", "replicates") for number in range(1, 9)
     ]
-    assert Path("results/simulated/claims.md").read_text().count("# The claims on trial: simulated") == 2
+    assert Path("results/made-up/claims.md").read_text().count("# The claims on trial: made-up") == 2

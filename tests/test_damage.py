@@ -4,18 +4,24 @@ Nothing but one sentence, and no changed number without it. `python -m benchmark
 """
 
 import contextlib
+import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
-from benchmarks.damage import VALUES, Damage, run
+from benchmarks.damage import FOREIGN, VALUES, Damage, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from leakgap import LeakgapError
+from leakgap.results import Results
 from leakgap.study import Study
 from leakgap.versions import CODE, package
 
@@ -107,6 +113,8 @@ def test_a_study_file_is_a_study_or_one_sentence(tmp_path: Path, text: bytes):
 
 # --- damaged files
 
+ATTACK = ("attack", "--technique", "crop", "--shadow", "none")
+
 
 @pytest.fixture(scope="session")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Damage:
@@ -129,7 +137,6 @@ def test_damage_is_an_error_or_harmless(studies: Damage, data: st.DataObject):
 @pytest.mark.parametrize(
     ("kind", "file", "damage", "verb", "told"),
     [
-        ("exposure", "crop.by-crop", "swap", "tables", "is not of crop informed"),
         (
             "exposure",
             "none.by-none",
@@ -173,7 +180,142 @@ def test_what_is_wrong_is_said(studies: Damage, kind: str, file: str, damage: st
     assert (outcome, told in said) == ("error", True), said
 
 
-@pytest.mark.parametrize("verb", ["attack", "summary", "tables", "figures", "report"])
+@pytest.fixture
+def results(studies: Damage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The study's folder in a working directory of its own."""
+    shutil.copytree(studies.where / "results/tiny", tmp_path / "results/tiny")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "results/tiny"
+
+
+def refused(study: Study, name: str, *told: str) -> bool:
+    """Say whether the reader of a joined table refuses it, in one of these words."""
+    with pytest.raises(LeakgapError) as caught:
+        Results(study).table(name)
+    return any(word in str(caught.value) for word in told)
+
+
+@pytest.mark.parametrize("name", Study.load(VALUES).paths.ATTACK_TABLES)
+def test_no_table_is_read_as_another(studies: Damage, results: Path, name: str):
+    """With and without its metadata: two of them have the same columns."""
+    whole = (results / f"{name}.parquet").read_bytes()
+    for other in studies.study.paths.ATTACK_TABLES:
+        if other == name:
+            continue
+        shutil.copy(results / f"{other}.parquet", results / f"{name}.parquet")
+        assert refused(studies.study, name, f"holds the table {other}, not {name}")
+        pq.write_table(bare(results / f"{other}.parquet"), results / f"{name}.parquet")
+        if (other, name) != ("halves", "summary") and (name, other) != ("halves", "summary"):
+            assert refused(studies.study, name, "has no column", "has an unknown column")
+    (results / f"{name}.parquet").write_bytes(whole)
+    assert len(Results(studies.study).table(name))
+
+
+def bare(path: Path) -> pa.Table:
+    """Return a table as somebody else would have written it: without metadata."""
+    return pq.read_table(path).replace_schema_metadata(None)
+
+
+@pytest.mark.parametrize("name", Study.load(VALUES).paths.ATTACK_TABLES)
+def test_tables_of_others_that_are_not_whole_are_refused(studies: Damage, results: Path, name: str):
+    path, table = results / f"{name}.parquet", bare(results / f"{name}.parquet")
+    pq.write_table(table, path)
+    assert len(Results(studies.study).table(name)) == len(table)
+    pq.write_table(table.slice(0, 0), path)
+    assert refused(studies.study, name, "is not whole", "it is not whole")
+    for column in {"technique", "attacker", "mask", "step", "design", "quantity"} & set(table.column_names):
+        values = table[column].to_pylist()
+        for value in set(values):
+            pq.write_table(table.filter(pa.array([each != value for each in values])), path)
+            assert refused(studies.study, name, "is not whole", "it is not whole"), (column, value)
+    for column in {"tpr_at_0.1", "technique"} & set(table.column_names):
+        pq.write_table(table.drop_columns([column]), path)
+        assert refused(studies.study, name, f"has no column {column}")
+    if {"technique", "step"} <= set(table.column_names):
+        rows = zip(table["technique"].to_pylist(), table["step"].to_pylist(), strict=True)
+        pq.write_table(table.filter(pa.array([row != ("crop", 2) for row in rows])), path)
+        if 1 in table["step"].to_pylist():
+            assert refused(studies.study, name, "it has no row for crop, ")
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [
+        *((verb, "pooled") for verb in ("claims", "tables", "figures", "report", "compare")),
+        ("claims", "halves"),
+    ],
+)
+def test_every_verb_refuses_another_table(studies: Damage, results: Path, verb: str, name: str):
+    shutil.copy(results / "summary.parquet", results / f"{name}.parquet")
+    shutil.copytree(studies.where / "results/foreign", results.with_name("foreign"))
+    other = ("--other", json.dumps(FOREIGN)) if verb == "compare" else ()
+    outcome, said = run(verb, "--study", json.dumps(VALUES), *other)
+    assert (outcome, f"holds the table summary, not {name}" in said) == ("error", True), said
+
+
+@pytest.mark.parametrize("verb", ["tables", "figures"])
+def test_exposure_of_another_job_is_refused(results: Path, verb: str):
+    attacks = results / "attacks"
+    shutil.copy(attacks / "crop.by-none/exposure.parquet", attacks / "crop.by-crop/exposure.parquet")
+    outcome, said = run(verb, "--study", json.dumps(VALUES))
+    assert (outcome, "is not of crop informed" in said) == ("error", True), said
+
+
+@pytest.mark.parametrize(
+    ("file", "other"),
+    [
+        ("figures/index.json", "tables/index.json"),
+        ("tables/index.json", "figures/index.json"),
+        ("claims.json", "tables/index.json"),
+        ("tables/index.json", "claims.json"),
+    ],
+)
+def test_no_index_is_read_as_another(results: Path, file: str, other: str):
+    shutil.copy(results / other, results / file)
+    outcome, said = run("report", "--study", json.dumps(VALUES))
+    assert (outcome, f"{file}: is damaged, or was made from other results" in said) == ("error", True), said
+    records = json.loads((results / other).read_text(encoding="utf-8"))
+    for record in records:
+        del record["digest"]
+    unlike = [record | {"digest": ["x"]} for record in records]
+    for content in (records, unlike, [], [{}], [7], {}):
+        (results / file).write_text(json.dumps(content), encoding="utf-8")
+        outcome, said = run("report", "--study", json.dumps(VALUES))
+        assert (outcome, file in said) == ("error", True), said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            b'"pool": "',
+            b'"pool": "0',
+            "m002.parquet: its model was trained on other data than the pool holds",
+        ),
+        (b'"query.views": 2', b'"query.views": 3', "m002.parquet: query.views is 2 in the study"),
+        (
+            b'"the user\'s own files": null',
+            b'"the user\'s own files": "1"',
+            "m002.parquet: the user's own files is",
+        ),
+    ],
+)
+def test_every_model_that_is_attacked_is_compared(results: Path, old: bytes, new: bytes, told: str):
+    """Not the first of them alone."""
+    path = results / "logits/crop/m002.parquet"
+    file = pq.ParquetFile(path)
+    metadata = dict(file.schema_arrow.metadata)
+    assert old in metadata[b"leakgap"]
+    metadata[b"leakgap"] = metadata[b"leakgap"].replace(old, new)
+    metadata[b"leakgap sha256"] = hashlib.sha256(metadata[b"leakgap"]).hexdigest().encode()
+    table, rows = pq.read_table(path), file.metadata.row_group(0).num_rows
+    pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=rows)
+    outcome, said = run("attack", "--study", json.dumps(VALUES), *ATTACK[1:])
+    assert (outcome, told in said) == ("error", True), said
+
+
+@pytest.mark.parametrize("as_part", [False, True], ids=["by hand", "as the workflow's job"])
+@pytest.mark.parametrize("verb", ["attack", "summary", "tables", "figures", "claims", "report"])
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
@@ -188,12 +330,17 @@ def test_what_is_wrong_is_said(studies: Damage, kind: str, file: str, damage: st
     ],
 )
 def test_results_of_other_settings_are_refused(
-    studies: Damage, verb: str, section: str, key: str, value: object
+    studies: Damage, verb: str, as_part: bool, section: str, key: str, value: object
 ):
     changed = VALUES | {section: VALUES[section] | {key: value}}
     words = ("--technique", "crop", "--shadow", "none") if verb == "attack" else ()
+    study, told = Study.load(changed), json.dumps(changed)
+    if as_part:
+        told = study.attack_part("crop", "none") if verb == "attack" else study.results_part
+    if as_part and verb == "report":
+        told = study.part("data", "grid", "train", "query", "attack")
     with contextlib.chdir(studies.where):
-        outcome, said = run(verb, "--study", json.dumps(changed), *words)
+        outcome, said = run(verb, "--study", told, *words)
     assert (outcome, f"{section}.{key} is " in said) == ("error", True), said
 
 
@@ -207,7 +354,7 @@ def test_results_of_other_settings_are_refused(
         ("grid", "techniques", ["none"]),
     ],
 )
-@pytest.mark.parametrize("verb", ["tables", "figures", "report"])
+@pytest.mark.parametrize("verb", ["tables", "figures", "claims", "report"])
 def test_tables_of_other_attacks_are_refused(
     studies: Damage, verb: str, section: str, key: str, value: object
 ):
@@ -224,6 +371,37 @@ def test_more_masks_than_were_drawn_are_refused(studies: Damage):
             "attack", "--study", json.dumps(changed), "--technique", "none", "--shadow", "none"
         )
     assert (outcome, "holds 4 masks, and grid.masks is 6" in said) == ("error", True), said
+
+
+# --- files that are named by hand
+
+
+LOGITS = [f"results/tiny/logits/none/m{mask:03}.parquet" for mask in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            (*ATTACK, "--targets", *LOGITS),
+            "none/m000.parquet: holds the model tiny/none/m000, not tiny/crop/m000",
+        ),
+        ((*ATTACK, "--out", "some.parquet"), "some.parquet: is not named like a table; these are summary, "),
+        (("summary", "--parts", "results/tiny/summary.csv"), "summary.csv: not a readable Parquet file"),
+        (
+            ("summary", "--parts", "results/tiny/attacks/none.by-none/models.parquet"),
+            "--parts: has no summary",
+        ),
+        (("summary", "--out", "some.parquet"), "--parts: has no some.parquet of any attack job"),
+        (("claims", "--joined", "results/tiny/pooled.parquet"), "--joined: models.parquet is not among"),
+        (("tables", "--exposures", "exposure.parquet"), "--exposures: 1 files for 2 techniques"),
+        (("figures", "--exposures", "exposure.parquet"), "--exposures: 1 files for 2 techniques"),
+        (("report", "--tables", "results/tiny/figures"), "figures/index.json: is damaged, or was made from"),
+    ],
+)
+def test_wrong_files_are_one_sentence(results: Path, words: tuple[str, ...], told: str):
+    outcome, said = run(words[0], "--study", json.dumps(VALUES), *words[1:])
+    assert (outcome, told in said) == ("error", True), said
 
 
 # --- what is no study's fault

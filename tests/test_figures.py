@@ -347,7 +347,10 @@ def test_main_effects_are_drawn_from_a_full_factorial(tmp_path, monkeypatch):
     )
 
 
-def test_most_exposed_images_come_first(setting, tmp_path):
+def test_most_exposed_images_come_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    alone = synthetic.study(techniques=["none"])
+    synthetic.write_study(alone)
     rng = np.random.default_rng(0)
     pool = Pool({"images": rng.integers(0, 255, (40, 3, 8, 8)).astype(np.uint8)}, np.arange(40) % 10, 10)
     write_pool(tmp_path / "pool.npz", pool)
@@ -360,7 +363,6 @@ def test_most_exposed_images_come_first(setting, tmp_path):
     def drawn(table: pd.DataFrame):
         beside = dict.fromkeys(set(results.TABLES["exposure"].columns) - set(table), 0.0)
         results.write(tmp_path / "exposure.parquet", table.assign(**beside))
-        alone = synthetic.study(techniques=["none"])
         files = {"exposures": [str(tmp_path / "exposure.parquet")], "pool": str(tmp_path / "pool.npz")}
         return most_exposed(Setting(Results(alone), **files)).axes[0]
 

@@ -238,6 +238,67 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path):
     assert len(refused) > 200  # the rest hits statistics and other bytes that nothing is read from
 
 
+def rewrite(path, change, metadata):
+    """Write a file anew, as any tool may, group by group as it was; change: of group and table."""
+    file = pq.ParquetFile(path)
+    groups = [change(group, file.read_row_group(group)) for group in range(file.num_row_groups)]
+    with pq.ParquetWriter(path, groups[0].schema.with_metadata(metadata), write_page_checksum=True) as writer:
+        for group in groups:
+            writer.write_table(group.replace_schema_metadata(metadata))
+
+
+@pytest.mark.parametrize(
+    ("column", "edited", "told"),
+    [
+        ("phi", 3, "at step 2, view 1, phi is not as it was written"),  # a view that has no logits
+        ("phi", 2, "at step 2, view 0, phi is not as it was written"),
+        ("logits", 2, "at step 2, logits are not as they were written"),
+    ],
+)
+def test_one_edited_value_is_found_out(tmp_path, column, edited, told):
+    path = put(tmp_path / "m000.parquet", first_view_only=True)
+    metadata = dict(pq.read_schema(path).metadata)
+
+    def change(group, table):
+        if group != edited:
+            return table
+        place, values = table.column_names.index(column), table[column].to_pylist()
+        if column == "phi":
+            values[7] += 1e-4
+        else:
+            values[7][0] += 1e-4
+        return table.set_column(
+            place, table.schema.field(place), pa.array(values, table.schema.field(place).type)
+        )
+
+    rewrite(path, lambda _, table: table, metadata)
+    for step in (1, 2, 3):
+        reader([path], MASKS[:1], MEMBER[:1]).read(step, with_logits=True)
+    rewrite(path, change, metadata)
+    with pytest.raises(LeakgapError, match=rf"m000\.parquet: {told}"):
+        reader([path], MASKS[:1], MEMBER[:1]).read(2, with_logits=True)
+
+
+def test_files_from_before_there_were_digests_are_read(paths):
+    before = reader(paths).read(2, with_logits=True)
+    for path in paths:
+        metadata = dict(pq.read_schema(path).metadata)
+        metadata.pop(b"leakgap content")
+        rewrite(path, lambda _, table: table, metadata)
+    now = reader(paths).read(2, with_logits=True)
+    np.testing.assert_array_equal(now.phi, before.phi)
+    np.testing.assert_array_equal(now.logits, before.logits)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[]", b"[1, 2]", b'{"phi": 1}', b"\xff"])
+def test_damaged_digests_are_found_out(paths, damaged):
+    rewrite(
+        paths[1], lambda _, table: table, pq.read_schema(paths[1]).metadata | {b"leakgap content": damaged}
+    )
+    with pytest.raises(LeakgapError, match=r"m001\.parquet: what it says of its content is damaged"):
+        reader(paths).read(1)
+
+
 def test_changed_metadata_is_found_out(paths):
     table = pq.read_table(paths[0])
     metadata = dict(table.schema.metadata)

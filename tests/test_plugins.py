@@ -131,6 +131,18 @@ def test_a_job_has_the_plugins_that_it_uses_and_the_digests_of_their_files():
         before = now
 
 
+def test_jobs_that_read_results_know_the_settings_of_plugins():
+    study = Study.load(STUDY)
+    expected = {name: study.settings(name) for name in study.grid.techniques}
+    assert len({settings["the user's own files"] for settings in expected.values()}) == 3
+    parts = [(study.attack_part(*job), job) for job in study.attack_jobs]
+    for whole in (study.results_part, study.part("data", "grid", "train", "query", "attack")):
+        parts.append((whole, study.grid.techniques))
+    for part, names in parts:
+        read = Study.load(part)
+        assert {name: read.settings(name) for name in names} == {name: expected[name] for name in names}
+
+
 def test_a_plugin_that_nothing_uses_changes_no_job():
     unused = STUDY | {
         "plugins": {"attacks": {"other": "./margin.py:margin"} | PLUGINS["attacks"]}

@@ -451,6 +451,99 @@ def test_a_size_that_the_header_does_not_tell_is_none(tmp_path, content):
     assert image_size(str(tmp_path)) is image_size("digits") is None
 
 
+def test_options_that_do_not_suit_a_folder_are_told_before_any_job(tmp_path):
+    """By the header of one image: others of another size, or that are damaged, are the pool's matter."""
+    for label in ("cat", "dog"):
+        for place in range(10):
+            save(tmp_path / label / f"{place}.png", np.full((6, 7), 10 * place + len(label), np.uint8))
+    save(tmp_path / "cover.png", np.zeros((50, 50), np.uint8))  # of no class
+    (tmp_path / "cat/0.txt").write_text("no image")
+    os.mkfifo(tmp_path / "cat/pipe.png")
+    assert image_size(str(tmp_path)) == (6, 7)
+    (tmp_path / "cat/pipe.png").unlink()
+    folder = {"name": "own", "data": {"dataset": str(tmp_path)}, "train": {"crop": {"pad": 6}}}
+    study = Study.load(folder)
+    with pytest.raises(LeakgapError, match=r"^train\.crop\.pad: 6 is not below the side of the images, 6"):
+        study.check_size(*image_size(str(tmp_path)))
+    Study.load(folder | {"data": {"dataset": str(tmp_path), "side": 4}, "train": {}}).check_size(6, 7)
+    (tmp_path / "cat").rename(tmp_path / "bird")
+    for path in (*tmp_path.glob("*/*.png"),):
+        path.write_bytes(b"\x89PNG")
+    assert image_size(str(tmp_path)) is None
+
+
+def test_records_that_were_edited_are_found_out(tmp_path):
+    """Whatever is done to all arrays alike leaves a pool, but another one."""
+    path = tmp_path / "pool.npz"
+    write_pool(path, load("digits", size=100))
+    assert read_pool(path).source == {}
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    records = {"images": arrays["images"], "labels": arrays["labels"]}
+    for edited in (
+        {name: array[:-1] for name, array in records.items()},
+        {name: array[::-1] for name, array in records.items()},
+        {"images": records["images"] ^ 1},
+        {"extra": np.zeros(100)},
+    ):
+        np.savez(path, **arrays | edited)
+        with pytest.raises(LeakgapError, match=r"pool\.npz: its records are not as they were written"):
+            read_pool(path)
+    np.savez(path, **arrays | {"source": np.array("{}")})  # as one from before there were digests
+    assert len(read_pool(path).labels) == 100
+
+
+def test_more_classes_than_logits_files_hold_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = Study.load({"name": "own", "data": {"dataset": "./own.npz"}})
+    for classes in (2**15, 2**15 + 1):
+        np.savez("own.npz", labels=np.arange(classes), images=np.zeros((classes, 1, 4, 4), np.uint8))
+        if classes == 2**15:
+            gather(study, 0, "pool.npz")
+            continue
+        with pytest.raises(
+            LeakgapError, match=r"^data.dataset: ./own.npz holds 32769 classes, more than 32768$"
+        ):
+            gather(study, 0, "pool.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [
+        ({"train": {"crop": {"pad": 9}}}, 10),
+        ({"train": {"cutout": {"size": 9}}}, 5),
+        ({"train": {"crop": {"pad": 9}}, "data": {"dataset": "./own.npz", "side": 12}}, 1),
+        ({"query": {"views": 3}, "grid": {"techniques": ["none"]}}, 2),
+        ({"grid": {"techniques": ["none"]}}, 1),
+        (
+            {
+                "grid": {
+                    "techniques": ["none", "a"],
+                    "variants": {"a": {"technique": "crop", "train.crop.pad": 3}},
+                }
+            },
+            4,
+        ),
+    ],
+)
+def test_the_job_that_gathers_images_is_told_the_least_side(tmp_path, monkeypatch, changes, least):
+    """It is given a part of the study, and knows no techniques."""
+    monkeypatch.chdir(tmp_path)
+    own = {"name": "own", "data": {"dataset": "./own.npz"}}
+    study = Study.load(own | {"grid": {"techniques": ["none", "crop", "cutout"]}} | changes)
+    assert study.least_side == least
+    part = Study.load(study.part("data.dataset", "data.root", "data.size", "data.side", "data.seed"))
+    for side in {least, least - 1} - {0} if study.data.side is None else ():
+        np.savez("own.npz", labels=np.arange(20) % 2, images=np.zeros((20, 1, side, side + 4), np.uint8))
+        if side == least:
+            gather(part, study.least_side, "pool.npz")
+            continue
+        with pytest.raises(
+            LeakgapError, match=rf"images of {side}x{side + 4} pixels.* need a side of {least}$"
+        ):
+            gather(part, study.least_side, "pool.npz")
+
+
 def test_folders_of_grayscale_images_have_one_channel(tmp_path):
     save(tmp_path / "a/0.png", RGB[0, 0])
     save(tmp_path / "b/0.png", RGB[1, 0])

@@ -251,9 +251,23 @@ def test_a_grid_of_the_built_in_training_and_of_recipes(here: Path):
     )
     mine = study.variant("mine").train
     assert (mine.options, mine.steps, mine.seed) == ({"power": 2}, (2, 3), 7)
-    assert study.needs_images
+    assert study.least_side == 1
     back = Study.load(STUDY | {"grid": {"variants": {"a": {"train.recipe": None, "train.width": 4}}}})
     assert (back.variant("a").train.recipe, back.variant("a").train.width) == (None, 4)
+
+
+def test_jobs_that_read_results_know_a_recipe_s_settings(here: Path):
+    """Their part names every key, those of the built-in training too, which a recipe's variants are not to have."""
+    variants = {"mine": {"train.options.power": 2}, "built in": {"train.recipe": None, "train.width": 4}}
+    variants["built-in"] = variants.pop("built in")
+    study = Study.load(STUDY | {"grid": {"masks": 4, "techniques": ["none"], "variants": variants}})
+    names = study.grid.techniques
+    expected = {name: study.settings(name) for name in names}
+    for part in (study.results_part, study.part("data", "grid", "train", "query", "attack")):
+        assert {name: Study.load(part).settings(name) for name in names} == expected
+    for job in study.attack_jobs:
+        part = Study.load(study.attack_part(*job))
+        assert {name: part.settings(name) for name in job} == {name: expected[name] for name in job}
 
 
 @pytest.mark.parametrize(

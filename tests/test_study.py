@@ -308,12 +308,20 @@ def test_a_section_is_a_part_too():
         ({"grid": {"masks": "many"}}, "grid.masks: Input should be a valid integer"),
         ({"grid": {"mask": 4}}, "grid.mask: no such key in a study"),
         ({"train": {"cutout": {"size": 0}}}, "train.cutout.size: Input should be greater than or equal to 1"),
+        ({"train": 3}, "train: is 3, not a section of a study"),
+        ({"train": {"cutout": None}}, "train.cutout: is None, not a section of a study"),
     ],
 )
 def test_a_parts_values_are_checked(values: dict, told: str):
     with pytest.raises(LeakgapError) as caught:
         Study.load(json.dumps({"part": {"name": "small"} | values}))
     assert str(caught.value).startswith(told)
+
+
+@pytest.mark.parametrize("part", [3, [], None, "x"])
+def test_a_part_is_sections(part: object):
+    with pytest.raises(LeakgapError, match=r"^part: holds no sections of a study"):
+        Study.load(json.dumps({"part": part}))
 
 
 def test_a_training_job_is_given_its_own_members_options_alone():

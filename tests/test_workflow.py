@@ -378,10 +378,11 @@ def test_every_job_is_given_what_it_reads_and_nothing_else(
         read.add(f"{type(section).__name__.lower()}.{name}")
         return get(section, name)
 
-    # the report prints all values, training's are those that its logits file tells, and summary compares these
-    for verb in jobs.keys() - {"report", "train", "summary"}:
+    # the report prints all values; training's are those that its logits file tells, and later jobs compare these
+    for verb in jobs.keys() - {"report", "train"}:
         part = json.loads(jobs[verb][jobs[verb].index("--study") + 1])["part"]
-        given = {f"{section}.{key}" for section in part.keys() - {"name"} for key in part[section]}
+        compared = {"data", "train", "query"} if "train" in part else set()
+        given = {f"{section}.{key}" for section in part.keys() - {"name"} - compared for key in part[section]}
         read.clear()
         with monkeypatch.context() as patch:
             patch.setattr(Section, "__getattribute__", noted)
@@ -524,6 +525,20 @@ def test_options_that_do_not_suit_own_images_stop_before_any_job(sources: Path):
     run = snakemake(sources, "-n", study=study | {"train": MINI["train"] | {"crop": {"pad": 6}}})
     assert run.returncode != 0
     assert "study file: train.crop.pad: 6 is not below the side of the images, 6" in run.stdout + run.stderr
+
+
+def test_what_a_function_returns_is_checked_before_any_training(sources: Path):
+    (sources / "own.py").write_text(
+        "import numpy as np\n\n\ndef data():\n"
+        "    return {'images': np.zeros((20, 1, 6, 6), np.uint8), 'labels': np.arange(20) % 2}\n"
+    )
+    study = MINI | {"name": "function", "data": {"dataset": "./own.py:data", "reserved": 0}}
+    run = snakemake(sources, study=study | {"train": MINI["train"] | {"cutout": {"size": 17}}})
+    told = run.stdout + run.stderr
+    assert run.returncode != 0
+    assert "leakgap pool: data.dataset: ./own.py:data holds images of 6x6 pixels" in told
+    assert "need a side of 9" in told
+    assert "leakgap train" not in told
 
 
 def dry(where: Path, *arguments: object) -> subprocess.CompletedProcess:

@@ -78,8 +78,8 @@ VERBS = {
             (
                 Option(
                     "images",
-                    "1 if the built-in training is to train on them, which takes images alone",
-                    lambda study, _: int(study.needs_images),
+                    "least side in pixels of images that the built-in training can train on; 0 if it is not to",
+                    lambda study, _: study.least_side,
                     type=int,
                 ),
                 out(lambda study, _: study.paths.pool),

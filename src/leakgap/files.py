@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -85,22 +85,24 @@ def naming(path: str | Path) -> Iterator[None]:
         raise LeakgapError(f"{path}: {error}") from None
 
 
-def write_records(path: str | Path, records: list[dict[str, Any]], origin: str = "") -> None:
-    """Write a JSON list of objects, whole or not at all, each with a digest of them all and of their origin.
+def write_records(path: str | Path, records: list[dict[str, Any]], made_by: str, origin: str = "") -> None:
+    """Write a JSON list of objects, whole or not at all, each with a digest of them all, the verb and their origin.
 
-    origin: a word for what the records were made of.
+    made_by: the verb that writes them; origin: a word for what the records were made of.
     """
-    digest = _digest(records, origin)
+    digest = _digest(records, made_by, origin)
     text = json.dumps([record | {"digest": digest} for record in records], indent=2, allow_nan=False) + "\n"
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_records(path: str | Path, made_by: str, origin: str = "") -> list[dict[str, Any]]:
-    """Return the records that `write_records` wrote; records that others wrote have no digest and are not checked.
+def read_records(
+    path: str | Path, made_by: str, origin: str = "", holding: Mapping[str, type] | None = None
+) -> list[dict[str, Any]]:
+    """Return the records that `write_records` wrote; those that others wrote have no digest.
 
-    Raises LeakgapError that names the file and the verb to run, `made_by`, where it is missing, damaged or of
-    another origin.
+    holding: what every record has by name, at least. Raises LeakgapError that names the file and the verb to run,
+    `made_by`, where it is missing or damaged, or was made by another verb or of another origin.
     """
     if not Path(path).is_file():
         raise LeakgapError(f"{path} is missing: run {made_by} first")
@@ -108,16 +110,23 @@ def read_records(path: str | Path, made_by: str, origin: str = "") -> list[dict[
         records = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise LeakgapError(f"{path}: can't be read ({error}); run {made_by} anew") from None
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+    if (
+        not isinstance(records, list)
+        or not records
+        or not all(isinstance(record, dict) for record in records)
+    ):
         raise LeakgapError(f"{path}: is no list of objects; run {made_by} anew")
     digests = [record.pop("digest", None) for record in records]
-    if any(digests) and set(digests) != {_digest(records, origin)}:
+    if any(digests) and digests != len(records) * [_digest(records, made_by, origin)]:
         raise LeakgapError(f"{path}: is damaged, or was made from other results; run {made_by} anew")
+    for name, kind in (holding or {}).items():
+        if not all(isinstance(record.get(name), kind) for record in records):
+            raise LeakgapError(f"{path}: an object in it has no {name}; run {made_by} anew")
     return records
 
 
-def _digest(records: list[dict[str, Any]], origin: str) -> str:
-    return hashlib.sha256(json.dumps([records, origin], sort_keys=True).encode()).hexdigest()
+def _digest(records: list[dict[str, Any]], made_by: str, origin: str) -> str:
+    return hashlib.sha256(json.dumps([records, made_by, origin], sort_keys=True).encode()).hexdigest()
 
 
 def write_npz(path: str | Path, **arrays: np.ndarray | np.generic) -> None:

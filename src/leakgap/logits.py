@@ -26,6 +26,7 @@ __all__ = ["Model", "Reader", "StepLogits", "phi", "read_model", "write"]
 
 SAMPLE = 2000  # images whose phi is computed anew
 METADATA, DIGEST = b"leakgap", b"leakgap sha256"  # of the metadata: Parquet has checksums of pages alone
+CONTENT = b"leakgap content"  # digests of phi and logits by row group: page checksums do not outlive an edit
 
 
 def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
@@ -81,6 +82,7 @@ class Model:
 
 
 MODEL = TypeAdapter(Model)
+DIGESTS = TypeAdapter(list[tuple[str, str]])
 
 
 def _schema(classes: int) -> pa.Schema:
@@ -114,7 +116,8 @@ def write(
 
     steps: one float32 [views, images, classes] for every step, trained for `epochs`; labels: int [images];
     member: bool [images]. With `first_view_only` further views keep phi and null logits. `about` is any JSON:
-    seed, settings and their hash, versions, device, seconds, history. LeakgapError for a logit that is not finite.
+    seed, settings and their hash, versions, device, seconds, history. Digests of phi and logits of every step and
+    view stand beside it. LeakgapError for a logit that is not finite.
     """
     if not all(np.isfinite(step).all() for step in steps):
         raise LeakgapError(f"{path}: not written, some logits are not finite")
@@ -124,9 +127,16 @@ def write(
         "classes": classes,
         "about": about or {},
     }
-    told = json.dumps(about).encode()
-    schema = _schema(classes).with_metadata(
-        {METADATA: told, DIGEST: hashlib.sha256(told).hexdigest().encode()}
+    told, schema = json.dumps(about).encode(), _schema(classes)
+    groups = [(step, view, z) for step, logits in enumerate(steps, 1) for view, z in enumerate(logits)]
+    phis = [phi(z, labels) for _, _, z in groups]
+    content = [[_digest(known), _digest(z)] for known, (_, _, z) in zip(phis, groups, strict=True)]
+    schema = schema.with_metadata(
+        {
+            METADATA: told,
+            DIGEST: hashlib.sha256(told).hexdigest().encode(),
+            CONTENT: json.dumps(content).encode(),
+        }
     )
     with (
         atomic(path) as temporary,
@@ -140,16 +150,27 @@ def write(
             column_encoding={"image": "DELTA_BINARY_PACKED"},
         ) as writer,
     ):
-        for step, logits in enumerate(steps, 1):
-            for view in range(views):
-                bare = view > 0 and first_view_only
-                writer.write_table(
-                    _rows(schema, step, view, logits[view], labels, member, bare), row_group_size=images
-                )
+        for known, (step, view, z) in zip(phis, groups, strict=True):
+            bare = view > 0 and first_view_only
+            writer.write_table(
+                _rows(schema, step, view, z, known, labels, member, bare), row_group_size=images
+            )
+
+
+def _digest(values: np.ndarray) -> str:
+    """Return the SHA-256 of float32 numbers in C order, 16 hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(values, np.float32).data).hexdigest()[:16]
 
 
 def _rows(
-    schema: pa.Schema, step: int, view: int, z: np.ndarray, labels: np.ndarray, member: np.ndarray, bare: bool
+    schema: pa.Schema,
+    step: int,
+    view: int,
+    z: np.ndarray,
+    known: np.ndarray,
+    labels: np.ndarray,
+    member: np.ndarray,
+    bare: bool,
 ) -> pa.Table:
     images, classes = z.shape
     values = _arrow(np.ascontiguousarray(z, dtype=np.float32).reshape(-1))
@@ -164,7 +185,7 @@ def _rows(
         np.arange(images, dtype=np.int32),
         labels.astype(np.int16),
         member.astype(bool),
-        phi(z, labels),
+        known,
     ]
     return pa.Table.from_arrays([*(_arrow(column) for column in columns), logits], schema=schema)
 
@@ -215,6 +236,20 @@ def _model(path: str | Path, file: pq.ParquetFile) -> Model:
     return model
 
 
+def _written(path: str | Path, file: pq.ParquetFile) -> list[tuple[str, str]]:
+    """Return the digests of phi and logits of every row group; none where the file was written without."""
+    stored = (file.schema_arrow.metadata or {}).get(CONTENT)
+    if stored is None:
+        return []
+    try:
+        digests = DIGESTS.validate_json(stored)
+    except ValueError:
+        digests = []
+    if len(digests) != file.num_row_groups:
+        raise LeakgapError(f"{path}: what it says of its content is damaged")
+    return digests
+
+
 @dataclass(frozen=True)
 class StepLogits:
     """One step of many models: phi, and of the clean view, when asked for, logits and the classes they predict."""
@@ -249,14 +284,15 @@ class Reader:
         self.models: list[Model] = []
         for path, mask, inside in zip(paths, masks, member, strict=True):
             with _open(path) as (file, model):
-                stored = file.read_row_group(0, columns=["label", "member"], use_threads=False)
+                table = file.read_row_group(0, columns=["label", "member"], use_threads=False)
+                stored = {name: table[name].to_numpy() for name in ("member", "label")}
             if (model.study, model.technique, model.mask) != (study, technique, mask):
                 raise LeakgapError(
                     f"{path}: holds the model {model.study}/{model.technique}/{model.mask}, "
                     f"not {study}/{technique}/{mask}"
                 )
             for name, expected in (("member", inside), ("label", labels)):
-                if not np.array_equal(stored[name].to_numpy(), expected):
+                if not np.array_equal(stored[name], expected):
                     raise LeakgapError(f"{path}: its column {name} disagrees with the study's masks or pool")
             self.models.append(model)
             differing = _differences(model, self.models[0])
@@ -289,15 +325,23 @@ class Reader:
         predicted = np.empty(shape, np.int16) if with_predictions else None
         for row, path in enumerate(self.paths):
             with _open(path) as (file, _):
+                written = _written(path, file)
                 for view in range(views):
                     group = (step - 1) * model.views + view
                     whole = view == 0 and (with_logits or with_predictions)
                     wanted = ["phi", "logits"] if whole else ["phi"]
                     table = file.read_row_group(group, columns=wanted, use_threads=False)
-                    phis[row, :, view] = table["phi"].to_numpy()
+                    values = table["phi"].to_numpy()
+                    phis[row, :, view] = values
+                    if written and written[group][0] != _digest(values):
+                        raise LeakgapError(
+                            f"{path}: at step {step}, view {view}, phi is not as it was written"
+                        )
                     if whole:
                         z = table["logits"].combine_chunks().flatten().to_numpy()
                         z = z.reshape(model.images, model.classes)
+                        if written and written[group][1] != _digest(z):
+                            raise LeakgapError(f"{path}: at step {step}, logits are not as they were written")
                         if not _agree(phis[row, :, 0], z, self._labels):
                             raise LeakgapError(f"{path}: at step {step}, its phi is not that of its logits")
                         if logits is not None:

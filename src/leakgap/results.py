@@ -4,9 +4,9 @@ Attack jobs write tables, `join` joins them, and whatever is shown (tables, figu
 comes from `Results`, which knows the headline attack, the attacker, the designs and the FPRs, and gives every
 pooled TPR and every contrast of them its one interval.
 
-A file's metadata holds a digest of what is in it, and its `origin`: a word for what one attack job has read, and in
-a joined table the words of all jobs. Tables of different origin are never read together. A table that somebody else
-has written has neither, and is taken as it is.
+A file's metadata holds a digest of what is in it, which table it is, and its `origin`: a word for what one attack
+job has read, and in a joined table the words of all jobs. Tables of different origin are never read together. A
+table that somebody else has written has none of these; its rows must be those that the study has, as any table's.
 
 Designs: `leave-one-out`, every model of the grid in turn the target; `replicates`, further models on mask 0.
 """
@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -38,12 +39,12 @@ LEAVE_ONE_OUT, REPLICATES = "leave-one-out", "replicates"
 MASK_PREFIX = {LEAVE_ONE_OUT: "m", REPLICATES: "r"}  # of a design's targets
 FPR_TOLERANCE = 1e-9  # relative; FPRs of a study differ by more
 UNKNOWN = "unknown"  # what models written by others may leave out
-DIGEST, ORIGIN = b"leakgap sha256", b"leakgap origin"
+DIGEST, KIND, ORIGIN = b"leakgap sha256", b"leakgap table", b"leakgap origin"
 
 Kind = Literal["text", "integer", "number", "numbers"]  # numbers: an array in every cell
 Columns = dict[str, Kind]
 CHECKS: dict[Kind, Callable[[pd.Series], bool]] = {
-    "text": lambda column: types.is_string_dtype(column) or types.is_object_dtype(column),
+    "text": types.is_string_dtype,
     "integer": types.is_integer_dtype,
     "number": types.is_float_dtype,
     "numbers": types.is_object_dtype,
@@ -76,12 +77,17 @@ TPR_INTERVAL: Columns = {"fpr": "number", "tpr": "number", "low": "number", "hig
 class Table:
     """What a joined table holds: columns in order, and those that tell its rows apart.
 
-    With `per_fpr`, one further column `tpr_at_<fpr>` for each FPR of the study.
+    With `per_fpr`, one further column `tpr_at_<fpr>` for each FPR of the study. Rows are of all attacks with
+    `every_attack`, else of the headline attack at least; of all steps and targets, with `last` of the last step and
+    the masks alone. `free`: the column of the key that the study does not set.
     """
 
     holds: str
     columns: Columns
     key: tuple[str, ...]
+    free: str = ""
+    every_attack: bool = False
+    last: bool = False
     per_fpr: bool = False
 
     def check(self, frame: pd.DataFrame, where: str | Path) -> pd.DataFrame:
@@ -110,6 +116,7 @@ TABLES: dict[str, Table] = {
         "one row per target, step, attacker and attack: its generalization, and how it is attacked",
         OF_TARGETS,
         ("technique", "mask", "step", "attacker", "attack"),
+        every_attack=True,
         per_fpr=True,
     ),
     "halves": Table(
@@ -122,6 +129,7 @@ TABLES: dict[str, Table] = {
         "TPR of all pairs (model, image) of a technique and step under one threshold, with its 95% interval",
         HEAD | {"design": "text"} | TPR_INTERVAL | _each("integer", "n_targets", "n_members", "n_nonmembers"),
         ("technique", "step", "attacker", "attack", "design", "fpr"),
+        every_attack=True,
     ),
     "means": Table(
         "mean over the targets of a technique and step of what `summary` says of each, of the headline attack, "
@@ -143,23 +151,28 @@ TABLES: dict[str, Table] = {
         "points of pooled ROC curves",
         HEAD | {"design": "text", "fpr": "number", "tpr": "number"},
         ("technique", "step", "attacker", "attack", "design", "fpr"),
+        free="fpr",
     ),
     "shadows": Table(
         "pooled TPR of the headline attack and of lira-pooled at the last step by the number of shadow models",
         HEAD | {"n_shadows": "integer"} | TPR_INTERVAL,
         ("technique", "step", "attacker", "attack", "n_shadows", "fpr"),
+        free="n_shadows",
+        last=True,
     ),
     "epsilon": Table(
         "one row per target at the last step, of the headline attack: right guesses of the members among matches, "
         "the lower bound of epsilon at 95%, and the one that holds together with all targets' of the technique",
         HEAD | {"mask": "text"} | _each("integer", "matches", "guesses", "right") | EPSILONS,
         ("technique", "mask", "step", "attacker", "attack"),
+        last=True,
     ),
     "thresholds": Table(
         "one row per target and FPR at the last step, of the headline attack: the threshold with this FPR on the "
         "shadow models, each attacked by the others, and the FPR and TPR that it achieves on the target",
         HEAD | {"mask": "text"} | _each("number", "fpr", "threshold", "achieved_fpr", "achieved_tpr"),
         ("technique", "mask", "step", "attacker", "attack", "fpr"),
+        last=True,
     ),
     "models": Table(
         "what trained every model, where, for how long, with which settings (JSON), on which data (digests)",
@@ -175,13 +188,85 @@ TABLES: dict[str, Table] = {
         | _each("integer", "image", "label", "caught", "targets")
         | _each("number", "exposure", "memorization", "memorization_error"),
         ("technique", "step", "attacker", "attack", "image"),
+        free="image",
+        last=True,
     ),
 }
+SET_BY = {  # columns that rows are told apart by, and the keys of the study file that set what is in them
+    "technique": "grid.techniques",
+    "attacker": "attack.attackers",
+    "attack": "attack.attacks",
+    "mask": "grid.masks or grid.replicates",
+    "design": "grid.replicates",
+    "step": "train.steps",
+    "fpr": "attack.fpr",
+    "quantity": "attack.fpr",
+    "resampled": "attack.bootstrap",
+}
+
+
+def table_of(path: str | Path) -> Table:
+    """Return what the table that a path's stem names holds; LeakgapError for another name."""
+    if Path(path).stem not in TABLES:
+        raise LeakgapError(f"{path}: is not named like a table; these are {', '.join(TABLES)}")
+    return TABLES[Path(path).stem]
+
+
+def check_rows(
+    study: Study, path: str | Path, frame: pd.DataFrame, job: tuple[str, str] | None = None
+) -> None:
+    """Raise LeakgapError where a table lacks rows that the study asks for, or has rows of what it doesn't have.
+
+    job: (technique, shadow technique) of the attack job that the table is of, by default all jobs of the study.
+    """
+    table, last = table_of(path), len(study.train.steps)
+    pairs = [
+        (technique, attacker(technique, shadow))
+        for technique, shadow in ([job] if job else study.attack_jobs)
+    ]
+    known: dict[str, Iterable[object]] = {
+        "technique": [technique for technique, _ in pairs],
+        "attacker": [name for _, name in pairs],
+        "attack": study.attack.attacks,
+        "mask": study.masks if table.last else study.models,
+        "design": designs_of(study),
+        "step": [last] if table.last else range(1, last + 1),
+        "fpr": map("{:g}".format, study.attack.fpr),
+        "quantity": [*MEANS, "auc", *map(tpr_column, study.attack.fpr)],
+        "resampled": KINDS,
+    }
+    rates = {str(name) for name in frame if str(name).startswith("tpr_at_")} if table.per_fpr else set()
+    for name in sorted(rates ^ set(map(tpr_column, study.attack.fpr) if table.per_fpr else ())):
+        odd = "an unknown" if name in rates else "no"
+        raise LeakgapError(f"{path}: has {odd} column {name}: attack.fpr changed since; attack anew")
+    columns = [name for name in SET_BY if name in table.key and name != table.free]
+    allowed = {name: [str(value) for value in known[name]] for name in columns}
+    asked = allowed if table.every_attack else allowed | {"attack": [study.attack.headline]}
+    rows = frame[columns].drop_duplicates()
+    held = {name: rows[name].map("{:g}".format if name == "fpr" else str) for name in columns}
+    for name in columns:
+        strange, lacking = set(held[name]) - set(allowed[name]), set(asked[name]) - set(held[name])
+        if strange or lacking:
+            odd = f"holds {min(strange)}" if strange else f"lacks {min(lacking)}"
+            raise LeakgapError(
+                f"{path}: its column {name} {odd}: it is not whole, or {SET_BY[name]} changed since; attack anew"
+            )
+    found = set(zip(*held.values(), strict=True))
+    own = [pair if "attacker" in columns else pair[:1] for pair in pairs]
+    for job_row, rest in product(own, product(*(asked[name] for name in columns[len(own[0]) :]))):
+        row = (*job_row, *rest)
+        if row not in found:
+            raise LeakgapError(f"{path}: is not whole: it has no row for {', '.join(row)}; attack anew")
 
 
 def scale_of(quantity: str) -> Scale:
     """Say on which scale a mean over targets has its interval: gaps as they are, losses log, shares logit."""
     return "plain" if quantity.endswith("_gap") else "log" if quantity.endswith("_loss") else "logit"
+
+
+def designs_of(study: Study) -> list[str]:
+    """Return the designs that a study has targets of."""
+    return [LEAVE_ONE_OUT, REPLICATES] if study.grid.replicates else [LEAVE_ONE_OUT]
 
 
 def tpr_column(fpr: float) -> str:
@@ -197,13 +282,14 @@ def at_fpr(frame: pd.DataFrame, fpr: float) -> pd.DataFrame:
 def write(path: str | Path, frame: pd.DataFrame, origin: str | None = None) -> None:
     """Write the table that the path's stem names, Parquet or CSV, whole or not at all."""
     path = Path(path)
-    TABLES[path.stem].check(frame, path)
+    table_of(path).check(frame, path)
     with atomic(path) as temporary:
         if path.suffix == ".csv":
             frame.to_csv(temporary, index=False)
             return
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        about = {DIGEST: _digest(frame, origin).encode()} | ({ORIGIN: origin.encode()} if origin else {})
+        about = {DIGEST: _digest(frame, origin).encode(), KIND: path.stem.encode()}
+        about |= {ORIGIN: origin.encode()} if origin else {}
         table = table.replace_schema_metadata(table.schema.metadata | about)
         pq.write_table(table, temporary, write_page_checksum=True)
 
@@ -215,17 +301,21 @@ def read(path: str | Path) -> pd.DataFrame:
 
 def read_with_origin(path: str | Path) -> tuple[pd.DataFrame, str | None]:
     """Return what `read` returns, and the origin that it was written with, if any."""
+    expected = table_of(path)
     if not Path(path).is_file():
         raise LeakgapError(f"{path} is missing: run the attacks and the summary first")
     try:
         table = pq.read_table(path, page_checksum_verification=True)
         about = table.schema.metadata or {}
         frame, origin = table.to_pandas(), about.get(ORIGIN, b"").decode() or None
+        kind = about.get(KIND, b"").decode()
         intact = DIGEST not in about or about[DIGEST] == _digest(frame, origin).encode()
     except Exception as error:  # a damaged file makes pyarrow raise nearly anything
         reason = str(error).partition("\n")[0]
         raise LeakgapError(f"{path}: not a readable Parquet file ({reason})") from None
-    frame = TABLES[Path(path).stem].check(frame, path)
+    if kind not in ("", Path(path).stem):
+        raise LeakgapError(f"{path}: holds the table {kind}, not {Path(path).stem}")
+    frame = expected.check(frame, path)
     if not intact:
         raise LeakgapError(f"{path}: is damaged, its content is not as it was written")
     return frame, origin
@@ -259,7 +349,8 @@ def join(study: Study, parts: Sequence[str], out: Sequence[str]) -> None:
     """Write each file of `out`, Parquet or CSV, from the files in `parts` of its stem, in their order.
 
     The row of a model that several attack jobs name is kept once. LeakgapError lists the files that are missing, or
-    names one that is of another study, another job or another run of its job than the files beside it.
+    names one that is of another study, another job or another run of its job than the files beside it, or a table
+    that is not whole.
     """
     missing = [path for path in parts if not Path(path).is_file()]
     if missing:
@@ -273,26 +364,33 @@ def join(study: Study, parts: Sequence[str], out: Sequence[str]) -> None:
             raise LeakgapError(f"{path}: was not made together with {other}; attack anew")
         tables.setdefault(Path(path).stem, []).append(frame)
     whole = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
-    if "models" in whole:
-        whole["models"] = whole["models"].drop_duplicates(["technique", "mask"], ignore_index=True)
-        check_models(study, whole["models"], "the models of the attack jobs")
+    lacking = [path for path in [*out, "models"] if Path(path).stem not in whole]
+    if lacking:
+        raise LeakgapError(f"--parts: has no {Path(lacking[0]).stem}.parquet of any attack job")
+    whole["models"] = whole["models"].drop_duplicates(["technique", "mask"], ignore_index=True)
+    check_models(study, whole["models"], "the models of the attack jobs")
+    for path in out:
+        check_rows(study, path, whole[Path(path).stem])
     origins = [origin or "unknown" for _, origin in first.values()]
     for path in out:
         write(path, whole[Path(path).stem], " ".join(origins))
 
 
 def check_models(study: Study, models: pd.DataFrame, where: str | Path) -> None:
-    """Raise LeakgapError where models were made with other settings than the study has, or on several pools.
-
-    With a part of a study, only that they agree with one another can be asked.
-    """
+    """Raise LeakgapError where models were made with other settings than the study has, or on several pools."""
     pools = sorted(set(models["pool"]) - {UNKNOWN})
     if len(pools) > 1:
         raise LeakgapError(f"{where}: were trained on different data (pools {' and '.join(pools[:2])})")
     for technique, rows in models.groupby("technique", sort=False):
-        for told in rows["settings"].unique():
-            if not study.is_part:
-                compare(json.loads(told), study.settings(str(technique)), where)
+        expected = study.settings(str(technique))
+        for text in rows["settings"].unique():
+            try:
+                told = json.loads(text)
+            except ValueError:
+                told = None
+            if not isinstance(told, dict):
+                raise LeakgapError(f"{where}: its column settings holds no JSON object")
+            compare(told, expected, where)
 
 
 def _of_study(study: Study, path: str | Path) -> tuple[pd.DataFrame, str | None]:
@@ -323,37 +421,25 @@ class Results:
         self._first: tuple[str, str] | None = None  # a table that was read, and its origin
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a whole table, all attacks, attackers and designs."""
+        """Return a whole table, all attacks, attackers and designs.
+
+        LeakgapError where it is not whole or not of the study, or where the models were not made as the study says:
+        whatever is read, they are checked.
+        """
+        if name not in self._paths:
+            raise LeakgapError(f"--joined: {name}.parquet is not among the joined tables")
         path = self._paths[name]
         frame, origin = _of_study(self.study, path)
         if origin is not None:
             other, expected = self._first = self._first or (path, origin)
             if origin != expected:
                 raise LeakgapError(f"{path}: was not made together with {other}; run the summary anew")
+        check_rows(self.study, path, frame)
+        if name == "models":
+            check_models(self.study, frame, path)
+        else:
+            _ = self.models
         return frame
-
-    def check(self) -> None:
-        """Raise LeakgapError where the pooled TPRs are not those that the study asks for."""
-        frame, study = self.pooled, self.study
-        jobs = {f"{technique} {attacker(technique, shadow)}" for technique, shadow in study.attack_jobs}
-        for key, asked, held in (
-            ("grid.techniques and attack.attackers", jobs, frame["technique"] + " " + frame["attacker"]),
-            ("attack.attacks", study.attack.attacks, frame["attack"]),
-            (
-                "attack.fpr",
-                [f"{fpr:g}" for fpr in study.attack.fpr],
-                [f"{fpr:g}" for fpr in frame["fpr"].unique()],
-            ),
-        ):
-            lacking, strange = set(asked) - set(held), set(held) - set(asked)
-            if lacking or strange:
-                odd = (
-                    f"lacks {min(lacking)}"
-                    if lacking
-                    else f"holds {min(strange)}, which the study does not have"
-                )
-                raise LeakgapError(f"{self._paths['pooled']}: {odd}: {key} changed since; attack anew")
-        check_models(study, self.models, self._paths["models"])
 
     @property
     def origin(self) -> str:
@@ -371,12 +457,27 @@ class Results:
             raise LeakgapError(f"{path}: does not hold the records that were attacked")
         return pool
 
+    def exposures(self, paths: Sequence[str], among: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return the headline attack's rows of exposed images, of the techniques in `among` or of all.
+
+        paths: a file per technique of the grid, in its order.
+        """
+        techniques = self.study.grid.techniques
+        if len(paths) != len(techniques):
+            raise LeakgapError(f"--exposures: {len(paths)} files for {len(techniques)} techniques")
+        chosen = set(techniques if among is None else among)
+        files = [pair for pair in zip(techniques, paths, strict=True) if pair[0] in chosen]
+        rows = pd.concat([self.exposure(*pair) for pair in files], ignore_index=True)
+        return rows[rows["attack"] == self.study.attack.headline]
+
     def exposure(self, technique: str, path: str) -> pd.DataFrame:
         """Return a technique's table of exposed images; LeakgapError if the file is another's."""
         frame, origin = _of_study(self.study, path)
-        asked = {(technique, attacker(technique, self.study.shadow(technique)))}
-        if set(zip(frame["technique"], frame["attacker"], strict=True)) != asked:
-            raise LeakgapError(f"{path}: is not of {' '.join(*asked)}")
+        shadow = self.study.shadow(technique)
+        asked = technique, attacker(technique, shadow)
+        if set(zip(frame["technique"], frame["attacker"], strict=True)) != {asked}:
+            raise LeakgapError(f"{path}: is not of {' '.join(asked)}")
+        check_rows(self.study, path, frame, (technique, shadow))
         if origin is not None and self.origin and origin not in self.origin.split():
             raise LeakgapError(f"{path}: is not of the attack jobs that the summary has joined; run it anew")
         return frame

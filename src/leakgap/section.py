@@ -52,6 +52,10 @@ class Section(BaseModel):
         Raises LeakgapError that names the key, below `place`, for one that is unknown or has a bad value.
         """
         held = dict[str, Any]()
+        if not isinstance(values, dict):
+            raise LeakgapError(
+                f"{place.rstrip('.') or 'part'}: is {SHORT.repr(values)}, not a section of a study"
+            )
         for name, value in values.items():
             field = cls.model_fields.get(name)
             if field is None:

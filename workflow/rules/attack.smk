@@ -1,3 +1,6 @@
+ATTACKING = {job: STUDY.attack_part(*job) for job in STUDY.attack_jobs}
+
+
 rule attack:
     input:
         pool=PATHS.pool,
@@ -18,15 +21,7 @@ rule attack:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part(
-            "grid.masks",
-            "grid.replicates",
-            "attack.attacks",
-            "attack.keep",
-            "attack.fpr",
-            "attack.bootstrap",
-            "attack.seed",
-        ),
+        study=lambda wildcards: ATTACKING[wildcards.technique, wildcards.shadow],
         code=version("attack"),
         plugins=STUDY.attack_code,
     shell:
@@ -48,7 +43,7 @@ rule summary:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.settings_part,
+        study=STUDY.results_part,
         code=version("summary"),
     shell:
         "python -P -m leakgap summary --study {params.study:q} "

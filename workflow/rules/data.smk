@@ -28,7 +28,7 @@ rule pool:
     conda:
         "../../envs/train.yaml"
     resources:  # not a parameter: changing it leaves the pool as it is
-        images=int(STUDY.needs_images),
+        images=STUDY.least_side,
     params:
         study=STUDY.part(
             "data.dataset", "data.root", "data.size", "data.side", "data.seed"

@@ -23,14 +23,7 @@ rule tables:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part(
-            "data.dataset",
-            "grid.techniques",
-            "attack.attacks",
-            "attack.attackers",
-            "attack.baseline",
-            "attack.fpr",
-        ),
+        study=STUDY.results_part,
         code=version("tables"),
         folder=lambda _, output: str(Path(output[0]).parent),
     shell:
@@ -64,15 +57,7 @@ rule figures:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part(
-            "grid.techniques",
-            "grid.variants",
-            "train.steps",
-            "attack.attacks",
-            "attack.attackers",
-            "attack.baseline",
-            "attack.fpr",
-        ),
+        study=STUDY.results_part,
         code=version("figures"),
         folder=lambda _, output: str(Path(output[0]).parent),
     shell:
@@ -95,12 +80,7 @@ rule claims:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part(
-            "grid.variants",
-            "attack.attacks",
-            "attack.attackers",
-            "attack.baseline",
-        ),
+        study=STUDY.results_part,
         code=version("claims"),
     shell:
         "python -P -m leakgap claims --study {params.study:q} --joined {input:q} "

@@ -74,6 +74,8 @@ def attack_technique(
     `targets` and `shadows` are the files with the logits of `study.models` and `study.masks`. Each file of `out` is
     filled with the table that its stem names. Raises LeakgapError when logits are missing or are of another model.
     """
+    for path in out:
+        results.table_of(path)
     images, member, reserved = read_inputs(pool, masks)
     labels, digest = images.labels, images.digest
     del images  # all others are needless here, and large
@@ -82,7 +84,7 @@ def attack_technique(
     rows = np.array([mask_row(mask, len(member)) for mask in study.models])
     left_out = attacks.gives_away(member[rows], member)
     shadow_files = _reader(study, shadow, study.masks, shadows, member, labels)
-    same = list(targets) == list(shadows)
+    same = technique == shadow and list(targets) == list(shadows)
     target_files = (
         shadow_files if same else _reader(study, technique, study.models, targets, member[rows], labels)
     )
@@ -225,11 +227,11 @@ def _check_alike(study: Study, targets: Reader, shadows: Reader, pool: str) -> N
     """Raise LeakgapError for models of other data than the pool, of settings that the study does not have, and for
     targets that can't be attacked with these shadow models."""
     for reader in (targets, shadows):
-        path, model = reader.paths[0], reader.model
-        if model.about.get("pool", pool) != pool:
-            raise LeakgapError(f"{path}: its model was trained on other data than the pool holds")
-        if not study.is_part:
-            compare(model.settings, study.settings(model.technique), str(path))
+        expected = study.settings(reader.model.technique)
+        for path, model in zip(reader.paths, reader.models, strict=True):
+            if model.about.get("pool", pool) != pool:
+                raise LeakgapError(f"{path}: its model was trained on other data than the pool holds")
+            compare(model.settings, expected, path)
     for name in ("views", "classes"):
         if getattr(targets.model, name) != getattr(shadows.model, name):
             raise LeakgapError(f"{targets.paths[0]}: differs from {shadows.paths[0]} in {name}")

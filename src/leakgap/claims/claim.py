@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from leakgap import LeakgapError
 from leakgap.claims.case import Case, Rows
@@ -165,23 +166,17 @@ class Claim:
 
 def write(path: str | Path, claims: Sequence[Claim], origin: str = "") -> None:
     """Write claims as a JSON list of objects, undefined numbers null; origin: of the results that were judged."""
-    write_records(path, json.loads(json.dumps([asdict(claim) for claim in claims])), origin)
+    write_records(path, json.loads(json.dumps([asdict(claim) for claim in claims])), "claims", origin)
 
 
 def read(path: str | Path, origin: str = "") -> list[Claim]:
     """Read what `write` wrote; LeakgapError where the file is missing, damaged, or of other results."""
+    records = read_records(path, "claims", origin)
     try:
-        return [_claim(record) for record in read_records(path, "claims", origin)]
-    except (KeyError, TypeError):
-        raise LeakgapError(f"{path}: does not hold claims; run claims anew") from None
-
-
-def _claim(record: dict[str, Any]) -> Claim:
-    values = {field.name: record[field.name] for field in fields(Claim)}
-    values["notes"] = tuple(record["notes"])
-    values["rows"] = tuple(Rows(**rows) for rows in record["rows"])
-    values["secondary"] = tuple(Estimate(**estimate) for estimate in record["secondary"])
-    return Claim(**values)
+        return TypeAdapter(list[Claim]).validate_python(records)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise LeakgapError(f"{path}: does not hold claims ({place}); run claims anew") from None
 
 
 def _interval(value: Claim | Estimate) -> str:

@@ -16,6 +16,8 @@ from leakgap.files import naming
 from leakgap.objects import is_place
 from leakgap.study import Study
 
+MOST_CLASSES = 2**15  # labels are int16 in the logits' files
+
 
 def fetch(study: Study) -> None:
     """Fetch a study's dataset."""
@@ -23,15 +25,19 @@ def fetch(study: Study) -> None:
 
 
 def gather(study: Study, images: int, out: str) -> None:
-    """Gather a study's arrays and labels and write them; `images`: whether they must be images."""
+    """Gather a study's arrays and labels and write them; `images`: the least side of images, 0 for any arrays."""
     data = study.data
     pool = load(data.dataset, data.root, data.size, data.side, data.seed, images=bool(images))
     if len(pool.labels) < LEAST:
         raise LeakgapError(
             f"data.dataset: {data.dataset} holds {len(pool.labels)} records, fewer than {LEAST}"
         )
-    if not study.is_part and study.needs_images:
-        study.check_size(*pool.images.shape[2:])
+    if pool.classes > MOST_CLASSES:
+        raise LeakgapError(
+            f"data.dataset: {data.dataset} holds {pool.classes} classes, more than {MOST_CLASSES}"
+        )
+    if images:
+        _check_size(study, pool, images)
     copies = 0 if data.dataset in DATASETS else _copies(pool)
     if copies:
         print(
@@ -41,6 +47,18 @@ def gather(study: Study, images: int, out: str) -> None:
         )
     source = {key: getattr(data, key) for key in ("dataset", "size", "side", "seed")}
     write_pool(out, replace(pool, source=source))
+
+
+def _check_size(study: Study, pool: Pool, least: int) -> None:
+    """Raise LeakgapError where an option does not suit the images: the job's part of a study can't tell which."""
+    height, width = pool.images.shape[2:]
+    if not study.is_part:
+        study.check_size(height, width)
+    if min(height, width) < least:
+        raise LeakgapError(
+            f"data.dataset: {study.data.dataset} holds images of {height}x{width} pixels, and the study's options "
+            f"of techniques, such as train.crop.pad, or query.views need a side of {least}"
+        )
 
 
 def _copies(pool: Pool) -> int:

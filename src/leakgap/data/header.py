@@ -1,20 +1,45 @@
-"""The size of a user's own images, from their file's header: light, since the Snakefile asks."""
+"""The size of a user's own images, from the header of their file: light, since the Snakefile asks."""
 
 import ast
+import os
 import zipfile
 from pathlib import Path
 
 CHANNELS = (1, 3)
+# of torchvision's ImageFolder
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def image_size(dataset: str) -> tuple[int, int] | None:
-    """Return height and width of the uint8 `images` in an .npz; None where there are none, or it can't be told.
+    """Return height and width of the uint8 `images` in an .npz, or of the first image in a folder.
 
-    Whatever is wrong with the file is said by the job that reads it. Source: numpy.lib.format, versions 1 to 3.
+    None where there are none, or it can't be told. Images of a folder that differ in size are refused, as whatever
+    is wrong with a file, by the job that reads them.
     """
     path = Path(dataset).expanduser()
-    if path.suffix != ".npz" or not path.is_file():
-        return None
+    if "/" in dataset and path.is_dir():
+        return _of_folder(path)
+    return _of_arrays(path) if path.suffix == ".npz" and path.is_file() else None
+
+
+def _of_folder(path: Path) -> tuple[int, int] | None:
+    """Return the size of the first image in the folder of a class, whose header alone is read."""
+    for folder, _, files in os.walk(path):
+        for file in (Path(folder, name) for name in files if folder != str(path)):
+            if file.suffix.lower() not in SUFFIXES or not file.is_file():  # a pipe would be waited for
+                continue
+            try:
+                from PIL import Image
+
+                with Image.open(file) as image:
+                    return image.height, image.width
+            except Exception:  # of a damaged file, nearly anything
+                return None
+    return None
+
+
+def _of_arrays(path: Path) -> tuple[int, int] | None:
+    """Source: numpy.lib.format, versions 1 to 3."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open("images.npy") as file:
             start = file.read(8)

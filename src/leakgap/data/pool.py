@@ -13,6 +13,7 @@ import numpy as np
 from leakgap import LeakgapError
 from leakgap.files import naming, read_arrays, write_npz
 
+DIGEST = "digest"
 OURS = ("labels", "classes", "source")  # in a pool's file, beside its arrays
 
 
@@ -137,8 +138,11 @@ def _overlaps(old: int, new: int) -> np.ndarray:
 
 
 def write_pool(path: str | Path, pool: Pool) -> None:
-    """Write pool.npz: the arrays, labels, classes (a scalar) and source (JSON), whole or not at all."""
-    source = np.array(json.dumps(dict(pool.source)))
+    """Write pool.npz: the arrays, labels, classes (a scalar) and source (JSON), whole or not at all.
+
+    The digest of arrays and labels stands in `source`.
+    """
+    source = np.array(json.dumps(dict(pool.source) | {DIGEST: pool.digest}))
     write_npz(path, **pool.arrays, labels=pool.labels, classes=np.int64(pool.classes), source=source)
 
 
@@ -155,5 +159,10 @@ def read_pool(path: str | Path) -> Pool:
         about = json.loads(str(source))
     except ValueError:
         raise LeakgapError(f"{path}: source is not what a pool says of its source") from None
+    about = about if isinstance(about, dict) else {}
+    told = about.pop(DIGEST, None)
     with naming(path):
-        return Pool(arrays, labels, int(classes), about if isinstance(about, dict) else {})
+        pool = Pool(arrays, labels, int(classes), about)
+        if told not in (None, pool.digest):  # without one: written by others, or before there was any
+            raise LeakgapError("its records are not as they were written")
+    return pool

@@ -44,8 +44,6 @@ def compare(one: Study, others: Sequence[Study]) -> Path:
     studies = [one, *others]
     techniques, fprs = _in_common(studies)
     sides = [Results(study) for study in studies]
-    for side in sides:
-        side.check()
     path = Path(one.paths.comparison("+".join(other.name for other in others)))
     rates = side_by_side(sides, techniques, fprs)
     text = [

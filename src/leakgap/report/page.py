@@ -10,7 +10,7 @@ import platform
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +23,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from leakgap import LeakgapError, __version__
+from leakgap.claims.claim import read as read_claims
 from leakgap.files import atomic, read_records
 from leakgap.report import figures as drawings
 from leakgap.report import tables as indexed
@@ -54,6 +55,11 @@ MEASURES = {
     "loss_gap": ("Loss gap (nats)", 1, 3),
     "auc": ("AUC (%)", 100, 2),
 }
+WORDS = dict.fromkeys(
+    ("name", "topic", "heading", "caption"), str
+)  # in the indices, of every figure and table
+FIGURE = WORDS | {"behind": str, "alt": str, "inches": float}
+TABLE = WORDS | {"columns": list, "rows": list}
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,11 @@ def write_report(
 def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figures: Path) -> str:
     """Return the page, made of the joined tables, the claims' JSON and the folders of tables and figures."""
     results = Results(study, joined)
-    results.check()
     targets = results.targets()
     shown = pd.concat([targets, *([results.targets(REPLICATES)] if study.grid.replicates else [])])
     models, found, origin = results.models, decisions(results), results.origin
     drawn, written = _figures(figures, origin), _tables(tables, origin)
-    judged = _claims(read_records(claims, "claims", origin), study.attack.headline)
+    judged = _claims([asdict(claim) for claim in read_claims(claims, origin)], study.attack.headline)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -166,7 +171,7 @@ def _text(path: Path, digest: str | None, made_by: str) -> str:
     content = path.read_bytes()
     if digest not in (None, hashlib.sha256(content).hexdigest()):
         raise LeakgapError(f"{path}: is damaged, or not the one of its index; run {made_by} anew")
-    return content.decode()
+    return content.decode(errors="replace")  # unless others wrote it, it is what its index says
 
 
 def _data_uri(text: str, kind: str) -> str:
@@ -175,7 +180,7 @@ def _data_uri(text: str, kind: str) -> str:
 
 def _figures(folder: Path, origin: str) -> list[dict[str, Any]]:
     """Return the index of the figures, each that was drawn with its SVG as a data URI."""
-    figures = read_records(folder / drawings.INDEX, "figures", origin)
+    figures = read_records(folder / drawings.INDEX, "figures", origin, FIGURE)
     for figure in figures:
         if "left_out" not in figure:
             svg = _text(folder / f"{figure['name']}.svg", figure.get("sha256"), "figures")
@@ -186,7 +191,7 @@ def _figures(folder: Path, origin: str) -> list[dict[str, Any]]:
 
 def _tables(folder: Path, origin: str) -> list[dict[str, Any]]:
     """Return the index of the tables, each with its CSV as a data URI."""
-    tables = read_records(folder / indexed.INDEX, "tables", origin)
+    tables = read_records(folder / indexed.INDEX, "tables", origin, TABLE)
     for table in tables:
         csv = _text(folder / f"{table['name']}.csv", table.get("sha256"), "tables")
         table["csv"] = _data_uri(csv, "text/csv")

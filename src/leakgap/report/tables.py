@@ -237,10 +237,7 @@ def exposed(results: Results, exposures: Sequence[str], pool: str, top: int = 50
 
     Those caught most often first, by name where the dataset has names. exposures: a file per technique.
     """
-    techniques = results.study.grid.techniques
-    tables = [results.exposure(name, path) for name, path in zip(techniques, exposures, strict=True)]
-    rows = pd.concat(tables, ignore_index=True)
-    rows = rows[rows["attack"] == results.study.attack.headline]
+    rows = every = results.exposures(exposures)
     chosen = set(exposed_images(rows)["image"])
     if not chosen:
         return pd.DataFrame()
@@ -251,7 +248,7 @@ def exposed(results: Results, exposures: Sequence[str], pool: str, top: int = 50
     table.insert(0, "caught", table.mean(axis=1))
     order = ["caught", CAUGHT + results.study.attack.baseline]
     table = table.sort_values(order, ascending=False)[:top].reset_index()
-    names = results.attacked(pool, tables[0]).names
+    names = results.attacked(pool, every).names
     if names is not None:
         table.insert(1, "name", names[table["image"]])
     return table
@@ -359,7 +356,6 @@ EXPOSED = {
 def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], pool: str, out: str) -> None:
     """Write every table as <name>.csv and .md in the folder `out`, and an index of those that have rows."""
     results = Results(study, joined)
-    results.check()
     made = [
         (
             table.name,
@@ -384,7 +380,7 @@ def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], 
             index.append({"name": name, **about, "columns": list(shown), "rows": rows, "sha256": digest})
         with atomic(Path(out) / f"{name}.md") as temporary:
             temporary.write_text(f"{about['heading']}. {about['caption']}\n\n{text}\n", encoding="utf-8")
-    write_records(Path(out) / INDEX, index, results.origin)
+    write_records(Path(out) / INDEX, index, "tables", results.origin)
     keep_only(out, {INDEX, *(f"{name}{suffix}" for name, _, _ in made for suffix in (".csv", ".md"))})
 
 

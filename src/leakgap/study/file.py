@@ -5,6 +5,7 @@ Imported by the Snakefile at every start, so it must stay light: no numpy, no to
 
 import json
 import re
+from bisect import bisect_left
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ from leakgap.study.variant import (
     training_keys,
 )
 
+WIDEST = 2**20  # pixels, of any image
 FACTORS = ("crop", "mirror", "cutout", "policy")  # of the bare word, whatever else is registered
 TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')  # in JSON
 PART = "part"  # the key that marks JSON as the part of a study that a job is given
@@ -327,6 +329,30 @@ class Study(Section, Span):
             for name in self.grid.techniques:
                 self._check_images(self.variant(name), height, width)
 
+    @property
+    def least_side(self) -> int:
+        """Side in pixels of the smallest square images that the built-in training suits; 0 if it trains nothing.
+
+        Where the study file tells the size it has been checked, and this is 1. What a user's own techniques ask of
+        images is left to them.
+        """
+        variants = [self.variant(name) for name in self.grid.techniques]
+        built_in = [variant for variant in variants if variant.train.recipe is None]
+        if not built_in or self.data.side or self.data.built_in:
+            return int(bool(built_in))
+        mine = set(self.plugins.techniques)
+        known = [variant for variant in built_in if not mine & set(canonical(variant.technique))]
+
+        def suits(side: int) -> bool:
+            try:
+                for variant in known:
+                    self._check_images(variant, side, side)
+            except LeakgapError:
+                return False
+            return True
+
+        return 1 + bisect_left(range(1, WIDEST), True, key=suits)
+
     def _check_images(self, variant: Variant, height: int, width: int) -> None:
         if variant.train.recipe is not None:
             return
@@ -348,11 +374,6 @@ class Study(Section, Span):
             return Variant(name, name, self.train)
         return Variant(name, technique_of(name, overrides), trained(name, overrides, self.train))
 
-    @property
-    def needs_images(self) -> bool:
-        """Say whether any variant is trained by the built-in training, which takes images alone."""
-        return any(self.variant(name).train.recipe is None for name in self.grid.techniques)
-
     @classmethod
     def model(cls) -> type["Study"]:
         """Return this class with the options of every registered member as sections of `train`."""
@@ -369,6 +390,8 @@ class Study(Section, Span):
         is_part = set(values) == {PART}
         held = values[PART] if is_part else values
         try:
+            if is_part and not isinstance(held, dict):
+                raise LeakgapError(f"{PART}: holds no sections of a study")
             plugins = _Plugged.model_validate({key: held[key] for key in held if key == "plugins"}).plugins
             plugins.register()
             if is_part:
@@ -387,11 +410,13 @@ class Study(Section, Span):
         so are the plugins among them.
         """
         names: dict[str, Any] = {}
-        if {"grid", "grid.techniques"} & set(keys):
+        if {"grid", "grid.techniques", "grid.variants"} & set(keys):
             techniques = [self.variant(name).technique for name in self.grid.techniques]
             names["techniques"] = {member for technique in techniques for member in canonical(technique)}
         if "train" in keys:
             names["techniques"] = self.plugins.techniques  # whose options it has
+        if {"train", "train.architecture"} & set(keys):
+            names["architectures"] = {self.variant(name).train.architecture for name in self.grid.techniques}
         if {"attack", "attack.attacks"} & set(keys):
             names["attacks"] = self.attack.attacks
         return _part(self.only(["name", *keys]) | _key(self.plugins.used(**names)))
@@ -429,21 +454,36 @@ class Study(Section, Span):
         )
 
     @property
-    def is_part(self) -> bool:
-        """Whether it is what one job is given, and says less than `settings` needs."""
-        return any(name not in self.__dict__ for name in ("data", "grid", "train", "query"))
+    def results_part(self) -> str:
+        """Return what a job is given that reads results: which rows there are to be, and of which settings."""
+        attack = [f"attack.{key}" for key in ("attacks", "attackers", "baseline", "fpr")]
+        grid = [f"grid.{key}" for key in ("techniques", "masks", "replicates")]
+        return self._settings_part(self.grid.techniques, *grid, *attack)
 
-    @property
-    def settings_part(self) -> str:
-        """Return what `settings` of every name of the grid needs, and nothing else."""
-        data = [f"data.{key}" for key in type(self.data).model_fields if key != "root"]
-        used = {member for name in self.grid.techniques for member in canonical(self.variant(name).technique)}
+    def attack_part(self, technique: str, shadow: str) -> str:
+        """Return what an attack job is given: how to attack, and what `settings` of its two names need."""
+        attack = [f"attack.{key}" for key in ("attacks", "keep", "fpr", "bootstrap", "seed")]
+        names = tuple(dict.fromkeys((technique, shadow)))
+        return self._settings_part(names, "grid.masks", "grid.replicates", *attack)
+
+    def _settings_part(self, names: Names, *keys: str) -> str:
+        """Return the part with these keys, and with all that `settings` of these names of the grid needs."""
+        variants = {name: self.grid.variants[name] for name in names if name in self.grid.variants}
+        grid = self.grid.model_copy(update={"techniques": names, "variants": variants})
+        used = {member for name in names for member in canonical(self.variant(name).technique)}
         unneeded = {"save_seconds"} | set(MEMBERS) - used
         train = [f"train.{key}" for key in type(self.train).model_fields if key not in unneeded]
-        return self.part("grid.techniques", "grid.variants", "query.views", *data, *train)
+        data = [f"data.{key}" for key in type(self.data).model_fields if key != "root"]
+        all_keys = ("grid.variants", "query.views", *data, *train, *keys)
+        return self.model_copy(update={"grid": grid}).part(*all_keys)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is what one job is given, without what models are trained by."""
+        return "train" not in self.__dict__
 
     def settings(self, name: str) -> dict[str, Any]:
-        """Return what the models of a technique or variant are to have in common, by key; not from a part."""
+        """Return what the models of a technique or variant are to have in common, by key."""
         variant, data = self.variant(name), self.data.model_dump(mode="json", exclude={"root"})
         found = settings(variant.train, variant.technique, self.query.views)
         found["the user's own files"] = self.training_code(name)

@@ -90,6 +90,8 @@ def trained(name: str, overrides: Mapping[str, Any], base: Train) -> Train:
     values = base.model_dump(exclude_unset=True)
     if "train.recipe" in changes:
         values = {key: value for key, value in values.items() if key in COMMON}
+    elif base.recipe is not None:  # of a part, which says what others have by default too
+        values = {key: value for key, value in values.items() if key in (*OF_RECIPE, *COMMON)}
     for key, value in changes.items():
         first, *sections = key.split(".")
         if first != "train" or not all(sections) or not sections:

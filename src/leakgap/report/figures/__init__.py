@@ -184,7 +184,6 @@ def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], 
     that the study can't have stands the reason, so that all studies have the same files.
     """
     results, folder = Results(study, joined), Path(out)
-    results.check()
     index = list[dict[str, str | float]]()
     for design in results.designs:
         setting = Setting(results, design, exposures, pool)
@@ -200,6 +199,7 @@ def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], 
                 "behind": figure.behind or (figure.name if suffix else ""),
                 "heading": figure.heading + (f", {REPLICATES} of mask 0" if suffix else ""),
                 "caption": figure.caption,
+                "alt": "",
             }
             with styled():
                 try:
@@ -211,7 +211,7 @@ def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], 
                 entry["sha256"] = _save(drawing, folder, name)
                 entry["inches"] = round(drawing.get_figwidth(), 2)
             index.append(entry)
-    write_records(folder / INDEX, index, results.origin)
+    write_records(folder / INDEX, index, "figures", results.origin)
     keep_only(
         folder, {INDEX, *(f"{entry['name']}{suffix}" for entry in index for suffix in (".svg", ".png"))}
     )

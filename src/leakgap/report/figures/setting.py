@@ -96,13 +96,7 @@ class Setting:
     @cached_property
     def exposure(self) -> pd.DataFrame:
         """How often each image is caught by the headline attack: the baseline and the most augmented technique."""
-        tables = [
-            self.results.exposure(technique, path)
-            for technique, path in zip(self.techniques, self.exposures, strict=True)
-            if technique in (self.study.attack.baseline, self.most_augmented)
-        ]
-        rows = pd.concat(tables, ignore_index=True)
-        return rows[rows["attack"] == self.study.attack.headline]
+        return self.results.exposures(self.exposures, (self.study.attack.baseline, self.most_augmented))
 
 
 def smallest_fpr(setting: Setting, rows: pd.DataFrame) -> float:
