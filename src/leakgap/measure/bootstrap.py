@@ -359,13 +359,12 @@ class Strata:
             cells = len(outside.unit) + len(inside.unit)
             for some in np.array_split(np.arange(len(r)), -(-len(r) * cells // WEIGHED)):
                 # so many non-members may be called, and the members that come before one more
-                weight = (fp[stratum - 1, r[some]] if stratum else 0.0) + weights.of(outside, r[some]).cumsum(
-                    0
-                )
+                above = [total[stratum - 1, r[some]] if stratum else 0.0 for total in (fp, tp)]
+                weight = above[0] + weights.of(outside, r[some]).cumsum(0)
                 allowed = np.count_nonzero(weight <= most[k[some], r[some]], axis=0)
                 members = weights.of(inside, r[some])
                 members *= before[:, None] <= allowed
-                called[k[some], r[some]] = members.sum(0) + (tp[stratum - 1, r[some]] if stratum else 0)
+                called[k[some], r[some]] = above[1] + members.sum(0)
         return called
 
     def _in_order(self, stratum: int) -> tuple[Cells, Cells, np.ndarray]:

@@ -74,8 +74,8 @@ def mean_tpr(score: np.ndarray, member: np.ndarray, evaluated: np.ndarray, fpr: 
     A non-member above the threshold raises it, and lowers the TPR by the slope of the ROC there (Bahadur 1966):
     that of the targets' mean ROC from half to twice the rank of the threshold. NaN where one TPR is undefined.
     """
-    seen, rows, pairs = np.broadcast_to(evaluated, score.shape), [], 0
-    influence = np.zeros(score.shape, np.float32)
+    seen, influence = np.broadcast_to(evaluated, score.shape), np.zeros(score.shape, np.float32)
+    rows, tprs, rise, run = [], [], 0.0, 0.0
     for s, m, counted in zip(score, member, seen, strict=True):
         which = np.flatnonzero(counted)
         s, inside = np.where(np.isnan(s), -np.inf, s).take(which), m.take(which)
@@ -85,23 +85,18 @@ def mean_tpr(score: np.ndarray, member: np.ndarray, evaluated: np.ndarray, fpr: 
         if rank < 1 or not n1:
             return OverTargets(float("nan"), int((member & seen).sum()), influence)
         low, high = rank // 2, min(2 * rank, n0)
-        worse, limit, better = (
-            np.partition(-others, [high - 1, rank - 1, max(low, 1) - 1]).take((high - 1, rank - 1, low - 1))
-            * -1
-        )
-        rise = (members > worse).mean() - ((members > better).mean() if low else 0)
+        best = -np.partition(-others, [max(low, 1) - 1, rank - 1, high - 1])  # in order at these ranks
+        reached = [float((members > best[k - 1]).mean()) if k else 0.0 for k in (low, high)]
+        rise, run = rise + reached[1] - reached[0], run + (high - low) / n0
+        limit = best[rank - 1]
+        tprs.append((members > limit).mean())
         place = 2 * inside + (s > limit)  # 0, 1: non-members below and above the threshold; 2, 3: members
-        rows.append(
-            (which, place, (others > limit).mean(), (members > limit).mean(), rise, (high - low) / n0)
-        )
-        pairs += n1
-    value = float(np.mean([tpr for *_, tpr, _, _ in rows]))
-    slope = sum(row[4] for row in rows) / sum(row[5] for row in rows)
-    for row, (which, place, false, _, *_) in zip(influence, rows, strict=True):
-        n0, n1 = int((place < 2).sum()), int((place >= 2).sum())
+        rows.append((which, place, n1, n0, (others > limit).mean()))
+    value, slope = float(np.mean(tprs)), rise / run
+    for row, (which, place, n1, n0, false) in zip(influence, rows, strict=True):
         of_place = np.array([slope * false / n0, slope * (false - 1) / n0, -value / n1, (1 - value) / n1])
         row[which] = (of_place / len(rows)).astype(np.float32).take(place)
-    return OverTargets(value, pairs, influence)
+    return OverTargets(value, int((member & seen).sum()), influence)
 
 
 def placements(score: np.ndarray, member: np.ndarray) -> np.ndarray:

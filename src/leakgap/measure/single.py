@@ -154,8 +154,8 @@ def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> 
     value = auc(score, member, abstentions=True)
     if np.isnan(value):
         return UNDEFINED
-    inside, outside = _split(score, member)
-    n1, n0 = len(inside), len(outside)
+    n1 = int(member.sum())
+    n0 = len(member) - n1
     if value in (0, 1):
         bound = ((1 - level) / 2) ** (1 / min(n1, n0))
         return Bounds(value, bound, 1.0) if value else Bounds(value, 0.0, 1 - bound)
