@@ -18,6 +18,7 @@ from benchmarks.coverage import IMAGES, MODELS, REPLICATES, STRENGTHS, answers, 
 from leakgap.measure.bootstrap import Mean, Resampling
 from leakgap.measure.contrast import interval
 from leakgap.measure.means import OverTargets, mean_auc, mean_over, mean_tpr
+from leakgap.measure.ranking import rankings
 from leakgap.results import scale_of
 
 EASY, FPR = -2.0, 0.01
@@ -26,15 +27,15 @@ NAMES = ("train_acc", "test_acc", "acc_gap", "train_loss", "test_loss", "loss_ga
 
 def means(phi: np.ndarray, member: np.ndarray) -> dict[str, OverTargets]:
     """What is no difference of others."""
-    score, every = lira(phi, member).astype(np.float32), np.ones(IMAGES, bool)
+    ranked = rankings(lira(phi, member).astype(np.float32), member, np.ones(IMAGES, bool))
     right, loss = phi > EASY, np.logaddexp(0, EASY - phi)
     return {
         "train_acc": mean_over(right, member),
         "test_acc": mean_over(right, ~member),
         "train_loss": mean_over(loss, member),
         "test_loss": mean_over(loss, ~member),
-        "auc": mean_auc(score, member, every),
-        "tpr_at_0.01": mean_tpr(score, member, every, FPR),
+        "auc": mean_auc(ranked, IMAGES),
+        "tpr_at_0.01": mean_tpr(ranked, IMAGES, FPR),
     }
 
 

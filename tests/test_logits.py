@@ -10,7 +10,7 @@ import pytest
 from scipy.special import logsumexp, softmax
 
 from leakgap import LeakgapError
-from leakgap.logits import Reader, phi, read_model, write
+from leakgap.logits import Reader, _correct, phi, read_model, write
 
 STEPS, VIEWS, IMAGES, CLASSES, MODELS = 3, 2, 40, 5, 4
 MASKS = [f"m{index:03}" for index in range(MODELS)]
@@ -326,6 +326,17 @@ def test_reads_the_views_asked_for(paths, views):
     held = reader(paths).read(2, views=views)
     assert held.phi.shape == (MODELS, IMAGES, views)
     np.testing.assert_array_equal(held.phi[1, :, 0], phi(LOGITS[1, 1, 0], LABELS))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("off", [0, 1e-3, -1e-3])  # of phi that others computed less exactly
+def test_right_is_whose_first_largest_logit_is_the_labels(classes, off):
+    rng = np.random.default_rng(classes)
+    z = np.concatenate([rng.normal(0, spread, (4000, classes)) for spread in (1e-3, 0.3, 2, 50)])
+    z = np.concatenate([z, z.round()]).astype(np.float32)  # the second half with ties
+    labels = np.where(rng.random(len(z)) < 0.4, z.argmax(-1), rng.integers(classes, size=len(z)))
+    assert 0.4 < (z.argmax(-1) == labels).mean() < 0.8
+    np.testing.assert_array_equal(_correct(phi(z, labels) + off, z, labels), z.argmax(-1) == labels)
 
 
 @pytest.mark.parametrize(("step", "views"), [(0, 1), (4, 1), (-1, 2), (1, 0), (1, 3)])

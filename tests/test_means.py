@@ -9,6 +9,7 @@ from leakgap.measure import bootstrap, roc
 from leakgap.measure.bootstrap import KINDS, Mean, Resampling
 from leakgap.measure.contrast import interval
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr
+from leakgap.measure.ranking import rankings
 
 
 def world(seed=0, targets=4, images=60):
@@ -49,7 +50,7 @@ def test_an_auc_and_what_a_pair_adds_to_it():
     score, member, evaluated = world()
     score = score.round(1)
     score[0, np.flatnonzero(evaluated)[5]] = np.nan
-    found = mean_auc(score, member, evaluated)
+    found = mean_auc(rankings(score, member, evaluated), score.shape[1])
     aucs = [roc.auc(s[evaluated], m[evaluated], abstentions=True) for s, m in zip(score, member, strict=True)]
     assert found.value == pytest.approx(np.mean(aucs))
     filled = np.where(np.isnan(score), -np.inf, score)
@@ -74,12 +75,13 @@ def test_an_auc_and_what_a_pair_adds_to_it():
 
 def test_a_tpr_is_the_mean_of_the_targets_own():
     score, member, evaluated = world(images=500)
-    found = mean_tpr(score, member, evaluated, 0.05)
+    ranked = rankings(score, member, evaluated)
+    found = mean_tpr(ranked, score.shape[1], 0.05)
     own = [roc.tpr_at_fpr(s[evaluated], m[evaluated], 0.05) for s, m in zip(score, member, strict=True)]
     assert found.value == pytest.approx(np.mean(own))
     of_target = found.influence.sum(1)
     np.testing.assert_allclose(of_target, (np.array(own) - found.value) / len(own), atol=1e-7)
-    assert np.isnan(mean_tpr(score, member, evaluated, 0.001).value)
+    assert np.isnan(mean_tpr(ranked, score.shape[1], 0.001).value)
 
 
 def test_variance_of_a_tpr_is_that_of_new_records():
@@ -89,7 +91,7 @@ def test_variance_of_a_tpr_is_that_of_new_records():
     values, variances = [], []
     for _ in range(400):
         score = rng.normal(size=(1, 2000)) + 1.5 * member
-        found = mean_tpr(score, member[None], np.ones(2000, bool), 0.05)
+        found = mean_tpr(rankings(score, member[None], np.ones(2000, bool)), 2000, 0.05)
         values.append(found.value)
         variances.append((found.influence.astype(float) ** 2).sum())
     assert np.mean(variances) == pytest.approx(np.var(values, ddof=1), rel=0.2)
@@ -171,7 +173,9 @@ def test_the_interval_of_an_auc_holds_the_truth():
         hard, strength = rng.normal(size=records), rng.normal(0.8, 0.3, (targets, 1))
         score = hard + strength * member + rng.normal(size=member.shape)
         draws = Resampling(member, np.ones(records, bool), unit=np.arange(targets), replicates=200)
-        found = interval(draws.mean(mean_auc(score, member, np.ones(records, bool)), "logit"))
+        found = interval(
+            draws.mean(mean_auc(rankings(score, member, np.ones(records, bool)), records), "logit")
+        )
         truth = stats.norm.cdf(0.8 / np.sqrt(4 + 0.3**2))
         held += found.low <= truth <= found.high
     assert 300 * 0.95 - 4 * np.sqrt(300 * 0.95 * 0.05) <= held <= 300

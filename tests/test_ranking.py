@@ -26,19 +26,27 @@ def test_how_many_of_the_others_each_is_above(decimals):
     rng = np.random.default_rng(decimals)
     score, member = rng.normal(size=300).round(decimals).astype(np.float32), rng.random(300) < 0.4
     score[:7] = np.nan
-    ranking = Ranking.of(score, member)
-    below, upto = ranking.outscored()
+    some = rng.random(300) < 0.8
     filled = np.where(np.isnan(score), -np.inf, score)
-    for place, b, u in zip(ranking.place, below, upto, strict=True):
-        others = filled[member != member[place]]
-        assert b == (others < filled[place]).sum()
-        assert u == (others <= filled[place]).sum()
-    np.testing.assert_array_equal(ranking.inside, np.sort(filled[member]))
-    np.testing.assert_array_equal(ranking.outside, np.sort(filled[~member]))
+    for where, ranking in (
+        (np.ones(300, bool), Ranking.of(score, member)),
+        (some, Ranking.of(score, member, some)),
+        (some, Ranking.of(score, member).among(some)),
+    ):
+        np.testing.assert_array_equal(ranking.score, np.sort(filled[where]))
+        np.testing.assert_array_equal(ranking.score, filled[ranking.place])
+        for inside, which in ((True, ranking.inside), (False, ranking.outside)):
+            own, others = filled[where & (member == inside)], filled[where & (member != inside)]
+            np.testing.assert_array_equal(ranking.score[which], np.sort(own))
+            for value, b, u in zip(ranking.score[which], *ranking.outscored(inside), strict=True):
+                assert (b, u) == ((others < value).sum(), (others <= value).sum())
+        best = np.sort(filled[where & ~member])[::-1]
+        for rank in (1, 2, 50, len(best)):
+            expected = [(filled[where & side] > best[rank - 1]).sum() for side in (~member, member)]
+            assert list(ranking.above(rank)) == expected
 
 
 def test_one_class_alone():
     for member in (np.ones(5, bool), np.zeros(5, bool)):
-        below, upto = Ranking.of(np.arange(5.0), member).outscored()
-        assert (below == 0).all()
-        assert (upto == 0).all()
+        below, upto = Ranking.of(np.zeros(5), member).outscored(bool(member[0]))
+        assert below.tolist() == upto.tolist() == [0] * 5

@@ -6,6 +6,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from leakgap import LeakgapError
 from leakgap.measure import roc
+from leakgap.measure.ranking import Ranking, rankings
 
 
 def sample(seed, size=400, ties=False, abstain=0.0):
@@ -97,10 +98,8 @@ def test_a_missing_class_is_undefined(of_class):
         assert np.isnan(roc.tpr_at_fpr(score, member, 0.01, reading))
     assert np.isnan(roc.auc(score, member))
     assert np.isnan(roc.balanced_accuracy(score, member))
-    assert len(roc.curve(score, member).fpr) == 0
-    assert np.isnan(
-        list(roc.per_target(score[None], member[None], np.ones(2000, bool), [0.01]).values())
-    ).all()
+    assert len(roc.curve([Ranking.of(score, member)]).fpr) == 0
+    assert np.isnan(list(roc.per_target([Ranking.of(score, member)], [0.01]).values())).all()
     assert np.isnan(roc.auc(score[:0], member[:0]))
 
 
@@ -119,7 +118,8 @@ def test_auc_and_balanced_accuracy(ties):
 @pytest.mark.parametrize("ties", [False, True])
 def test_curve(ties):
     score, member = sample(1, 5000, ties=ties)
-    curve = roc.curve(score, member, 50)
+    some = np.arange(5000) % 7 < 3  # two targets, pooled
+    curve = roc.curve([Ranking.of(score, member, where) for where in (some, ~some)], 50)
     n0 = (~member).sum()
     assert (curve.fpr[0], curve.fpr[-1], curve.tpr[-1]) == (1 / n0, 1, 1)
     assert 40 <= len(curve.fpr) <= 50
@@ -133,7 +133,7 @@ def test_per_target_measures_each_target():
     score, member = rng.normal(size=(4, 3000)).round(2), rng.random((4, 3000)) < 0.5
     score[rng.random(score.shape) < 0.1] = np.nan
     evaluated = rng.random(3000) < 0.6
-    found = roc.per_target(score, member, evaluated, (0.01, 0.0001))
+    found = roc.per_target(rankings(score, member, evaluated), (0.01, 0.0001))
     assert list(found) == ["auc", "balanced_acc", "tpr_at_0.01", "tpr_at_0.0001"]
     for t in range(4):
         s, m = score[t, evaluated], member[t, evaluated]

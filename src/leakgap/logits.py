@@ -25,6 +25,7 @@ from leakgap.files import atomic
 __all__ = ["Model", "Reader", "StepLogits", "phi", "read_model", "write"]
 
 SAMPLE = 2000  # images whose phi is computed anew
+ROUNDING = 0.01  # of phi near 0, no less than what others may have computed it to
 METADATA, DIGEST = b"leakgap", b"leakgap sha256"  # of the metadata: Parquet has checksums of pages alone
 CONTENT = b"leakgap content"  # digests of phi and logits by row group: page checksums do not outlive an edit
 
@@ -252,11 +253,11 @@ def _written(path: str | Path, file: pq.ParquetFile) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class StepLogits:
-    """One step of many models: phi, and of the clean view, when asked for, logits and the classes they predict."""
+    """One step of many models: phi, and of the clean view, when asked for, logits and who is predicted right."""
 
     phi: np.ndarray  # float32 [N, S, V]
     logits: np.ndarray | None = None  # float32 [N, S, classes]
-    predicted: np.ndarray | None = None  # int16 [N, S]
+    correct: np.ndarray | None = None  # bool [N, S]
 
 
 class Reader:
@@ -305,7 +306,7 @@ class Reader:
         step: int,
         *,
         with_logits: bool = False,
-        with_predictions: bool = False,
+        with_correct: bool = False,
         views: int | None = None,
     ) -> StepLogits:
         """Read step 1.. of all models: phi of the first `views` views (default: all), logits of view 0.
@@ -322,13 +323,13 @@ class Reader:
         shape = len(self.paths), model.images
         phis = np.empty((*shape, views), np.float32)
         logits = np.empty((*shape, model.classes), np.float32) if with_logits else None
-        predicted = np.empty(shape, np.int16) if with_predictions else None
+        correct = np.empty(shape, bool) if with_correct else None
         for row, path in enumerate(self.paths):
             with _open(path) as (file, _):
                 written = _written(path, file)
                 for view in range(views):
                     group = (step - 1) * model.views + view
-                    whole = view == 0 and (with_logits or with_predictions)
+                    whole = view == 0 and (with_logits or with_correct)
                     wanted = ["phi", "logits"] if whole else ["phi"]
                     table = file.read_row_group(group, columns=wanted, use_threads=False)
                     values = table["phi"].to_numpy()
@@ -346,11 +347,11 @@ class Reader:
                             raise LeakgapError(f"{path}: at step {step}, its phi is not that of its logits")
                         if logits is not None:
                             logits[row] = z
-                        if predicted is not None:
-                            predicted[row] = z.argmax(-1)
+                        if correct is not None:
+                            correct[row] = _correct(phis[row, :, 0], z, self._labels)
             if not np.isfinite(phis[row]).all():
                 raise LeakgapError(f"{path}: at step {step}, some phi are not finite")
-        return StepLogits(phis, logits, predicted)
+        return StepLogits(phis, logits, correct)
 
 
 def _agree(stored: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> bool:
@@ -368,6 +369,17 @@ def _agree(stored: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> bool:
     top = z.max(-1)
     expected = true - top - np.log(np.exp(z - top[:, None]).sum(-1))
     return bool(np.allclose(stored, expected, rtol=1e-3, atol=1e-3))
+
+
+def _correct(known: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the first largest of an image's logits [S, classes] is its label's; known: their phi [S].
+
+    A probability above 1/2 is the largest, one below 1 / classes is not: few images are left to look at.
+    """
+    correct = known > ROUNDING
+    unsure = np.flatnonzero(~correct & (known > -np.log(logits.shape[-1] - 1) - ROUNDING))
+    correct[unsure] = logits[unsure].argmax(-1) == labels[unsure]
+    return correct
 
 
 def _differences(one: Model, other: Model) -> list[str]:

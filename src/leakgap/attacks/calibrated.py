@@ -25,8 +25,8 @@ def mast(evidence: Evidence) -> np.ndarray:
     """
 
     def score(block: Block) -> np.ndarray:
-        losses = cross_entropy(block.shadow)
-        return (block.mean(losses, True) + block.mean(losses, False)) / 2 - cross_entropy(block.target)
+        own, losses = block.both(cross_entropy)
+        return (block.mean(losses, True) + block.mean(losses, False)) / 2 - own
 
     return by_image(evidence, score, unreserved(evidence))
 
@@ -38,7 +38,8 @@ def calibrated_loss(evidence: Evidence) -> np.ndarray:
     """
 
     def score(block: Block) -> np.ndarray:
-        return block.mean(cross_entropy(block.shadow), False) - cross_entropy(block.target)
+        own, losses = block.both(cross_entropy)
+        return block.mean(losses, False) - own
 
     return by_image(evidence, score, unreserved(evidence))
 

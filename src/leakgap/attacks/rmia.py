@@ -7,8 +7,9 @@ none. Reserved images are in no mask and are not scored (NaN); they are the popu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from scipy.special import expit
 
 from leakgap.attacks import Evidence
 from leakgap.attacks.calibrated import reserved_population, share_below
@@ -69,17 +70,18 @@ def _dominated(ratio: np.ndarray, population_ratio: np.ndarray, population: np.n
 
 
 def _online(block: Block) -> np.ndarray:
-    p = expit(block.shadow)
-    return _log_ratio(block.target, (block.mean(p, True) + block.mean(p, False)) / 2)
+    return _log_ratio(block, lambda p: (block.mean(p, True) + block.mean(p, False)) / 2)
 
 
 def _out(block: Block) -> np.ndarray:
-    return _log_ratio(block.target, block.mean(expit(block.shadow), False))
+    return _log_ratio(block, lambda p: block.mean(p, False))
 
 
 def _offline(block: Block) -> np.ndarray:
-    return _log_ratio(block.target, ((1 + A) * block.mean(expit(block.shadow), False) + 1 - A) / 2)
+    return _log_ratio(block, lambda p: ((1 + A) * block.mean(p, False) + 1 - A) / 2)
 
 
-def _log_ratio(target: np.ndarray, average: np.ndarray) -> np.ndarray:
-    return -cross_entropy(target) - np.log(average)
+def _log_ratio(block: Block, average: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """log p_t - log p, p the average of the shadow models' probabilities."""
+    own, losses = block.both(cross_entropy)
+    return -own - np.log(average(np.exp(-losses)))

@@ -10,6 +10,7 @@ from leakgap.audit.scores import Scores
 from leakgap.measure.bootstrap import Resampling
 from leakgap.measure.contrast import Interval, interval
 from leakgap.measure.means import mean_auc
+from leakgap.measure.ranking import rankings
 from leakgap.measure.single import (
     PRIORS,
     UNDEFINED,
@@ -80,11 +81,10 @@ def _several(
 ) -> tuple[Bounds, list[Bounds]]:
     """Mean AUC and pooled TPRs of several targets, with models and records as samples."""
     every = np.ones(member.shape[1], bool)
-    alike = given_away(member, member, np.ones(member.shape, bool)).argmax(
-        1
-    )  # a target and its complement are one draw
+    # a target and its complement are one draw
+    alike = given_away(member, member, np.ones(member.shape, bool)).argmax(1)
     draws = Resampling(member, every, unit=alike, seed=seed)
-    auc = draws.mean(mean_auc(score, member, every), "logit")
+    auc = draws.mean(mean_auc(rankings(score, member, every), len(every)), "logit")
     pooled = draws.pooled(score, fprs, abstentions=True)
     return _bounds(interval(auc, LEVEL)), [_bounds(interval(each, LEVEL)) for each in pooled]
 

@@ -32,6 +32,7 @@ from leakgap.measure.bootstrap import KINDS, Pooled, Resampling
 from leakgap.measure.contrast import interval
 from leakgap.measure.epsilon import epsilon_of, guesses_for, right_guesses
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr, means_of
+from leakgap.measure.ranking import Ranking, among, rankings
 from leakgap.measure.single import conformal_rank, threshold
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, UNKNOWN, scale_of, tpr_column
 from leakgap.study import NONE, Study, attacker
@@ -110,7 +111,7 @@ def attack_technique(
         needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
         needs_steps = any(attacks.ATTACKS[name].needs_steps for name in study.attack.attacks)
         for step, epoch in enumerate(epochs, 1):
-            target = target_files.read(step, with_logits=needs_logits, with_predictions=True)
+            target = target_files.read(step, with_logits=needs_logits, with_correct=True)
             known = target if same else shadow_files.read(step, with_logits=needs_logits)
             for phi in (target.phi, known.phi):
                 origin.update(phi[..., 0].tobytes())
@@ -242,9 +243,8 @@ def _check_alike(study: Study, targets: Reader, shadows: Reader, pool: str) -> N
 def _targets(
     study: Study, column: StepLogits, member: np.ndarray, reserved: np.ndarray, labels: np.ndarray
 ) -> Targets:
-    assert column.predicted is not None
-    phi = column.phi[:, :, 0]
-    correct, loss = column.predicted == labels, cross_entropy(phi)
+    assert column.correct is not None
+    correct, loss = column.correct, cross_entropy(column.phi[:, :, 0])
     even = np.arange(len(labels)) % 2 == 0
     return Targets(
         study.models,
@@ -288,11 +288,12 @@ def _measure(
     headline attack, are what claim 6 reads the loss attack's TNR off, and are kept of the attacks whose scores are.
     """
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
-    tables["summary"].append(_per_target(head, study, targets, score, seen, targets.generalization))
+    ranked = rankings(score, targets.member, seen)
+    tables["summary"].append(_per_target(head, study, targets, ranked, targets.generalization))
     if headline:
-        tables["means"].append(_means(head, study, targets, score, resampled))
-        odd = np.arange(len(seen)) % 2 == 1
-        tables["halves"].append(_per_target(head, study, targets, score, seen & odd, targets.of_even))
+        tables["means"].append(_means(head, study, targets, ranked, resampled))
+        odd = among(ranked, np.arange(len(seen)) % 2 == 1)
+        tables["halves"].append(_per_target(head, study, targets, odd, targets.of_even))
     found = {}
     for design, rows in designs(targets.names).items():
         place = head | {"design": design}
@@ -305,7 +306,7 @@ def _measure(
                 draws = [{"resampled": kind, "tprs": tprs} for kind, tprs in result.replicates.items()]
                 tables["draws"].append(pd.DataFrame([place | {"fpr": fpr} | draw for draw in draws]))
         if headline or head["attack"] in (LOSS, *study.attack.kept):
-            curve = roc.curve(score[rows][:, seen], targets.member[rows][:, seen])
+            curve = roc.curve([ranked[row] for row in rows])
             tables["curves"].append(pd.DataFrame(place | {"fpr": curve.fpr, "tpr": curve.tpr}))
     return found[LEAVE_ONE_OUT]
 
@@ -314,7 +315,7 @@ def _means(
     head: dict[str, Any],
     study: Study,
     targets: Targets,
-    score: np.ndarray,
+    ranked: list[Ranking],
     resampled: dict[str, Resampling],
 ) -> pd.DataFrame:
     """Return one row per design and quantity: its mean over targets, interval and draws."""
@@ -326,8 +327,9 @@ def _means(
             for what, values in (("acc", targets.correct), ("loss", targets.loss))
             for split, side in (("train", member), ("test", ~member))
         }
-        found["auc"] = mean_auc(score[rows], member, seen)
-        found |= {tpr_column(fpr): mean_tpr(score[rows], member, seen, fpr) for fpr in study.attack.fpr}
+        own, images = [ranked[row] for row in rows], len(seen)
+        found["auc"] = mean_auc(own, images)
+        found |= {tpr_column(fpr): mean_tpr(own, images, fpr) for fpr in study.attack.fpr}
         scales = [scale_of(name) for name in found]
         means = dict(zip(found, resampled[design].means(list(found.values()), scales), strict=True))
         means["acc_gap"] = means["train_acc"] - means["test_acc"]
@@ -350,16 +352,15 @@ def _per_target(
     head: dict[str, Any],
     study: Study,
     targets: Targets,
-    score: np.ndarray,
-    attacked: np.ndarray,
+    ranked: list[Ranking],
     generalization: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return one row per target: how it generalizes, and the attack's success on the images `attacked`."""
-    success = roc.per_target(score, targets.member, attacked, study.attack.fpr)
+    """Return one row per target: how it generalizes, and the attack's success on the images ranked."""
+    success = roc.per_target(ranked, study.attack.fpr)
     place = {key: head[key] for key in ("study", "technique")} | {"mask": targets.names}
     counts = {
-        "n_members": (targets.member & attacked).sum(1),
-        "n_nonmembers": (~targets.member & attacked).sum(1),
+        "n_members": np.array([len(target.inside) for target in ranked]),
+        "n_nonmembers": np.array([len(target.outside) for target in ranked]),
     }
     return pd.DataFrame(place | head | counts | dict(generalization.items()) | success)
 

@@ -146,8 +146,10 @@ class Resampling:
 
     def means(self, found: Sequence[OverTargets], scales: Sequence[Scale]) -> list[Mean]:
         """Several such means, in one pass over the draws."""
-        of_unit = (self._unit == np.arange(self.units)[:, None]).astype(np.float32)
-        of_pair = np.stack([of_unit @ one.influence for one in found])
+        of_pair = np.zeros((len(found), self.units, len(self._group)), np.float32)
+        for total, one in zip(of_pair, found, strict=True):
+            for unit, influence in zip(self._unit, one.influence, strict=True):
+                total[unit] += influence
         if self._groups < len(self._group):
             rows = [np.bincount(self._group, row) for row in of_pair.reshape(-1, len(self._group))]
             of_pair = np.array(rows, np.float32).reshape(len(found), self.units, self._groups)

@@ -6,6 +6,7 @@ sort in each. A target's influences add up to its own value less the mean, over 
 vary as the targets' own values do.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,76 +46,67 @@ def means_of(values: np.ndarray, side: np.ndarray) -> np.ndarray:
         return (values * side).sum(1, dtype=np.float64) / np.count_nonzero(side, 1)
 
 
-def mean_auc(score: np.ndarray, member: np.ndarray, evaluated: np.ndarray) -> OverTargets:
-    """The mean over targets of the AUC; score, member: [T,S], evaluated: bool [T,S] or [S], the pairs that count.
+def mean_auc(ranked: Sequence[Ranking], images: int) -> OverTargets:
+    """The mean over targets of the AUC; ranked: of each target the scores that count, of so many images in all.
 
     A member's influence is the share of non-members that it outscores less the mean AUC, a non-member's the share
     of members that outscore it less the target's AUC (DeLong, DeLong and Clarke-Pearson 1988).
     """
-    seen, targets = np.broadcast_to(evaluated, score.shape), []
-    for s, m, counted in zip(score, member, seen, strict=True):
-        which = np.flatnonzero(counted)
-        inside = m.take(which)
-        shares, n1 = placements(s.take(which), inside), int(inside.sum())
-        auc = float(shares.take(np.flatnonzero(inside)).mean()) if 0 < n1 < len(which) else float("nan")
-        targets.append((which, inside, shares, auc, n1))
-    value, influence = float(np.mean([auc for *_, auc, _ in targets])), np.zeros(score.shape, np.float32)
-    pairs = sum(min(n1, len(which) - n1) for which, *_, n1 in targets)
+    shares = [placements(target) for target in ranked]
+    aucs = [float(inside.mean()) if len(inside) else float("nan") for inside, _ in shares]
+    value, influence = float(np.mean(aucs)), np.zeros((len(ranked), images), np.float32)
+    pairs = sum(min(len(target.inside), len(target.outside)) for target in ranked)
     if np.isnan(value):
         return OverTargets(value, pairs, influence)
-    for row, (which, inside, shares, auc, n1) in zip(influence, targets, strict=True):
-        share = 1 / np.array([len(which) - n1, n1]) / len(targets)
-        row[which] = (shares - np.array([auc, value]).take(inside)) * share.take(inside)
+    for row, target, (inside, outside), auc in zip(influence, ranked, shares, aucs, strict=True):
+        row[target.place.take(target.inside)] = (inside - value) / (len(inside) * len(ranked))
+        row[target.place.take(target.outside)] = (outside - auc) / (len(outside) * len(ranked))
     return OverTargets(value, pairs, influence)
 
 
-def mean_tpr(score: np.ndarray, member: np.ndarray, evaluated: np.ndarray, fpr: float) -> OverTargets:
-    """The mean over targets of the conformal TPR, each with its own threshold; shapes as `mean_auc`'s.
+def mean_tpr(ranked: Sequence[Ranking], images: int, fpr: float) -> OverTargets:
+    """The mean over targets of the conformal TPR, each with its own threshold; arguments as `mean_auc`'s.
 
     A non-member above the threshold raises it, and lowers the TPR by the slope of the ROC there (Bahadur 1966):
     that of the targets' mean ROC from half to twice the rank of the threshold. NaN where one TPR is undefined.
     """
-    seen, influence = np.broadcast_to(evaluated, score.shape), np.zeros(score.shape, np.float32)
-    rows, tprs, rise, run = [], [], 0.0, 0.0
-    for s, m, counted in zip(score, member, seen, strict=True):
-        which = np.flatnonzero(counted)
-        s, inside = np.where(np.isnan(s), -np.inf, s).take(which), m.take(which)
-        members, others = s.take(np.flatnonzero(inside)), s.take(np.flatnonzero(~inside))
-        n1, n0 = len(members), len(others)
+    influence = np.zeros((len(ranked), images), np.float32)
+    pairs = sum(len(target.inside) for target in ranked)
+    called, rise, run = [], 0.0, 0.0  # (non-members, members) above each target's threshold
+    for target in ranked:
+        n1, n0 = len(target.inside), len(target.outside)
         rank = 1 + int(false_positives(n0, fpr, "conformal"))  # of the threshold, from the top
         if rank < 1 or not n1:
-            return OverTargets(float("nan"), int((member & seen).sum()), influence)
+            return OverTargets(float("nan"), pairs, influence)
         low, high = rank // 2, min(2 * rank, n0)
-        best = -np.partition(-others, [max(low, 1) - 1, rank - 1, high - 1])  # in order at these ranks
-        reached = [float((members > best[k - 1]).mean()) if k else 0.0 for k in (low, high)]
+        reached = [target.above(k)[1] / n1 if k else 0.0 for k in (low, high)]
         rise, run = rise + reached[1] - reached[0], run + (high - low) / n0
-        limit = best[rank - 1]
-        tprs.append((members > limit).mean())
-        place = 2 * inside + (s > limit)  # 0, 1: non-members below and above the threshold; 2, 3: members
-        rows.append((which, place, n1, n0, (others > limit).mean()))
-    value, slope = float(np.mean(tprs)), rise / run
-    for row, (which, place, n1, n0, false) in zip(influence, rows, strict=True):
+        called.append(target.above(rank))
+    value = float(
+        np.mean([inside / len(target.inside) for (_, inside), target in zip(called, ranked, strict=True)])
+    )
+    slope = rise / run
+    for row, target, (outside, inside) in zip(influence, ranked, called, strict=True):
+        n1, n0 = len(target.inside), len(target.outside)
+        false = outside / n0
+        # of non-members below and above the threshold, and of members
         of_place = np.array([slope * false / n0, slope * (false - 1) / n0, -value / n1, (1 - value) / n1])
-        row[which] = (of_place / len(rows)).astype(np.float32).take(place)
-    return OverTargets(value, int((member & seen).sum()), influence)
+        place = 2 * target.member
+        place[len(place) - outside - inside :] += 1
+        row[target.place] = (of_place / len(ranked)).astype(np.float32).take(place)
+    return OverTargets(value, pairs, influence)
 
 
-def placements(score: np.ndarray, member: np.ndarray) -> np.ndarray:
+def placements(ranking: Ranking) -> tuple[np.ndarray, np.ndarray]:
     """Share of the non-members that each member outscores, and of the members that outscore each non-member.
 
-    Ties count half; score float [n], NaN counting as -inf, member bool [n]; float64 [n]. NaN where a class is
-    missing.
+    Ties count half; float64 [n1] and [n0], ascending. NaN where a class is missing.
 
-    >>> placements(np.array([1.0, 2, 2, 3]), np.array([False, True, False, True]))
-    array([1.  , 0.75, 0.75, 1.  ])
+    >>> score, member = np.array([1.0, 2, 2, 3]), np.array([False, True, False, True])
+    >>> placements(Ranking.of(score, member))
+    (array([0.75, 1.  ]), array([1.  , 0.75]))
     """
-    ranking = Ranking.of(score, member)
-    below, upto = ranking.outscored()
-    n1 = int(member.sum())
-    n0 = len(member) - n1
+    n1, n0 = len(ranking.inside), len(ranking.outside)
+    inside, outside = (np.add(*ranking.outscored(side)) for side in (True, False))
     with np.errstate(invalid="ignore", divide="ignore"):
-        slope = np.array([-0.5, 0.5]) / np.array([n1, n0])  # of non-members, and of members
-        share = np.array([1.0, 0.0]).take(ranking.member) + slope.take(ranking.member) * (below + upto)
-    placed = np.empty(len(member))
-    placed[ranking.place] = share
-    return placed
+        return inside / (2 * np.float64(n0)), 1 - outside / (2 * np.float64(n1))

@@ -1,11 +1,14 @@
-"""Scores of members and non-members in ascending order, and how many of the other class each one is above."""
+"""One target's scores in ascending order, and how many of the other class each is above: sorted once for all."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 
-class Ranking(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Ranking:
     """Scores in ascending order, whether each is a member's (bool), and where it was: [n] each."""
 
     score: np.ndarray
@@ -13,39 +16,77 @@ class Ranking(NamedTuple):
     place: np.ndarray
 
     @staticmethod
-    def of(score: np.ndarray, member: np.ndarray) -> "Ranking":
-        """Rank scores, NaN counting as -inf; score: float [n], member: bool [n].
+    def of(score: np.ndarray, member: np.ndarray, where: np.ndarray | None = None) -> "Ranking":
+        """Rank scores, NaN counting as -inf; score: float [S], member: bool [S], where: bool [S], all by default.
 
         >>> Ranking.of(np.array([0.5, np.nan, -1], np.float32), np.array([True, False, True])).place
         array([1, 2, 0])
         """
+        place = np.arange(len(score)) if where is None else np.flatnonzero(where)
+        score = score.take(place)
         if np.isnan(score).any():
             score = np.where(np.isnan(score), -np.inf, score)
-        place = ascending(score)
-        return Ranking(score.take(place), member.take(place), place)
+        order = ascending(score)
+        place = place.take(order)
+        return Ranking(score.take(order), member.take(place), place)
 
-    @property
+    def among(self, where: np.ndarray) -> "Ranking":
+        """The ranking of some images, bool [S], alone."""
+        kept = np.flatnonzero(where.take(self.place))
+        return Ranking(*(column.take(kept) for column in (self.score, self.member, self.place)))
+
+    @cached_property
     def inside(self) -> np.ndarray:
-        """Scores of the members, ascending."""
-        return self.score.take(np.flatnonzero(self.member))
+        """Which are the members', ascending: int [n1]."""
+        return np.flatnonzero(self.member)
 
-    @property
+    @cached_property
     def outside(self) -> np.ndarray:
-        """Scores of the non-members, ascending."""
-        return self.score.take(np.flatnonzero(~self.member))
+        """Which are the non-members', ascending: int [n0]."""
+        return np.flatnonzero(~self.member)
 
-    def outscored(self) -> tuple[np.ndarray, np.ndarray]:
-        """How many of the other class score below each, and how many no higher: int32 [n], in ascending order."""
-        score, members = self.score, np.cumsum(self.member, dtype=np.int32)
-        below = np.where(self.member, np.arange(1, len(score) + 1, dtype=np.int32) - members, members)
-        upto = below.copy()
-        equal = np.flatnonzero(score[1:] == score[:-1])
-        tied = np.union1d(equal, equal + 1)
-        inside = self.member.take(tied)
-        for of_side, others in ((tied[inside], self.outside), (tied[~inside], self.inside)):
-            below[of_side] = np.searchsorted(others, score.take(of_side), "left")
-            upto[of_side] = np.searchsorted(others, score.take(of_side), "right")
+    def outscored(self, inside: bool) -> tuple[np.ndarray, np.ndarray]:
+        """How many of the other class score below each of one class, and how many no higher: int, ascending."""
+        own, others = (self.inside, self.outside) if inside else (self.outside, self.inside)
+        below = upto = own - np.arange(len(own))  # all before it but those of its own class
+        if self._tied is not None:
+            tied = np.flatnonzero(self._tied.take(own))
+            values, theirs = self.score.take(own.take(tied)), self.score.take(others)
+            below, upto = below.copy(), below.copy()
+            below[tied], upto[tied] = (np.searchsorted(theirs, values, side) for side in ("left", "right"))
         return below, upto
+
+    def above(self, rank: int) -> tuple[int, int]:
+        """How many non-members and members score above the non-member of this rank from the top, 1 to n0."""
+        limit = self.score[self.outside[-rank]]
+        upto = int(np.searchsorted(self.score, limit, "right"))
+        others = len(self.outside) - int(np.searchsorted(self.outside, upto))
+        return others, len(self.score) - upto - others
+
+    @cached_property
+    def _tied(self) -> np.ndarray | None:
+        """Which scores are there more than once, bool [n]; None if there are none."""
+        equal = np.flatnonzero(self.score[1:] == self.score[:-1])
+        if not len(equal):
+            return None
+        tied = np.zeros(len(self.score), bool)
+        tied[equal] = tied[equal + 1] = True
+        return tied
+
+
+def rankings(score: np.ndarray, member: np.ndarray, evaluated: np.ndarray) -> list[Ranking]:
+    """The ranking of every target; score, member: [T,S], evaluated: bool [T,S] or [S], the pairs that count.
+
+    >>> [ranking.place for ranking in rankings(np.array([[3.0, 1, 2]]), np.eye(1, 3) > 0, np.arange(3) < 2)]
+    [array([1, 0])]
+    """
+    seen = np.broadcast_to(evaluated, score.shape)
+    return [Ranking.of(*target) for target in zip(score, member, seen, strict=True)]
+
+
+def among(ranked: Iterable[Ranking], where: np.ndarray) -> list[Ranking]:
+    """The rankings of some images, bool [S], alone."""
+    return [ranking.among(where) for ranking in ranked]
 
 
 def ascending(score: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ A higher score means "member". A score of NaN is an abstention and counts as -in
 public, want to be told so. Where one of the two classes is missing, every measure is NaN.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -77,33 +77,30 @@ def balanced_accuracy(score: np.ndarray, member: np.ndarray) -> float:
     return _area(_ranked(score, member))[1]
 
 
-def curve(score: np.ndarray, member: np.ndarray, points: int = 200) -> Curve:
-    """Points of the empirical ROC at up to `points` FPRs, spaced by ratio from 1/n0 to 1, for logarithmic axes.
+def curve(ranked: Sequence[Ranking], points: int = 200) -> Curve:
+    """Points of the empirical ROC of all targets' images, at up to `points` FPRs spaced by ratio from 1/n0 to 1.
 
     Each is the last point (see `tpr_at_fpr`) at its FPR, a multiple of 1/n0. No points if one class is missing.
     """
-    score, member = _flat(score, member)
-    inside, outside = (np.sort(score.take(np.flatnonzero(side))) for side in (member, ~member))
-    if not len(inside) or not len(outside):
+    inside = [target.score.take(target.inside) for target in ranked]
+    outside = np.sort(np.concatenate([target.score.take(target.outside) for target in ranked]))
+    n1, n0 = sum(map(len, inside)), len(outside)
+    if not n1 or not n0:
         return Curve(np.empty(0), np.empty(0))
-    allowed = np.unique(np.geomspace(1, len(outside), points).round())
-    return Curve(allowed / len(outside), _tpr(inside, outside, allowed))
+    allowed = np.unique(np.geomspace(1, n0, points).round()).astype(int)
+    first = outside[::-1][np.minimum(allowed, n0 - 1)]  # the non-member that may not be called, ...
+    called = n1 - sum(np.searchsorted(own, first, side="right") for own in inside)
+    return Curve(allowed / n0, np.where(allowed < n0, called, n1) / n1)  # ... unless all may be
 
 
-def per_target(
-    score: np.ndarray, member: np.ndarray, evaluated: np.ndarray, fprs: Sequence[float]
-) -> dict[str, np.ndarray]:
-    """auc, balanced_acc and tpr_at_<fpr> (conformal) of every target, float64 [T], from one sort per target.
-
-    score, member: [T,S]; evaluated: bool [T,S] or [S], the pairs that count.
-    """
+def per_target(ranked: Iterable[Ranking], fprs: Sequence[float]) -> dict[str, np.ndarray]:
+    """auc, balanced_acc and tpr_at_<fpr> (conformal) of every target, float64 [T]."""
     rows = []
-    for s, m, seen in zip(score, member, np.broadcast_to(evaluated, score.shape), strict=True):
-        which = np.flatnonzero(seen)
-        ranking = Ranking.of(s[which], m[which])
-        inside, outside = ranking.inside, ranking.outside
-        allowed = np.array([false_positives(len(outside), fpr, "conformal") for fpr in fprs])
-        rows.append([*_area(ranking), *_tpr(inside, outside, allowed)])
+    for target in ranked:
+        n1, n0 = len(target.inside), len(target.outside)
+        ranks = [1 + int(false_positives(n0, fpr, "conformal")) for fpr in fprs]
+        tprs = [target.above(rank)[1] / n1 if rank and n1 else float("nan") for rank in ranks]
+        rows.append([*_area(target), *tprs])
     names = ["auc", "balanced_acc", *(f"tpr_at_{fpr:g}" for fpr in fprs)]
     return dict(zip(names, np.array(rows).reshape(-1, len(names)).T, strict=True))
 
@@ -159,28 +156,13 @@ def _ranked(score: ArrayLike, member: ArrayLike) -> Ranking:
     return Ranking.of(*_flat(score, member))
 
 
-def _tpr(inside: np.ndarray, outside: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """TPR at the last threshold with no more than the allowed false positives, [allowed]; NaN of less than none.
-
-    inside, outside: scores of members and non-members, ascending.
-    """
-    n1, n0 = len(inside), len(outside)
-    if not n1 or not n0:
-        return np.full(len(allowed), np.nan)
-    first = outside[::-1][np.clip(allowed, 0, n0 - 1).astype(int)]  # non-member that may not be called
-    called = np.where(allowed < n0, n1 - np.searchsorted(inside, first, side="right"), n1)
-    return np.where(allowed >= 0, called / n1, np.nan)
-
-
 def _area(ranking: Ranking) -> tuple[float, float]:
     """AUC and balanced accuracy, from how many members score above each non-member."""
-    others = np.flatnonzero(~ranking.member)
-    n0 = len(others)
-    n1 = len(ranking.member) - n0
+    n1, n0 = len(ranking.inside), len(ranking.outside)
     if not n1 or not n0:
         return float("nan"), float("nan")
-    below, upto = (counts.take(others) for counts in ranking.outscored())
-    lower = below.sum(dtype=np.int64) + upto.sum(dtype=np.int64)
-    above = (n1 - upto)[::-1]  # true positives above the best non-member, the second, ...
-    balanced = (1 + above / n1 - np.arange(n0) / n0).max() / 2  # and so many false ones, or fewer
-    return float(1 - lower / (2 * n1 * n0)), max(float(balanced), 0.5)
+    below, upto = ranking.outscored(inside=False)
+    # true positives above the best non-member, the second, ..., and so many false ones, or fewer
+    balanced = (1 + (n1 - upto[::-1]) / n1 - np.arange(n0) / n0).max() / 2
+    lower = int(below.sum()) + int(upto.sum())
+    return 1 - lower / (2 * n1 * n0), max(float(balanced), 0.5)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import beta, norm
 
 from leakgap.measure.means import placements
+from leakgap.measure.ranking import Ranking
 from leakgap.measure.roc import auc, tpr_at_fpr
 
 PRIORS = (0.01, 0.1, 0.5)  # shares of members among those suspected, for the precision
@@ -161,8 +162,7 @@ def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> 
         return Bounds(value, bound, 1.0) if value else Bounds(value, 0.0, 1 - bound)
     if min(n1, n0) < 2:
         return Bounds(value, 0.0, 1.0)
-    shares = placements(score, member)
-    of_members, of_others = shares[member], shares[~member]
+    of_members, of_others = placements(Ranking.of(score, member))
     error = np.sqrt(of_members.var(ddof=1) / n1 + of_others.var(ddof=1) / n0)
     middle, half = np.log(value / (1 - value)), norm.isf((1 - level) / 2) * error / (value * (1 - value))
     low, high = 1 / (1 + np.exp(-(middle + np.array([-half, half]))))
