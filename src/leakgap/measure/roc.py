@@ -83,7 +83,8 @@ def curve(ranked: Sequence[Ranking], points: int = 200) -> Curve:
     Each is the last point (see `tpr_at_fpr`) at its FPR, a multiple of 1/n0. No points if one class is missing.
     """
     inside = [target.score.take(target.inside) for target in ranked]
-    outside = np.sort(np.concatenate([target.score.take(target.outside) for target in ranked]))
+    # each target's own are in order: a merge
+    outside = np.sort(np.concatenate([target.score.take(target.outside) for target in ranked]), kind="stable")
     n1, n0 = sum(map(len, inside)), len(outside)
     if not n1 or not n0:
         return Curve(np.empty(0), np.empty(0))
