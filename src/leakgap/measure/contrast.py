@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special  # stdtr, stdtrit: Student's t, without scipy.stats, half a second to import
 
 from leakgap.measure.bootstrap import KINDS, Kind, Mean, Pooled, Scale
 
@@ -54,7 +54,7 @@ class Interval(NamedTuple):
     def p_value(self, null: float) -> float:
         """Two-sided p-value of `null`: below 1 - level where the interval at `level` leaves it out."""
         to_scale = SCALES[self.scale][0]
-        return float(2 * stats.t.sf(abs(self.estimate - to_scale(null)) / self.se, self.df))
+        return float(2 * special.stdtr(self.df, -abs(self.estimate - to_scale(null)) / self.se))
 
 
 class _Term(NamedTuple):
@@ -147,7 +147,7 @@ def unpaired(first: Pooled | Mean, second: Pooled | Mean, level: float = 0.95) -
     )
     value, se = above.estimate - below.estimate, float(np.hypot(above.se, below.se))
     df = se**4 / (above.se**4 / above.df + below.se**4 / below.df)
-    half, back = stats.t.isf((1 - level) / 2, df) * se, SCALES[scale][1]
+    half, back = -special.stdtrit(df, (1 - level) / 2) * se, SCALES[scale][1]
     low, middle, high = (float(back(end)) for end in (value - half, value, value + half))
     return Interval(middle, low, high, value, se, float(df), scale)
 
@@ -200,6 +200,6 @@ def _student(term: _Term, scale: Scale, units: int, level: float) -> Interval:
         return Interval(value, nan, nan, term.value, nan, nan, scale, "no draw differs from the estimate")
     df = max(units - 1.0, (units - 1) * (total / models) ** 2) if models else np.inf
     back = SCALES[scale][1]
-    half = stats.t.isf((1 - level) / 2, df) * np.sqrt(total)
+    half = -special.stdtrit(df, (1 - level) / 2) * np.sqrt(total)
     low, high = (float(back(end)) for end in (term.value - half, term.value + half))
     return Interval(value, low, high, term.value, float(np.sqrt(total)), df, scale)

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from leakgap import LeakgapError
 from leakgap.arrays import numbers, truths
@@ -144,8 +144,11 @@ def p_value(epsilon: float, right: int, guesses: int, matches: int, delta: float
     share = 1 / (1 + math.exp(-epsilon))
     probability = special.betainc(right, guesses - right + 1, share) if right else 1.0  # P(W >= right)
     if delta and right:
-        below = np.cumsum(stats.binom.pmf(np.arange(right - 1, -1, -1), guesses, share))
-        probability += 2 * matches * delta * (below / np.arange(1, right + 1)).max()
+        fewer = np.arange(right - 1, 0, -1)
+        at_least = np.append(
+            special.betainc(fewer, guesses - fewer + 1, share), 1.0
+        )  # P(W >= v), v = right - 1 .. 0
+        probability += 2 * matches * delta * ((at_least - probability) / np.arange(1, right + 1)).max()
     return min(1.0, float(probability))
 
 

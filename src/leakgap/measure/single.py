@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtri
 
 from leakgap.measure.means import placements
 from leakgap.measure.ranking import Ranking
@@ -55,7 +55,7 @@ def tpr_interval(score: np.ndarray, member: np.ndarray, fpr: float, level: float
     rank = conformal_rank(n0, fpr)
     fprs, tprs = conformal_curve(score, member)
     few, many = np.interp(
-        beta.ppf([tail, 1 - tail], rank, n0 + 1 - rank), np.append(0, fprs), np.append(0, tprs)
+        betaincinv(rank, n0 + 1 - rank, [tail, 1 - tail]), np.append(0, fprs), np.append(0, tprs)
     )
     return Bounds(
         value,
@@ -97,8 +97,8 @@ def share_interval(count: int, of: int, level: float = 0.95) -> Bounds:
     if not of:
         return UNDEFINED
     tail = (1 - level) / 2
-    low = beta.ppf(tail, count, of - count + 1) if count else 0.0
-    high = beta.ppf(1 - tail, count + 1, of - count) if count < of else 1.0
+    low = betaincinv(count, of - count + 1, tail) if count else 0.0
+    high = betaincinv(count + 1, of - count, 1 - tail) if count < of else 1.0
     return Bounds(count / of, float(low), float(high))
 
 
@@ -164,7 +164,7 @@ def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> 
         return Bounds(value, 0.0, 1.0)
     of_members, of_others = placements(Ranking.of(score, member))
     error = np.sqrt(of_members.var(ddof=1) / n1 + of_others.var(ddof=1) / n0)
-    middle, half = np.log(value / (1 - value)), norm.isf((1 - level) / 2) * error / (value * (1 - value))
+    middle, half = np.log(value / (1 - value)), -ndtri((1 - level) / 2) * error / (value * (1 - value))
     low, high = 1 / (1 + np.exp(-(middle + np.array([-half, half]))))
     return Bounds(value, float(low), float(high))
 
