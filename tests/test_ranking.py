@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from leakgap.measure.ranking import Ranking, ascending
+from leakgap.measure.ranking import Ranking, ascending, at_ranks
 
 
 def scores(seed, count=5000):
@@ -19,6 +19,19 @@ def test_ascending_is_numpys_stable_order(dtype):
         values = scores(seed).astype(dtype)
         np.testing.assert_array_equal(ascending(values), np.argsort(values, kind="stable"))
     assert len(ascending(np.zeros(0, dtype))) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_at_ranks_is_what_sorting_brings_there(dtype):
+    for seed in range(5):
+        values = scores(seed).astype(dtype)
+        rng = np.random.default_rng(seed)
+        for ranks in (
+            rng.integers(len(values), size=100),
+            [0, len(values) - 1, 7, 7],
+            np.arange(len(values)),
+        ):
+            np.testing.assert_array_equal(at_ranks(values, np.array(ranks)), np.sort(values)[ranks])
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 9])

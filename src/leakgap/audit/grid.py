@@ -113,7 +113,7 @@ def attack_technique(
         for step, epoch in enumerate(epochs, 1):
             target = target_files.read(step, with_logits=needs_logits, with_correct=True)
             known = target if same else shadow_files.read(step, with_logits=needs_logits)
-            for phi in (target.phi, known.phi):
+            for phi in (target.phi,) if same else (target.phi, known.phi):
                 origin.update(phi[..., 0].tobytes())
             evidence = attacks.Evidence(
                 target=target.phi,

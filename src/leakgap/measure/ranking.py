@@ -100,7 +100,32 @@ def ascending(score: np.ndarray) -> np.ndarray:
     """
     if score.dtype != np.float32:
         return np.argsort(score, kind="stable")
-    bits = (score + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0, its equal
-    bits = (bits ^ (bits >> 31 | np.int32(-(2**31)))).view(np.uint32)
+    bits = _bits(score)
     order = np.argsort(bits.astype(np.uint16), kind="stable")
     return order.take(np.argsort((bits >> 16).astype(np.uint16).take(order), kind="stable"))
+
+
+def at_ranks(score: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """The scores [n] that would stand at some places, int [k], if they were sorted: np.sort(score)[ranks], faster.
+
+    Only those are sorted whose upper bits are those of one asked for.
+
+    >>> at_ranks(np.array([3, -2, 0, 7], np.float32), np.array([0, 3]))
+    array([-2.,  7.], dtype=float32)
+    """
+    if score.dtype != np.float32:
+        return np.sort(score)[ranks]
+    cell = (_bits(score) >> 16).astype(np.uint16)
+    count = np.bincount(cell, minlength=1 << 16)
+    upto = np.cumsum(count)
+    asked = np.searchsorted(upto, ranks, "right")  # the cell of each
+    wanted = np.zeros(1 << 16, bool)
+    wanted[asked] = True
+    some, before = np.sort(score[wanted[cell]]), np.cumsum(count * wanted)
+    return some[ranks - upto[asked] + before[asked]]
+
+
+def _bits(score: np.ndarray) -> np.ndarray:
+    """Whole numbers, uint32, in the order of float32 scores."""
+    bits = (score + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0, its equal
+    return (bits ^ (bits >> 31 | np.int32(-(2**31)))).view(np.uint32)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from leakgap import ArgumentError
 from leakgap.arrays import numbers, truths
-from leakgap.measure.ranking import Ranking
+from leakgap.measure.ranking import Ranking, at_ranks
 
 __all__ = ["Curve", "Reading", "auc", "balanced_accuracy", "curve", "flagged", "per_target", "tpr_at_fpr"]
 
@@ -83,13 +83,14 @@ def curve(ranked: Sequence[Ranking], points: int = 200) -> Curve:
     Each is the last point (see `tpr_at_fpr`) at its FPR, a multiple of 1/n0. No points if one class is missing.
     """
     inside = [target.score.take(target.inside) for target in ranked]
-    # each target's own are in order: a merge
-    outside = np.sort(np.concatenate([target.score.take(target.outside) for target in ranked]), kind="stable")
+    outside = np.concatenate([target.score.take(target.outside) for target in ranked])
     n1, n0 = sum(map(len, inside)), len(outside)
     if not n1 or not n0:
         return Curve(np.empty(0), np.empty(0))
     allowed = np.unique(np.geomspace(1, n0, points).round()).astype(int)
-    first = outside[::-1][np.minimum(allowed, n0 - 1)]  # the non-member that may not be called, ...
+    first = at_ranks(
+        outside, n0 - 1 - np.minimum(allowed, n0 - 1)
+    )  # the non-member that may not be called, ...
     called = n1 - sum(np.searchsorted(own, first, side="right") for own in inside)
     return Curve(allowed / n0, np.where(allowed < n0, called, n1) / n1)  # ... unless all may be
 
