@@ -72,7 +72,7 @@ def mean_tpr(ranked: Sequence[Ranking], images: int, fpr: float) -> OverTargets:
     """
     influence = np.zeros((len(ranked), images), np.float32)
     pairs = sum(len(target.inside) for target in ranked)
-    called, rise, run = [], 0.0, 0.0  # (non-members, members) above each target's threshold
+    tprs, called, rise, run = [], [], 0.0, 0.0  # called: (non-members, members) above each target's threshold
     for target in ranked:
         n1, n0 = len(target.inside), len(target.outside)
         rank = 1 + int(false_positives(n0, fpr, "conformal"))  # of the threshold, from the top
@@ -82,10 +82,8 @@ def mean_tpr(ranked: Sequence[Ranking], images: int, fpr: float) -> OverTargets:
         reached = [target.above(k)[1] / n1 if k else 0.0 for k in (low, high)]
         rise, run = rise + reached[1] - reached[0], run + (high - low) / n0
         called.append(target.above(rank))
-    value = float(
-        np.mean([inside / len(target.inside) for (_, inside), target in zip(called, ranked, strict=True)])
-    )
-    slope = rise / run
+        tprs.append(called[-1][1] / n1)
+    value, slope = float(np.mean(tprs)), rise / run
     for row, target, (outside, inside) in zip(influence, ranked, called, strict=True):
         n1, n0 = len(target.inside), len(target.outside)
         false = outside / n0

@@ -88,11 +88,10 @@ def curve(ranked: Sequence[Ranking], points: int = 200) -> Curve:
     if not n1 or not n0:
         return Curve(np.empty(0), np.empty(0))
     allowed = np.unique(np.geomspace(1, n0, points).round()).astype(int)
-    first = at_ranks(
-        outside, n0 - 1 - np.minimum(allowed, n0 - 1)
-    )  # the non-member that may not be called, ...
+    # the first non-member that may not be called, unless all may be
+    first = at_ranks(outside, n0 - 1 - np.minimum(allowed, n0 - 1))
     called = n1 - sum(np.searchsorted(own, first, side="right") for own in inside)
-    return Curve(allowed / n0, np.where(allowed < n0, called, n1) / n1)  # ... unless all may be
+    return Curve(allowed / n0, np.where(allowed < n0, called, n1) / n1)
 
 
 def per_target(ranked: Iterable[Ranking], fprs: Sequence[float]) -> dict[str, np.ndarray]:
