@@ -10,7 +10,7 @@ import pytest
 from scipy.special import logsumexp, softmax
 
 from leakgap import LeakgapError
-from leakgap.logits import Reader, _correct, phi, read_model, write
+from leakgap.logits import Reader, phi, read_model, write
 
 STEPS, VIEWS, IMAGES, CLASSES, MODELS = 3, 2, 40, 5, 4
 MASKS = [f"m{index:03}" for index in range(MODELS)]
@@ -328,15 +328,41 @@ def test_reads_the_views_asked_for(paths, views):
     np.testing.assert_array_equal(held.phi[1, :, 0], phi(LOGITS[1, 1, 0], LABELS))
 
 
-@pytest.mark.parametrize("classes", [2, 3, 10])
-@pytest.mark.parametrize("off", [0, 1e-3, -1e-3])  # of phi that others computed less exactly
-def test_right_is_whose_first_largest_logit_is_the_labels(classes, off):
-    rng = np.random.default_rng(classes)
-    z = np.concatenate([rng.normal(0, spread, (4000, classes)) for spread in (1e-3, 0.3, 2, 50)])
-    z = np.concatenate([z, z.round()]).astype(np.float32)  # the second half with ties
-    labels = np.where(rng.random(len(z)) < 0.4, z.argmax(-1), rng.integers(classes, size=len(z)))
-    assert 0.4 < (z.argmax(-1) == labels).mean() < 0.8
-    np.testing.assert_array_equal(_correct(phi(z, labels) + off, z, labels), z.argmax(-1) == labels)
+def test_right_is_whose_first_largest_logit_is_the_labels(paths, tmp_path):
+    first = [
+        [[row.index(max(row)) for row in step[0].tolist()] for step in model] for model in LOGITS.round()
+    ]
+    for index, path in enumerate(paths):
+        put(path, index, logits=LOGITS[index].round())  # with ties
+    for step in (1, 2, 3):
+        held = reader(paths).read(step, with_correct=True)
+        assert held.logits is None
+        for index in range(MODELS):
+            expected = [one == label for one, label in zip(first[index][step - 1], LABELS, strict=True)]
+            assert held.correct[index].tolist() == expected
+            assert 0 < sum(expected) < IMAGES
+
+
+def test_who_is_right_is_seen_from_the_logits_where_the_file_does_not_say(paths):
+    told = [reader(paths).read(step, with_correct=True).correct for step in (1, 2, 3)]
+    for path in paths:
+        rewrite(path, lambda _, table: table, dict(pq.read_schema(path).metadata))
+        assert b"leakgap correct" not in pq.ParquetFile(path).metadata.metadata
+    seen = [reader(paths).read(step, with_correct=True).correct for step in (1, 2, 3)]
+    np.testing.assert_array_equal(seen, told)
+
+
+def test_damage_to_who_is_right_is_found_out(paths):
+    whole = paths[2].read_bytes()
+    assert whole.count(b"leakgap correct") == 1
+    value = pq.ParquetFile(paths[2]).metadata.metadata[b"leakgap correct"]
+    assert len(value) > 30
+    for place in range(len(value)):
+        damaged = bytearray(whole)
+        damaged[whole.index(value) + place] ^= 1 << place % 7
+        paths[2].write_bytes(damaged)
+        with pytest.raises(LeakgapError, match=r"m002\.parquet: "):
+            reader(paths[2:3], MASKS[2:3], MEMBER[2:3]).read(1, with_correct=True)
 
 
 @pytest.mark.parametrize(("step", "views"), [(0, 1), (4, 1), (-1, 2), (1, 0), (1, 3)])
@@ -359,6 +385,9 @@ def test_reads_only_the_columns_and_row_groups_it_needs(paths, monkeypatch):
     asked.clear()
     files.read(3, with_logits=True)
     assert asked == [(4, "phi", "logits"), (5, "phi")] * MODELS
+    asked.clear()
+    files.read(3, with_correct=True)
+    assert asked == [(4, "phi"), (5, "phi")] * MODELS
 
 
 def test_phi_is_read_from_a_file_whose_logits_are_damaged(paths):

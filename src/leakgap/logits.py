@@ -4,6 +4,7 @@ One file per model, one row group per (step, view), one row per image of the poo
 takes just the columns and row groups that it needs, and checks that the file is the model it asked for.
 """
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -25,9 +26,11 @@ from leakgap.files import atomic
 __all__ = ["Model", "Reader", "StepLogits", "phi", "read_model", "write"]
 
 SAMPLE = 2000  # images whose phi is computed anew
-ROUNDING = 0.01  # of phi near 0, no less than what others may have computed it to
 METADATA, DIGEST = b"leakgap", b"leakgap sha256"  # of the metadata: Parquet has checksums of pages alone
 CONTENT = b"leakgap content"  # digests of phi and logits by row group: page checksums do not outlive an edit
+CORRECT = (
+    b"leakgap correct"  # who is predicted right at every step: saves the reading of logits, most of a file
+)
 
 
 def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
@@ -117,8 +120,9 @@ def write(
 
     steps: one float32 [views, images, classes] for every step, trained for `epochs`; labels: int [images];
     member: bool [images]. With `first_view_only` further views keep phi and null logits. `about` is any JSON:
-    seed, settings and their hash, versions, device, seconds, history. Digests of phi and logits of every step and
-    view stand beside it. LeakgapError for a logit that is not finite.
+    seed, settings and their hash, versions, device, seconds, history. Beside it stand digests of phi and logits of
+    every step and view, and who is predicted right at every step, in the clean view. LeakgapError for a logit that
+    is not finite.
     """
     if not all(np.isfinite(step).all() for step in steps):
         raise LeakgapError(f"{path}: not written, some logits are not finite")
@@ -129,6 +133,7 @@ def write(
         "about": about or {},
     }
     told, schema = json.dumps(about).encode(), _schema(classes)
+    correct = np.stack([_correct(logits[0], labels) for logits in steps])
     groups = [(step, view, z) for step, logits in enumerate(steps, 1) for view, z in enumerate(logits)]
     phis = [phi(z, labels) for _, _, z in groups]
     content = [[_digest(known), _digest(z)] for known, (_, _, z) in zip(phis, groups, strict=True)]
@@ -156,11 +161,24 @@ def write(
             writer.write_table(
                 _rows(schema, step, view, z, known, labels, member, bare), row_group_size=images
             )
+        writer.add_key_value_metadata({CORRECT: _packed(correct)})  # the schema's would be stored twice
 
 
 def _digest(values: np.ndarray) -> str:
     """Return the SHA-256 of float32 numbers in C order, 16 hexadecimal digits."""
     return hashlib.sha256(np.ascontiguousarray(values, np.float32).data).hexdigest()[:16]
+
+
+def _correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the first largest of an image's logits [S, classes] is its label's: bool [S]."""
+    right: np.ndarray = logits.argmax(-1) == labels
+    return right
+
+
+def _packed(correct: np.ndarray) -> bytes:
+    """Return bool [steps, S] as text: a digest, a space, the bits."""
+    bits = np.packbits(correct).tobytes()
+    return hashlib.sha256(bits).hexdigest()[:16].encode() + b" " + base64.b64encode(bits)
 
 
 def _rows(
@@ -251,6 +269,22 @@ def _written(path: str | Path, file: pq.ParquetFile) -> list[tuple[str, str]]:
     return digests
 
 
+def _who_is_correct(path: str | Path, file: pq.ParquetFile, model: Model, step: int) -> np.ndarray | None:
+    """Return who is predicted right at a step, bool [S]; None where the file was written without."""
+    stored = (file.metadata.metadata or {}).get(CORRECT)
+    if stored is None:
+        return None
+    shape = len(model.epochs), model.images
+    try:
+        bits = np.frombuffer(base64.b64decode(stored[17:], validate=True), np.uint8)
+        correct = np.unpackbits(bits, count=shape[0] * shape[1]).reshape(shape).astype(bool)
+    except ValueError:
+        correct = None
+    if correct is None or stored != _packed(correct):
+        raise LeakgapError(f"{path}: what it says of who is predicted right is damaged")
+    return correct[step - 1]
+
+
 @dataclass(frozen=True)
 class StepLogits:
     """One step of many models: phi, and of the clean view, when asked for, logits and who is predicted right."""
@@ -325,11 +359,13 @@ class Reader:
         logits = np.empty((*shape, model.classes), np.float32) if with_logits else None
         correct = np.empty(shape, bool) if with_correct else None
         for row, path in enumerate(self.paths):
-            with _open(path) as (file, _):
+            with _open(path) as (file, own):
                 written = _written(path, file)
+                right = _who_is_correct(path, file, own, step) if with_correct else None
+                look = with_logits or (with_correct and right is None)
                 for view in range(views):
                     group = (step - 1) * model.views + view
-                    whole = view == 0 and (with_logits or with_correct)
+                    whole = view == 0 and look
                     wanted = ["phi", "logits"] if whole else ["phi"]
                     table = file.read_row_group(group, columns=wanted, use_threads=False)
                     values = table["phi"].to_numpy()
@@ -347,8 +383,10 @@ class Reader:
                             raise LeakgapError(f"{path}: at step {step}, its phi is not that of its logits")
                         if logits is not None:
                             logits[row] = z
-                        if correct is not None:
-                            correct[row] = _correct(phis[row, :, 0], z, self._labels)
+                        if with_correct and right is None:
+                            right = _correct(z, self._labels)
+                if correct is not None:
+                    correct[row] = right
             if not np.isfinite(phis[row]).all():
                 raise LeakgapError(f"{path}: at step {step}, some phi are not finite")
         return StepLogits(phis, logits, correct)
@@ -369,17 +407,6 @@ def _agree(stored: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> bool:
     top = z.max(-1)
     expected = true - top - np.log(np.exp(z - top[:, None]).sum(-1))
     return bool(np.allclose(stored, expected, rtol=1e-3, atol=1e-3))
-
-
-def _correct(known: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether the first largest of an image's logits [S, classes] is its label's; known: their phi [S].
-
-    A probability above 1/2 is the largest, one below 1 / classes is not: few images are left to look at.
-    """
-    correct = known > ROUNDING
-    unsure = np.flatnonzero(~correct & (known > -np.log(logits.shape[-1] - 1) - ROUNDING))
-    correct[unsure] = logits[unsure].argmax(-1) == labels[unsure]
-    return correct
 
 
 def _differences(one: Model, other: Model) -> list[str]:
