@@ -37,10 +37,10 @@ ATTACKS = (
 
 def evidence_of(study: Study, technique: str) -> attacks.Evidence:
     """Every model of the technique against every other one, at the last step; with its earlier steps."""
-    pool, member, reserved = read_inputs(study.paths.pool, study.paths.masks)
+    labels, _, member, reserved = read_inputs(study.paths.pool, study.paths.masks)
     paths = [study.paths.logits(technique, mask) for mask in study.masks]
     reader = Reader(
-        paths, study=study.name, technique=technique, masks=study.masks, member=member, labels=pool.labels
+        paths, study=study.name, technique=technique, masks=study.masks, member=member, labels=labels
     )
     *earlier, last = (reader.read(step).phi for step in range(1, len(reader.model.epochs) + 1))
     series = np.stack([phi[..., 0] for phi in earlier], 1) if earlier else None
@@ -49,7 +49,7 @@ def evidence_of(study: Study, technique: str) -> attacks.Evidence:
         last,
         member,
         attacks.gives_away(member, member),
-        labels=pool.labels,
+        labels=labels,
         reserved=reserved,
         target_earlier=series,
         shadow_earlier=series,

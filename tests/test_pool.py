@@ -19,7 +19,7 @@ from leakgap import LeakgapError
 from leakgap.data import DATASETS, Dataset, fashion_mnist
 from leakgap.data.datasets import download, gather, load
 from leakgap.data.header import image_size
-from leakgap.data.pool import Pool, average_down, read_pool, subset, write_pool
+from leakgap.data.pool import Pool, average_down, read_labels, read_pool, subset, write_pool
 from leakgap.files import read_npz
 from leakgap.study import Study
 
@@ -491,6 +491,30 @@ def test_records_that_were_edited_are_found_out(tmp_path):
             read_pool(path)
     np.savez(path, **arrays | {"source": np.array("{}")})  # as one from before there were digests
     assert len(read_pool(path).labels) == 100
+
+
+def test_labels_are_read_without_the_records(tmp_path, monkeypatch):
+    path, pool = tmp_path / "pool.npz", load("digits", size=100)
+    write_pool(path, pool)
+    read, original = [], np.lib.npyio.NpzFile.__getitem__
+    monkeypatch.setattr(
+        np.lib.npyio.NpzFile, "__getitem__", lambda self, name: read.append(name) or original(self, name)
+    )
+    labels, digest = read_labels(path)
+    assert sorted(read) == ["classes", "labels", "source"]
+    np.testing.assert_array_equal(labels, pool.labels)
+    assert digest == pool.digest
+
+
+def test_labels_of_a_pool_that_tells_no_digest(tmp_path):
+    path, pool = tmp_path / "pool.npz", load("digits", size=100)
+    np.savez(path, images=pool.images, labels=pool.labels, classes=np.int64(10))
+    labels, digest = read_labels(path)
+    np.testing.assert_array_equal(labels, pool.labels)
+    assert digest == pool.digest
+    np.savez(path, images=pool.images, labels=pool.labels % 9, classes=np.int64(10))
+    with pytest.raises(LeakgapError, match=r"pool\.npz: class 9 of 0\.\.9 has no record"):
+        read_labels(path)
 
 
 def test_more_classes_than_logits_files_hold_are_refused(tmp_path, monkeypatch):

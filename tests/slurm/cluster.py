@@ -182,7 +182,8 @@ class Cluster:
         A job that was queued again has several.
         """
         columns = ["JobID", "State", "AllocTRES", "Timelimit", "ElapsedRaw", "WorkDir", "Comment"]
-        text = self.run("sacct", "--duplicates", "-X", "-n", "-P", "-o", ",".join(columns))
+        since = ("-S", "now-7days")  # by itself sacct tells of the time since midnight
+        text = self.run("sacct", *since, "--duplicates", "-X", "-n", "-P", "-o", ",".join(columns))
         runs = [dict(zip(columns, line.split("|"), strict=True)) for line in text.splitlines()]
         prefix = f"rule_{rule}_wildcards_"
         return [

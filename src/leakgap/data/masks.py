@@ -7,7 +7,7 @@ import numpy as np
 
 from leakgap import LeakgapError
 from leakgap.data import LEAST
-from leakgap.data.pool import Pool, read_pool
+from leakgap.data.pool import read_labels, read_pool
 from leakgap.files import read_npz, write_npz
 from leakgap.study import Study
 
@@ -96,14 +96,15 @@ def mask_row(mask: str, n_masks: int) -> int:
     return int(digits)
 
 
-def read_inputs(pool: str, masks: str) -> tuple[Pool, np.ndarray, np.ndarray]:
-    """Return the pool, member bool [N, S] and reserved bool [S]; LeakgapError where they are not of one study."""
-    images, (member, reserved) = read_pool(pool), read_masks(masks)
-    if member.shape[1] != len(images.labels):
-        raise LeakgapError(
-            f"{masks}: made for {member.shape[1]} images, not the {len(images.labels)} of the pool"
-        )
-    return images, member, reserved
+def read_inputs(pool: str, masks: str) -> tuple[np.ndarray, str, np.ndarray, np.ndarray]:
+    """Return the pool's labels int64 [S] and digest, member bool [N, S] and reserved bool [S].
+
+    LeakgapError where pool and masks are not of one study.
+    """
+    (labels, digest), (member, reserved) = read_labels(pool), read_masks(masks)
+    if member.shape[1] != len(labels):
+        raise LeakgapError(f"{masks}: made for {member.shape[1]} images, not the {len(labels)} of the pool")
+    return labels, digest, member, reserved
 
 
 def write_masks(path: str | Path, member: np.ndarray, reserved: np.ndarray) -> None:

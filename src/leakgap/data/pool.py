@@ -148,7 +148,23 @@ def write_pool(path: str | Path, pool: Pool) -> None:
 
 def read_pool(path: str | Path) -> Pool:
     """Read what write_pool wrote; LeakgapError naming the file if it is damaged or holds no pool."""
-    arrays = read_arrays(path)
+    pool, told = _parsed(path, read_arrays(path))
+    if told not in (None, pool.digest):  # without one: written by others, or before there was any
+        raise LeakgapError(f"{path}: its records are not as they were written")
+    return pool
+
+
+def read_labels(path: str | Path) -> tuple[np.ndarray, str]:
+    """Return labels int64 [S] and digest of a pool's file; its records, often large, are not read if it tells both.
+
+    LeakgapError as read_pool.
+    """
+    pool, told = _parsed(path, read_arrays(path, OURS))
+    return pool.labels, read_pool(path).digest if told is None else str(told)
+
+
+def _parsed(path: str | Path, arrays: dict[str, np.ndarray]) -> tuple[Pool, Any]:
+    """Return the pool, and the digest that its file tells or None."""
     for name in ("labels", "classes"):
         if name not in arrays:
             raise LeakgapError(f"{path}: has no array {name}, only {', '.join(arrays) or 'none'}")
@@ -162,7 +178,4 @@ def read_pool(path: str | Path) -> Pool:
     about = about if isinstance(about, dict) else {}
     told = about.pop(DIGEST, None)
     with naming(path):
-        pool = Pool(arrays, labels, int(classes), about)
-        if told not in (None, pool.digest):  # without one: written by others, or before there was any
-            raise LeakgapError("its records are not as they were written")
-    return pool
+        return Pool(arrays, labels, int(classes), about), told
