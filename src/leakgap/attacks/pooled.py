@@ -19,7 +19,7 @@ from itertools import product
 
 import numpy as np
 
-from leakgap.attacks.sums import IN, OUT, Sums, added, log_p, sums_of
+from leakgap.attacks.sums import IN, OUT, Probabilities, Sums, added, log_p, sums_of
 
 # candidates: models that the images like it count as, and which they are, a share of all on either side
 CANDIDATES = tuple(product((8.0, 32.0, 128.0, 512.0), (1 / 8, 1 / 32)))
@@ -51,6 +51,7 @@ def online(
     views = range(target.shape[2])
     centres = [_centre(shadow[..., view], images) for view in views]
     totals = [sums_of(shadow[..., view], member, images, centres[view]) for view in views]
+    probabilities = Probabilities(shadow[..., 0], member, images)
     for number, left in enumerate(sets):
         rows = np.flatnonzero(left)
         gone = [sums_of(shadow[rows, :, view], member[rows], images, centres[view]) for view in views]
@@ -59,9 +60,10 @@ def online(
         fits = [_fit(each, width, centre) for each, centre in zip(sums, centres, strict=True)]
         models = [fit.shrunk(strength) for fit in fits]
         weight = 1 if fits[0].several else 2
-        reference = np.log(sums[0].probability())
+        reference = np.log(probabilities.without(rows, sums[0].count))
         for t in np.flatnonzero(of.reshape(-1) == number):
-            score = weight * (log_p(target[t, images, 0]) - reference)
+            own = probabilities.log[t] if target is shadow else log_p(target[t, images, 0])
+            score = weight * (own - reference)
             for view in views:
                 score += models[view].ratio(target[t, images, view]) / len(views)
             scores[t, images] = score

@@ -17,23 +17,45 @@ class Sums:
     count: np.ndarray
     phi: np.ndarray
     squares: np.ndarray
-    p: np.ndarray
 
     def less(self, other: Sums) -> Sums:
-        """Take models away. What is left of p is no less than the rounding of what was there, so above 0."""
-        count, phi, squares, p = (
-            mine - theirs for mine, theirs in zip(self._all(), other._all(), strict=True)
-        )
-        return Sums(count, phi, squares, np.maximum(p, np.finfo(float).eps * self.p))
-
-    def probability(self) -> np.ndarray:
-        """BASE's p(x), half the mean over the out- and half that over the in-models: [S]."""
-        share = np.full(self.p.shape, np.nan, self.p.dtype)
-        np.divide(self.p, self.count, out=share, where=self.count > 0)
-        return share.mean(0)
+        """Take models away."""
+        return Sums(*(mine - theirs for mine, theirs in zip(self._all(), other._all(), strict=True)))
 
     def _all(self) -> tuple[np.ndarray, ...]:
-        return self.count, self.phi, self.squares, self.p
+        return self.count, self.phi, self.squares
+
+
+class Probabilities:
+    """BASE's p(x) at some images, from phi [N,S] and member [N,S] of the shadow models, some of them taken away.
+
+    p is summed in float64: where one model of many is sure, the others' p would be lost beside it.
+    """
+
+    def __init__(self, phi: np.ndarray, member: np.ndarray, images: np.ndarray):
+        self.log = np.empty((len(phi), len(images)), np.float32)  # of p
+        for row, x in zip(self.log, phi, strict=True):  # one by one, since they fit the cache
+            row[:] = log_p(x[images])
+        self._member, self._images = member, images
+        self._total = self._sums(range(len(phi)))
+
+    def without(self, rows: Iterable[int], count: np.ndarray) -> np.ndarray:
+        """Half the mean over the out- and half that over the in-models that are left, count [2,S] of them: [S].
+
+        What is left of p is no less than the rounding of what was there, so above 0; NaN where a side has no model.
+        """
+        left = np.maximum(self._total - self._sums(rows), np.finfo(float).eps * self._total)
+        share = np.full(left.shape, np.nan)
+        np.divide(left, count, out=share, where=count > 0)
+        return np.asarray(share.mean(0))
+
+    def _sums(self, rows: Iterable[int]) -> np.ndarray:
+        sums = np.zeros((2, len(self._images)))
+        for row in rows:
+            p, here = np.exp(self.log[row]), self._member[row, self._images].astype(np.float32)
+            sums[OUT] += p * (1 - here)
+            sums[IN] += p * here
+        return sums
 
 
 def log_p(phi: np.ndarray) -> np.ndarray:
@@ -46,26 +68,21 @@ def sums_of(
 ) -> Sums:
     """Sum over the models of phi [n,S] and member [n,S] at some images.
 
-    In float64; with a centre, float32 [images], from which phi doesn't stray far, in float32, twice as fast. But p
-    is summed in float64 always: where one model of many is sure, the others' p would be lost beside it.
+    In float64; with a centre, float32 [images], from which phi doesn't stray far, in float32, twice as fast.
     """
     precision = np.float64 if centre is None else np.float32
     count, total, squares = sums = np.zeros((3, 2, len(images)), precision)
-    p = np.zeros((2, len(images)))
     both, inside = 0, 1
     for row, member_row in zip(phi, member, strict=True):
         x, here = row[images], member_row[images].astype(precision)
-        probability = np.exp(log_p(x))
         x = x.astype(float) if centre is None else x - centre
         count[inside] += here
         for kind, value in ((total, x), (squares, x * x)):
             kind[both] += value
             kind[inside] += value * here
-        p[OUT] += probability * (1 - here)
-        p[IN] += probability * here
     count[both] = len(phi)
     sums[:, OUT] = sums[:, both] - sums[:, inside]
-    return Sums(count, total, squares, p)
+    return Sums(count, total, squares)
 
 
 def added(parts: Iterable[Sums]) -> Sums:
