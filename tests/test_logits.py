@@ -328,7 +328,7 @@ def test_reads_the_views_asked_for(paths, views):
     np.testing.assert_array_equal(held.phi[1, :, 0], phi(LOGITS[1, 1, 0], LABELS))
 
 
-def test_right_is_whose_first_largest_logit_is_the_labels(paths, tmp_path):
+def test_right_is_whose_first_largest_logit_is_the_labels(paths):
     first = [
         [[row.index(max(row)) for row in step[0].tolist()] for step in model] for model in LOGITS.round()
     ]

@@ -28,9 +28,7 @@ __all__ = ["Model", "Reader", "StepLogits", "phi", "read_model", "write"]
 SAMPLE = 2000  # images whose phi is computed anew
 METADATA, DIGEST = b"leakgap", b"leakgap sha256"  # of the metadata: Parquet has checksums of pages alone
 CONTENT = b"leakgap content"  # digests of phi and logits by row group: page checksums do not outlive an edit
-CORRECT = (
-    b"leakgap correct"  # who is predicted right at every step: saves the reading of logits, most of a file
-)
+CORRECT = b"leakgap correct"  # who is predicted right at every step, so that logits need not be read for it
 
 
 def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
@@ -362,10 +360,10 @@ class Reader:
             with _open(path) as (file, own):
                 written = _written(path, file)
                 right = _who_is_correct(path, file, own, step) if with_correct else None
-                look = with_logits or (with_correct and right is None)
+                needs_logits = with_logits or (with_correct and right is None)
                 for view in range(views):
                     group = (step - 1) * model.views + view
-                    whole = view == 0 and look
+                    whole = view == 0 and needs_logits
                     wanted = ["phi", "logits"] if whole else ["phi"]
                     table = file.read_row_group(group, columns=wanted, use_threads=False)
                     values = table["phi"].to_numpy()
