@@ -40,6 +40,24 @@ def test_shipped_studies_satisfy_the_schema(path):
         jsonschema.validate(study | {"grid": {"techniques": "factorials"}}, schema)
 
 
+@pytest.mark.parametrize(
+    ("path", "differing"),
+    [
+        ("first-half.yaml", {"grid.masks"}),
+        ("second-seed.yaml", {"name", "grid.techniques", "grid.masks", "train.seed"}),
+    ],
+)
+def test_parts_of_the_fashion_mnist_study_differ_from_it_in_what_they_say_alone(path, differing):
+    part = yaml.safe_load((ROOT / "docs/fashion-mnist" / path).read_text())
+    whole = yaml.safe_load((ROOT / "workflow/studies/fashion-mnist.yaml").read_text())
+    assert part.keys() == whole.keys()
+    found = {"name"} if part.pop("name") != whole.pop("name") else set()
+    for section, keys in part.items():
+        of_whole = whole[section]
+        found |= {f"{section}.{key}" for key in keys | of_whole if keys.get(key) != of_whole.get(key)}
+    assert found == differing
+
+
 def test_key_reference_is_the_models():
     assert (ROOT / "docs/study-file.md").read_text().strip() == markdown().strip(), (
         "run: python -m leakgap keys"
