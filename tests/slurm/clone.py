@@ -83,8 +83,13 @@ class Clone:
         return {model: path.stat().st_mtime_ns for model, path in self.logits().items()}
 
     def trainers(self) -> list[Trainer]:
-        """The training processes of this folder that are at work now."""
-        found = []
+        """The training processes of this folder that are at work now.
+
+        Not the processes that they start: torch's import runs ldconfig, whose process has the training's command
+        line for the moment between its fork and its exec.
+        """
+        found: dict[int, Trainer] = {}
+        parents: dict[int, int] = {}
         for process in Path("/proc").iterdir():
             try:
                 words = (process / "cmdline").read_bytes().decode().split("\0")
@@ -93,12 +98,15 @@ class Clone:
                 ):
                     continue
                 variables = (process / "environ").read_bytes().decode().split("\0")
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
             except (OSError, UnicodeDecodeError):
                 continue
+            pid = int(process.name)
             model = "/".join(words[words.index(option) + 1] for option in ("--technique", "--mask"))
             gpu = next((v.partition("=")[2] for v in variables if v.startswith("CUDA_VISIBLE_DEVICES=")), "")
-            found.append(Trainer(int(process.name), model, gpu, max(self.epochs(model), default=0)))
-        return found
+            found[pid] = Trainer(pid, model, gpu, max(self.epochs(model), default=0))
+            parents[pid] = parent
+        return [trainer for pid, trainer in found.items() if parents[pid] not in found]
 
     def epochs(self, model: str) -> list[int]:
         """The epochs that a model's log shows so far, less the epoch 0 that every attempt begins with."""
