@@ -262,8 +262,8 @@ def verdicts(one: Study, other: Study) -> tuple[pd.DataFrame, str]:
     low, high = share_interval(sum(counts.values()), len(headline))[1:]
     summary = (
         f"Verdicts with {one.attack.headline}: of {len(headline)}, {counts['differ']} flip from supported to "
-        f"contradicted or back, and {counts['open']} are decided in one study alone; changed in "
-        f"{np.floor(100 * low):.0f} to {np.ceil(100 * high):.0f}% of such claims (95%, were they independent)."
+        f"contradicted or back, and {counts['open']} are decided in one study alone. Were the claims independent, "
+        f"the share that changes would be {np.floor(100 * low):.0f} to {np.ceil(100 * high):.0f}% (95%)."
     )
     return pd.DataFrame(rows), summary
 

@@ -24,6 +24,7 @@ from markupsafe import Markup, escape
 
 from leakgap import LeakgapError, __version__
 from leakgap.claims.claim import read as read_claims
+from leakgap.claims.claim import span
 from leakgap.files import atomic, read_records
 from leakgap.report import figures as drawings
 from leakgap.report import tables as indexed
@@ -268,8 +269,8 @@ def _marked(text: str) -> Markup:
 
 
 def _estimate(found: dict[str, Any]) -> str:
-    """Return a value and its interval."""
-    value, low, high = (
-        "–" if end is None else f"{end:.3g}" for end in map(found.get, ("value", "low", "high"))
-    )
-    return "undefined" if value == "–" else value if low == "–" else f"{value} [{low}, {high}]"
+    """Return a value and its interval, its ends rounded outwards."""
+    if found["value"] is None:
+        return "undefined"
+    value, low, high = found["value"], found["low"], found["high"]
+    return f"{value:.3g}" if None in (low, high) else f"{value:.3g} ({span(low, high)})"

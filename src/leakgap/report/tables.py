@@ -315,7 +315,7 @@ TABLES = (
         shadows,
         "attackers",
         "Fewer shadow models",
-        "Pooled TPR of the headline attack and of lira-pooled by the number of shadow models that one has.",
+        "Pooled TPR of the headline attack, and of lira-pooled if that is another, by the number of shadow models.",
     ),
     Table(
         precision,
