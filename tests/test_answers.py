@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -281,8 +283,6 @@ ONE_FILE = {
     "a label out of range": ("logits", spoil("label", CLASSES), "is none of the 4 classes of logits"),
     "a label in words": ("logits", spoil("label", "cat"), "beside logits it is the number of a class"),
     "member unknown for one": ("logits", spoil("member", None), "is None, not true or false"),
-    "members all": ("logits", lambda table: table.assign(member=True), "all of its 60 records are members"),
-    "members none": ("logits", lambda table: table.assign(member=False), "none of its 60 records are members"),
     "a member reserved": (
         "logits",
         lambda table: table.assign(reserved=table["member"]),
@@ -347,6 +347,18 @@ def test_what_cannot_be_right_between_two_files_is_one_sentence(name: str):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("member", "told"), [(True, "all"), (False, "none")])
+def test_a_target_needs_members_and_others_and_a_shadow_model_does_not(member: bool, told: str):
+    alike = frame(1).assign(member=member)
+    with pytest.raises(
+        LeakgapError, match=f"target: {told} of its 60 records are members: nothing to tell apart"
+    ):
+        join([of(alike, "target")], [])
+    joined = join([of(frame(), "target")], [of(alike, "shadow"), of(frame(2), "another")])
+    assert joined.member[0].all() == member
+    assert not joined.left_out.any()
+
+
 def test_a_model_is_not_its_own_shadow(tmp_path: Path):
     target = frame()
     shuffled = target.sample(frac=1, random_state=5)
@@ -365,6 +377,36 @@ def test_a_reserved_record_is_in_no_training_set():
     reserved = target.assign(reserved=~target["member"])
     with pytest.raises(LeakgapError, match=r"shadow: record r\d+ is a member, and reserved in target"):
         join([of(reserved, "target")], [of(frame(1), "shadow")])
+    some = target.assign(reserved=~target["member"] & (np.arange(len(target)) % 2 == 0))
+    with pytest.raises(LeakgapError, match=r"second: record r\d+ is a member, and reserved in target"):
+        join([of(some, "target"), of(frame(1), "second")], [])
+
+
+@pytest.mark.parametrize("kind", [".npz", ".parquet"])
+def test_a_missing_id_is_no_text(tmp_path: Path, kind: str):
+    """Neither format knows of a missing float but NaN."""
+    path = tmp_path / f"a{kind}"
+    columns = {"record": np.array([1.0, np.nan, 4.0]), "label": np.zeros(3), "phi": np.zeros(3)}
+    if kind == ".npz":
+        np.savez(path, **columns)
+    else:
+        pq.write_table(pa.table(columns), path)
+    with pytest.raises(LeakgapError, match="record is missing in row 1"):
+        Answers.read(path)
+    columns["record"] = np.array([1.0, 2.0, 4.0])
+    np.savez(tmp_path / "b.npz", **columns)
+    assert Answers.read(tmp_path / "b.npz").record.tolist() == [1, 2, 4]
+
+
+def test_the_share_of_saturated_answers_is_of_those_given():
+    """A record that a shadow model was not asked about gave no answer."""
+    target, shadow = frame(), frame(1)
+    target["phi"], shadow["phi"] = 1.0, 1.0
+    shadow = shadow.iloc[: len(shadow) // 4]
+    shadow.loc[shadow.index[0], "phi"] = np.inf
+    given = [table[["record", "label", "member", "phi"]] for table in (target, shadow)]
+    joined = join([of(given[0], "target")], [of(given[1], "shadow")])
+    assert joined.saturated == 1 / (len(target) + len(shadow))
 
 
 @pytest.mark.parametrize(
@@ -377,6 +419,7 @@ def test_a_reserved_record_is_in_no_training_set():
         ("a.csv", b"", "can't be read"),
         ("a.csv", b"record;label;phi\n1;2;3\n", "has no column 'record'"),
         ("a.csv", b"record,label,phi\n1,0,x\n2,0,y\n", "phi holds string, not numbers"),
+        ("a.csv", b"record,label,phi,member\n1,0,1,yes\n", "member holds string, not true and false"),
         ("a.csv", b"record,label,phi\n1,0,1\n2,0\n", "can't be read"),
         ("a.csv", b"record,label,phi,phi\n1,0,1,1\n", "has the column phi twice"),
         ("a.csv", b"record,label,phi,member\n1,0,1,\n2,0,1,true\n", "member is empty in row 0"),
@@ -392,6 +435,52 @@ def test_unreadable_files_are_one_sentence(tmp_path: Path, name: str, content: b
         Answers.read(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".npz"])
+def test_numbered_columns_in_every_format_and_in_memory(tmp_path: Path, suffix: str):
+    table = frame()
+    z = z_of(table)
+    wide = table.drop(columns="logits").assign(**{f"logits_{c}": z[:, c] for c in reversed(range(CLASSES))})
+    answers = Answers.read(write(wide, tmp_path / f"a{suffix}"))
+    np.testing.assert_allclose(answers.logits, z, rtol=1e-6)
+    np.testing.assert_array_equal(Answers.of(wide).logits, z.astype(np.float32))
+    with pytest.raises(LeakgapError, match="are not numbered from 0 to 2 without a gap"):
+        Answers.read(write(wide.drop(columns="logits_1"), tmp_path / f"b{suffix}"))
+
+
+def test_a_list_in_a_csv(tmp_path: Path):
+    table = frame()
+    table.assign(logits=[z.tolist() for z in table["logits"]]).to_csv(tmp_path / "a.csv", index=False)
+    np.testing.assert_array_equal(Answers.read(tmp_path / "a.csv").logits, z_of(table).astype(np.float32))
+
+
+def test_ids_of_any_size_and_bytes(tmp_path: Path):
+    """Beyond int64 ids are text, in every format; bytes that are no text are told by their hexadecimal digits."""
+    table = as_kind(frame(records=4), "phi")
+    for ids in (2**63 + np.arange(4, dtype=np.uint64), np.array([1e20, 2e20, 3e20, 4e20])):
+        expected = [str(int(value)) for value in ids]
+        for suffix in (".parquet", ".npz"):
+            assert (
+                Answers.read(write(table.assign(record=ids), tmp_path / f"a{suffix}")).record.tolist()
+                == expected
+            )
+    raw = [bytes([200 + i, 0]) for i in range(4)]
+    told = ["c800", "c900", "ca00", "cb00"]
+    table.assign(record=raw).to_parquet(tmp_path / "a.parquet")
+    assert Answers.read(tmp_path / "a.parquet").record.tolist() == told
+    assert Answers.of(table.assign(record=raw)).record.tolist() == told
+    table.assign(record=[[1, i] for i in range(4)]).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(LeakgapError, match=r"record holds list<.*>, neither numbers nor text"):
+        Answers.read(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("kind", [float, bool])
+def test_labels_of_a_csv_are_those_of_a_parquet_file(tmp_path: Path, kind: type):
+    table = frame()
+    table["label"] = (table["label"] % 2).astype(kind)
+    csv, parquet = (Answers.read(write(table, tmp_path / f"a{suffix}")) for suffix in (".csv", ".parquet"))
+    assert csv.label.tolist() == parquet.label.tolist() == table["label"].astype(int).tolist()
 
 
 def test_csv_as_spreadsheets_write_it(tmp_path: Path):

@@ -476,6 +476,31 @@ def test_the_answer_says_what_the_numbers_allow(tmp_path: Path, records: int, sh
     assert ("Attackers with more shadow models" in page) == (0 < shadows < 4)
 
 
+def test_two_targets_of_one_pair_have_values_and_no_intervals(tmp_path: Path):
+    """Complements are one mask pair, and one pair says nothing of how models vary."""
+    one, other, *shadows = world(6, 600)
+    other["member"] = ~one["member"]
+    audit = audit_model(answers([one, other]), answers(shadows), attacks=["loss"])
+    found = row(audit, "loss")
+    scores, member = audit.records["loss"].to_numpy(), audit.records["member"].to_numpy()
+    assert found["tpr_at_0.01"] == roc.tpr_at_fpr(scores, member, 0.01)
+    assert np.isnan(found["tpr_at_0.01_low"])
+    told, page = written(tmp_path, [one, other, *shadows], targets=2, attacks=["loss"])
+    assert "recognizes" in told["answer"][0]
+    assert "too few to say how sure that is" in told["answer"][1]
+    assert "nan" not in page.lower()
+
+
+def test_a_leak_that_shows_over_all_thresholds_alone_is_told(tmp_path: Path):
+    """300 records are too few to tell 1% from more, and enough to tell members from others."""
+    told, _ = written(tmp_path, world(1, 300), attacks=["loss"])
+    (found,) = told["attacks"]
+    assert found["tpr_at_0.01_low"] <= 0.01
+    assert found["auc_low"] > 0.5
+    assert "at this rate the attacker can't be told from somebody who guesses. Over all" in told["answer"][1]
+    assert f"another record {100 * found['auc']:.1f}% [" in told["answer"][1]
+
+
 def test_noise_is_not_called_a_leak_and_a_leak_is(tmp_path: Path):
     noise, _ = written(tmp_path / "noise", world(leak=0))
     leak, _ = written(tmp_path / "leak", world(leak=4, records=5000))

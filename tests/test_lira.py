@@ -249,7 +249,7 @@ def break_(what):
     elif what == "models":
         target = target[:5]
     elif what == "flat":
-        target, shadow = target[..., 0], shadow[..., 0]
+        target, shadow = target[0, :, 0], shadow[0, :, 0]
     elif what == "member shape":
         member = member[:, :29]
     elif what == "left out":
@@ -316,3 +316,11 @@ def test_attacks_that_share_their_work_score_as_each_alone():
     names = [name for name in ATTACKS if "lira" in name]
     for name, score in run_all(names, evidence).items():
         np.testing.assert_array_equal(score, run(name, evidence))
+
+
+def test_one_view_may_have_no_axis_of_its_own():
+    member = balanced_masks(8, 60, seed=0)
+    phi = np.random.default_rng(0).normal(member, 1)
+    np.testing.assert_array_equal(
+        leave_one_out(phi, phi, member), leave_one_out(phi[..., None], phi[..., None], member)
+    )

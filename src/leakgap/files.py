@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -135,8 +135,8 @@ def write_npz(path: str | Path, **arrays: np.ndarray | np.generic) -> None:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
 
-def read_arrays(path: str | Path, among: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """All arrays of an .npz by name, or those among the names given; without pickle.
+def read_arrays(path: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
+    """All arrays of an .npz by name, or those whose name is wanted; without pickle.
 
     LeakgapError naming a file that is missing or damaged.
     """
@@ -144,7 +144,7 @@ def read_arrays(path: str | Path, among: Sequence[str] | None = None) -> dict[st
         raise LeakgapError(f"{path}: there is no such file")
     try:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored if among is None or name in among}
+            return {name: stored[name] for name in stored if wanted(name)}
     except Exception as error:  # damaged headers make zipfile and numpy raise nearly anything
         raise LeakgapError(f"{path}: is not a readable .npz ({error})") from None
 

@@ -37,11 +37,11 @@ def leave_one_out(
 ) -> np.ndarray:
     """LiRA score of every target and image, float32 [T,S], higher = member.
 
-    target: float32 [T,S,V], phi of the target models over V query views; shadow: float32 [N,S,V]; member: bool
-    [N,S], the images that each shadow model trained on. left_out: bool [T,N], the shadow models not used against
-    each target; by default T = N, target k trained on member[k], and the rows that give this mask away are left
-    out: k and the one that is its complement (see `gives_away`). reserved: bool [S], images in no mask by design:
-    they get NaN and enter no statistic.
+    target: float32 [T,S,V], phi of the target models over V query views; shadow: float32 [N,S,V]; with one view,
+    [T,S] and [N,S] will do. member: bool [N,S], the images that each shadow model trained on. left_out: bool [T,N],
+    the shadow models not used against each target; by default T = N, target k trained on member[k], and the rows
+    that give this mask away are left out: k and the one that is its complement (see `gives_away`). reserved: bool
+    [S], images in no mask by design: they get NaN and enter no statistic.
 
     With mu and sd of phi over the in-models (I) or out-models (O) of an image and view, the score is the mean over
     the views of
@@ -74,8 +74,8 @@ def leave_one_out(
     """
     _check_options(mode, variance, tail)
     same = target is shadow
-    shadow, member = numbers(shadow, "shadow"), truths(member, "member")
-    target = shadow if same else numbers(target, "target")
+    shadow, member = _with_views(numbers(shadow, "shadow")), truths(member, "member")
+    target = shadow if same else _with_views(numbers(target, "target"))
     left_out = None if left_out is None else truths(left_out, "left_out")
     check(target, shadow, member, left_out)
     if left_out is None:
@@ -86,6 +86,10 @@ def leave_one_out(
     if variance == "pooled":
         return pooled.online(*held) if mode == "online" else pooled.offline(*held, _surprise(tail))
     return _scores(*held, [_Variant(mode, variance, tail)])[0]
+
+
+def _with_views(phi: np.ndarray) -> np.ndarray:
+    return phi[..., None] if phi.ndim == 2 else phi
 
 
 def _images(reserved: ArrayLike, images: int) -> np.ndarray:

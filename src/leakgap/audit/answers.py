@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from leakgap import LeakgapError
-from leakgap.audit.reading import IDS, MATRICES, VALUES, read_columns
+from leakgap.audit.reading import IDS, MATRICES, is_known, part_of_matrix, read_columns
 from leakgap.logits import phi as phi_of_logits
 
 __all__ = ["Answers"]
@@ -81,8 +81,9 @@ class Answers:
     @classmethod
     def of(cls, columns: Mapping[str, object], name: str = "answers") -> Answers:
         """Make answers of arrays, a DataFrame or anything that maps the columns of `read` to their values."""
-        known = {key: _array(name, key, columns[key]) for key in (*IDS, *VALUES, *MATRICES) if key in columns}
-        return _answers(name, known)
+        given = [key for key in columns if is_known(key) and columns[key] is not None]
+        known = {key: _array(name, key, columns[key]) for key in given}
+        return _answers(name, _side_by_side(name, known))
 
     def __repr__(self) -> str:
         return f"Answers({self.name!r}, {self.kind} of {len(self.record)} records, {self.views} views)"
@@ -106,6 +107,22 @@ def _array(name: str, column: str, values: object) -> np.ndarray:
         return np.array(values, dtype=object) if column in IDS else np.asarray(values)
     except ValueError:  # lists of unequal lengths
         raise LeakgapError(f"{name}: {column} does not have as many values for every record") from None
+
+
+def _side_by_side(name: str, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return columns with logits_0, logits_1, ... as those of one array `logits`, and so with probabilities."""
+    found = {key: values for key, values in columns.items() if part_of_matrix(key) is None}
+    for matrix in MATRICES:
+        parts = {part[1]: key for key in columns if (part := part_of_matrix(key)) and part[0] == matrix}
+        if sorted(parts) != list(range(len(parts))):
+            raise LeakgapError(
+                f"{name}: the columns {matrix}_0.. are not numbered from 0 to {len(parts) - 1} without a gap"
+            )
+        if len({columns[key].shape for key in parts.values()}) > 1:
+            raise LeakgapError(f"{name}: the columns {matrix}_0.. are not equally long")
+        if parts:
+            found[matrix] = np.stack([columns[parts[place]] for place in sorted(parts)], axis=-1)
+    return found
 
 
 def _answers(name: str, columns: Mapping[str, np.ndarray]) -> Answers:
@@ -171,20 +188,36 @@ def _answers(name: str, columns: Mapping[str, np.ndarray]) -> Answers:
 
 
 def _ids(name: str, column: str, values: np.ndarray) -> np.ndarray:
-    """Return ids as int64 or text; LeakgapError where one is missing."""
+    """Return ids as int64 where they are whole numbers (float beside a gap), else as text.
+
+    LeakgapError where one is missing.
+    """
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise LeakgapError(f"{name}: {column} is missing in row {int(np.isnan(values).argmax())}")
     if values.dtype.kind == "O":
         absent = [value is None or value != value for value in values]
         if any(absent):
             raise LeakgapError(f"{name}: {column} is missing in row {absent.index(True)}")
-        values = np.array(values.tolist())
-    if values.dtype.kind in "biu" or (values.dtype.kind == "f" and (values == np.round(values)).all()):
-        return values.astype(np.int64)
+        values = np.array([_text_of_bytes(value) if isinstance(value, bytes) else value for value in values])
+    if values.dtype.kind == "f":
+        whole = bool((np.isfinite(values) & (values == np.round(values))).all())
+    else:
+        whole = values.dtype.kind in "biu"
+    if whole:
+        if not len(values) or max(abs(int(values.min())), abs(int(values.max()))) < 2**63:
+            return values.astype(np.int64)
+        values = np.array([str(int(value)) for value in values])
     text = values.astype(str)
     if (text == "").any():
         raise LeakgapError(f"{name}: {column} is empty in row {int((text == '').argmax())}")
     return text
+
+
+def _text_of_bytes(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
 
 
 def _text(ids: np.ndarray) -> np.ndarray:
@@ -241,16 +274,13 @@ def _check_flags(
 ) -> None:
     if member is not None and reserved is not None and (member & reserved).any():
         raise LeakgapError(f"{name}: record {record[member & reserved][0]} is reserved, yet a member")
-    if member is not None and member.all() == member.any():
-        share = "all" if member.all() else "none"
-        raise LeakgapError(f"{name}: {share} of its {len(member)} records are members: nothing to tell apart")
 
 
 def _classes(name: str, kind: str, label: np.ndarray, classes: int, record: np.ndarray) -> np.ndarray:
     """Return labels that are numbers of classes."""
     if label.dtype.kind != "i":
         raise LeakgapError(
-            f"{name}: label is text, such as {label[0]!r}; beside {kind} it is the number of a class, from 0"
+            f"{name}: label is text, such as {str(label[0])!r}; beside {kind} it is the number of a class, from 0"
         )
     if classes < 2:
         raise LeakgapError(f"{name}: {kind} of {classes} classes: an answer needs two or more")

@@ -79,9 +79,13 @@ def join(targets: Sequence[Answers], shadows: Sequence[Answers]) -> Joined:
         )
     target_member = _stack([model.member for model in targets], rows, False).astype(bool) if known else None
     for model, inside in zip(targets, [] if target_member is None else target_member, strict=known):
-        if (inside | reserved).all() or reserved.all():
+        if (inside & reserved).any():
+            record = first.record[inside & reserved][0]
+            raise LeakgapError(f"{model.name}: record {record} is a member, and reserved in {first.name}")
+        if not inside.any() or (inside | reserved).all():
+            share = "all" if inside.any() else "none"
             raise LeakgapError(
-                f"{model.name}: all records that are not reserved are members: nothing to tell apart"
+                f"{model.name}: {share} of its {(~reserved).sum()} records are members: nothing to tell apart"
             )
     phi, saturated = _finite(_both(targets, shadows, rows, places, lambda model: model.phi))
     logits, _ = _finite(_both(targets, shadows, rows, places, lambda model: model.logits))
@@ -107,13 +111,14 @@ def given_away(target: np.ndarray, shadow: np.ndarray, asked: np.ndarray) -> np.
 
     They say which records are the target's: an attack that uses them would be told the answer. target: bool
     [T, S]; shadow, asked: bool [N, S]. Records that a shadow model was not asked about don't count, nor do
-    those that nobody trained on, such as reserved ones.
+    those that nobody trained on, such as reserved ones. A model that was trained on none says nothing.
     """
     found = np.zeros((len(target), len(shadow)), bool)
     counted = asked & (target.any(0) | shadow.any(0))
     for t, inside in enumerate(target):
         same = ((shadow == inside) & counted).sum(1)
         found[t] = (same == 0) | (same == counted.sum(1))
+    found &= shadow.any(1)
     return found
 
 
@@ -222,7 +227,7 @@ def _finite(
     if not np.isfinite(high):  # every answer is exactly 0 or 1
         high, low = 0.0, 0.0
     infinite = sum(int(np.isinf(part).sum()) for part in both)
-    total = sum(part.size for part in both)
+    total = sum(int((~np.isnan(part)).sum()) for part in both)  # records that were not asked about are NaN
     for part in both:
         part[part == np.inf] = high + np.log(2)
         part[part == -np.inf] = low - np.log(2)

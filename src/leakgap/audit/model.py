@@ -110,7 +110,8 @@ def audit_model(
     True
     """
     targets = [target] if isinstance(target, Answers) else list(target)
-    fprs = list(dict.fromkeys(fprs))
+    fprs = list(dict.fromkeys(np.atleast_1d(fprs).tolist()))
+    attacks = [attacks] if isinstance(attacks, str) else attacks
     if not fprs:
         raise LeakgapError("fprs: an audit reads attacks at one false positive rate at least")
     for fpr in fprs:

@@ -112,11 +112,11 @@ def _picture(audit: Audit) -> dict[str, Any]:
         points = zip(curve["fpr"], curve["tpr"], strict=True)
         lines[str(name)] = "M" + "L".join(f"{x(fpr)} {y(tpr)}" for fpr, tpr in points)
     ticks = [(10.0**-power, f"{words.percent(10.0**-power)}%") for power in range(decades + 1)]
-    marks = [
-        {"x": x(fpr), "y": y(row[name]), "low": y(row[f"{name}_low"]), "high": y(row[f"{name}_high"])}
-        for fpr in audit.about["fprs"]
-        if not math.isnan(row[name := f"tpr_at_{fpr:g}"])
-    ]
+    marks = []
+    for fpr in audit.about["fprs"]:
+        value, low_end, high_end = (row[f"tpr_at_{fpr:g}{end}"] for end in ("", "_low", "_high"))
+        if not math.isnan(low_end):
+            marks.append({"x": x(fpr), "y": y(value), "low": y(low_end), "high": y(high_end)})
     return {
         "width": WIDTH,
         "height": HEIGHT,

@@ -4,6 +4,7 @@ A column is an array with one entry for every row of the file; `logits` and `pro
 [rows, classes], NaN where the file holds nothing. What the columns mean is `leakgap.audit.answers`' affair.
 """
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -41,18 +42,18 @@ def read_columns(path: str | Path) -> dict[str, np.ndarray]:
 
 def _parquet(path: Path) -> dict[str, np.ndarray]:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        names = [name for name in file.schema_arrow.names if _is_known(name)]
+        names = [name for name in file.schema_arrow.names if is_known(name)]
         return _of_table(path, file.read(columns=names))
 
 
 def _csv(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         header = pc.read_csv(pa.py_buffer(file.readline() + b"\n")).column_names
-    names = [name for name in header if _is_known(name)]
+    names = [name for name in header if is_known(name)]
     if not names:
         return {}
     # ids stay text, so that 007 is not 7; ids that are all written as whole numbers become numbers below
-    kinds = {name: pa.string() for name in IDS} | {name: pa.float64() for name in names if _of_matrix(name)}
+    kinds = dict.fromkeys(IDS, pa.string()) | {name: pa.float64() for name in names if part_of_matrix(name)}
     columns = _of_table(
         path, pc.read_csv(path, convert_options=pc.ConvertOptions(include_columns=names, column_types=kinds))
     )
@@ -60,7 +61,7 @@ def _csv(path: Path) -> dict[str, np.ndarray]:
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
-    columns = read_arrays(path, (*IDS, *VALUES, *MATRICES))
+    columns = read_arrays(path, is_known)
     for name, array in columns.items():
         dimensions = 2 if name in MATRICES else 1
         if array.ndim != dimensions or len(array) != len(next(iter(columns.values()))):
@@ -68,7 +69,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
                 f"{path}: {name} must have {dimensions} dimension{'s'[: dimensions - 1]} and as many rows as the "
                 f"others, and has shape {list(array.shape)}"
             )
-    return {name: _as_ids(array) if name in IDS else array for name, array in columns.items()}
+    return columns
 
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
@@ -78,12 +79,19 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
 }
 
 
-def _of_matrix(name: str) -> re.Match[str] | None:
-    return re.fullmatch(rf"({'|'.join(MATRICES)})_(\d+)", name)
+def part_of_matrix(name: str) -> tuple[str, int] | None:
+    """Return the matrix that a column is a part of, and its place there; None for any other column.
+
+    >>> part_of_matrix("logits_12"), part_of_matrix("logits")
+    (('logits', 12), None)
+    """
+    found = re.fullmatch(rf"({'|'.join(MATRICES)})_(\d+)", name)
+    return (found[1], int(found[2])) if found else None
 
 
-def _is_known(name: str) -> bool:
-    return name in (*IDS, *VALUES, *MATRICES) or bool(_of_matrix(name))
+def is_known(name: object) -> bool:
+    """Say whether answers are made of columns of this name."""
+    return isinstance(name, str) and (name in (*IDS, *VALUES, *MATRICES) or part_of_matrix(name) is not None)
 
 
 def _of_table(path: Path, table: pa.Table) -> dict[str, np.ndarray]:
@@ -93,22 +101,10 @@ def _of_table(path: Path, table: pa.Table) -> dict[str, np.ndarray]:
             raise LeakgapError(f"{path}: has the column {name} twice")
         if name in IDS:
             columns[name] = _ids(path, name, table[name])
-        elif name in VALUES:
-            columns[name] = _values(path, name, table[name])
         elif name in MATRICES:
             columns[name] = _lists(path, name, table[name])
-    for matrix in MATRICES:
-        parts = sorted(
-            (int(found[2]), name)
-            for name in table.column_names
-            if (found := _of_matrix(name)) and found[1] == matrix
-        )
-        if parts and [place for place, _ in parts] != list(range(len(parts))):
-            raise LeakgapError(
-                f"{path}: the columns {matrix}_0.. are not numbered from 0 to {len(parts) - 1} without a gap"
-            )
-        if parts:
-            columns[matrix] = np.stack([_values(path, name, table[name]) for _, name in parts], axis=-1)
+        else:
+            columns[name] = _values(path, name, table[name])
     return columns
 
 
@@ -119,22 +115,24 @@ def _ids(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
         column = column.cast(column.type.value_type)
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return _as_ids(column.to_numpy())
-    return np.array(column.cast(pa.string()).to_pylist(), dtype=str)
-
-
-def _as_ids(array: np.ndarray) -> np.ndarray:
-    """Return ids as integers where they are whole numbers (pandas makes them float beside a gap), or as text."""
-    if array.dtype.kind in "biu" or (array.dtype.kind == "f" and (array == np.round(array)).all()):
-        return array.astype(np.int64)
-    return array.astype(str)
+        return column.to_numpy()
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return np.array(column.to_pylist(), dtype=object)
+    try:
+        return np.array(column.cast(pa.string()).to_pylist(), dtype=str)
+    except pa.ArrowException:
+        raise LeakgapError(f"{path}: {name} holds {kind}, neither numbers nor text") from None
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:
-    """Return text ids as int64 where each of them is a whole number as it is usually written."""
-    if not all(re.fullmatch(r"0|-?[1-9]\d{0,17}", text) for text in ids):
-        return ids
-    return ids.astype(np.int64)
+    """Return text ids as int64 where all are whole numbers as usually written, as bool where all are truths."""
+    # the second as pandas writes numbers beside a gap
+    for whole in (r"0|-?[1-9]\d{0,17}", r"(0|-?[1-9]\d{0,17})\.0"):
+        if all(re.fullmatch(whole, text) for text in ids):
+            return np.array([int(text.removesuffix(".0")) for text in ids])
+    if {text.lower() for text in ids} <= {"true", "false"}:
+        return np.array([text.lower() == "true" for text in ids])
+    return ids
 
 
 def _values(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
@@ -145,10 +143,13 @@ def _values(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
     try:
         return column.cast(pa.float64()).to_numpy()
     except pa.ArrowException:
-        raise LeakgapError(f"{path}: {name} holds {column.type}, not numbers") from None
+        wanted = "true and false" if name in ("member", "reserved") else "numbers"
+        raise LeakgapError(f"{path}: {name} holds {column.type}, not {wanted}") from None
 
 
 def _lists(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_string(column.type):  # as CSV holds a list
+        column = _parsed(column)
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise LeakgapError(
@@ -167,6 +168,15 @@ def _lists(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
         return np.empty((0, 0))
     values = pa.chunked_array([chunk.flatten() for chunk in arrays])
     return _values(path, name, values).reshape(len(lengths), -1)
+
+
+def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return lists of numbers that are written as text, such as [0.5, 1]; any other text as it is."""
+    try:
+        lists = [json.loads(text) for text in column.to_pylist() if text is not None]
+        return pa.chunked_array([pa.array(lists, pa.list_(pa.float64()))])
+    except (ValueError, pa.ArrowException):
+        return column
 
 
 def _first_null(column: pa.ChunkedArray) -> int:

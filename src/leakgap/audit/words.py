@@ -104,10 +104,18 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
 
 def _beside_guessing(row: Row, fpr: float) -> str:
     rate, low = row[f"tpr_at_{fpr:g}"], row[f"tpr_at_{fpr:g}_low"]
+    if math.isnan(low):
+        return f"Guessing would recognize {percent(fpr)}%; these models are too few to say how sure that is."
     if low > fpr:
         times = f"{rate / fpr:.0f}" if rate > 10 * fpr else f"{rate / fpr:.1f}"
         return f"Guessing would recognize {percent(fpr)}%: this is {times} times as many."
-    return f"Guessing would recognize {percent(fpr)}%: the attacker can't be told from somebody who guesses."
+    alike = "the attacker can't be told from somebody who guesses"
+    if not row["auc_low"] > 0.5:
+        return f"Guessing would recognize {percent(fpr)}%: {alike}."
+    return (
+        f"Guessing would recognize {percent(fpr)}%: at this rate {alike}. Over all thresholds a training record is "
+        f"ranked above another record {interval(row, 'auc')} of the time; guessing does so 50%."
+    )
 
 
 def _scored(about: dict[str, Any], row: Row) -> Iterator[str]:
