@@ -87,10 +87,10 @@ def snakemake(where: Path, study: dict, *arguments: str) -> str:
     return run.stdout + run.stderr
 
 
-def planned(where: Path, study: dict) -> Jobs:
+def planned(where: Path, study: dict, *targets: str) -> Jobs:
     """(rule, wildcards ...) of every job that a dry run wants to do."""
-    found = set()
-    for block in re.split(r"\n(?=(?:local)?rule \w+:\n)", snakemake(where, study, "--dry-run"))[1:]:
+    found, told = set(), snakemake(where, study, *targets, "--dry-run")
+    for block in re.split(r"\n(?=(?:local)?rule \w+:\n)", told)[1:]:
         rule = re.match(r"(?:local)?rule (\w+):", block)[1]
         wildcards = re.search(r"^    wildcards: (.*)$", block, re.M)
         values = [pair.partition("=")[2] for pair in wildcards[1].split(", ")] if wildcards else []
@@ -189,6 +189,21 @@ def test_an_edit_of_the_user_s_own_file(done: Path, name: str, expected: Jobs):
         assert planned(done, STUDY) == expected
     finally:
         path.write_text(OWN[name])
+
+
+def test_the_user_s_own_data(done: Path):
+    """Another .npz, or another image in a folder, under the same name: the pool is made anew."""
+    folder = done / "own photos"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "0.png").write_text("a word")
+    (done / "own.npz").write_text("a word")
+    for path, changed in (("./own.npz", "own.npz"), ("./own photos", "own photos/b/1.png")):
+        study = {"name": "own", "data": {"dataset": path, "reserved": 20}}
+        snakemake(done, study, "results/own/pool.npz")
+        assert planned(done, study, "results/own/pool.npz") == set()
+        (done / changed).write_text("another")
+        assert planned(done, study, "results/own/pool.npz") == {("pool",)}
 
 
 def test_a_plugin_that_nothing_uses(done: Path):

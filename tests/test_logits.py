@@ -68,10 +68,16 @@ def test_phi_never_saturates():
     np.testing.assert_allclose(phi(z, np.zeros(4, int)), expected, rtol=1e-7)
 
 
+def test_phi_of_impossible_classes():
+    z = np.array([[1, -np.inf, -np.inf], [-np.inf, 2, 2], [0, -np.inf, 0]])
+    assert phi(z, np.zeros(3, int)).tolist() == [np.inf, -np.inf, 0]
+
+
 def test_phi_of_any_leading_shape_and_of_half_precision():
     z = LOGITS[0]
     labels = np.broadcast_to(LABELS, z.shape[:-1])
     assert phi(z, labels).shape == (STEPS, VIEWS, IMAGES)
+    np.testing.assert_array_equal(phi(z, LABELS), phi(z, labels))
     np.testing.assert_array_equal(phi(z, labels)[1, 0], phi(z[1, 0], LABELS))
     np.testing.assert_array_equal(phi(z.astype(np.float16), labels), phi(z.astype(np.float16) * 1.0, labels))
 
@@ -145,11 +151,26 @@ def test_same_input_same_bytes(tmp_path):
     assert put(tmp_path / "a.parquet").read_bytes() == put(tmp_path / "b.parquet").read_bytes()
 
 
-def test_a_failed_write_leaves_nothing(tmp_path):
-    broken = [*LOGITS[0][:2], LOGITS[0][2][:, :, :3]]
-    with pytest.raises(Exception, match=r".+"):
-        put(tmp_path / "a.parquet", logits=broken)
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
+    write_table, begun = pq.ParquetWriter.write_table, []
+
+    def full(writer, *arguments, **options):
+        if begun:
+            raise OSError(28, "No space left on device")
+        begun.extend(tmp_path.iterdir())
+        write_table(writer, *arguments, **options)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(LeakgapError, match=r"a\.parquet: can't be written"):
+        put(tmp_path / "a.parquet")
+    assert begun
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_s_first_step_may_be_before_any_training(tmp_path):
+    path = put(tmp_path / "m000.parquet", epochs=[0, 5, 9])
+    assert read_model(path).epochs == [0, 5, 9]
+    reader([path], MASKS[:1], MEMBER[:1]).read(1)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -402,6 +402,16 @@ def test_few_records_are_refused_and_copies_told(tmp_path, capsys):
         assert told.startswith(f"leakgap pool: warning: {copies} of 20 records") if copies else not told
 
 
+def test_copies_in_a_folder_of_images_are_told_whatever_their_files_are_called(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (17, 8, 8), np.uint8)
+    for number in range(20):
+        save(tmp_path / "photos" / "ab"[number >= 10] / f"{number}.png", images[min(number, 16)])
+    data = {"dataset": f"{tmp_path}/photos"}
+    gather(Study.load({"name": "own", "data": data}), 1, str(tmp_path / "pool.npz"))
+    assert "warning: 3 of 20 records are exact copies" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("shape", "changes", "told"),
     [

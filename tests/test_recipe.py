@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from leakgap import LeakgapError, logits
@@ -56,8 +57,6 @@ def train(technique: str = "none", mask: str = "m001", study: dict = STUDY) -> i
 
 def answers(technique: str = "none", mask: str = "m001") -> np.ndarray:
     """Logits of all steps: [steps, records, classes]."""
-    import pyarrow.parquet as pq
-
     table = pq.read_table(f"results/r/logits/{technique}/{mask}.parquet")
     return table["logits"].combine_chunks().flatten().to_numpy().reshape(-1, RECORDS, 3)
 
@@ -87,6 +86,31 @@ def test_its_logits_are_written_with_what_made_them(here: Path):
         about = logits.read_model("results/r/logits/none/m001.parquet").about
         digests.add(about["settings"]["train.recipe's file"])
     assert len(digests) == 2
+
+
+def test_a_variant_s_own_seed_trains_it_by_hand_too(here: Path):
+    """A job of the workflow is given its variant alone, whoever trains by hand the whole study."""
+    variants = {"other": {"train.seed": 5}}
+    study = STUDY | {"grid": {"masks": 4, "techniques": ["none"], "variants": variants}}
+    whole, path = Study.load(study), "results/r/logits/other/m001.parquet"
+    named = ["--pool", whole.paths.pool, "--masks", "4", "--save-seconds", "60", "--out", path]
+    for given, files in ((json.dumps(study), []), (whole.training_part("other"), named)):
+        job = ["train", "--study", given, "--technique", "other", "--mask", "m001", *files]
+        assert main(job) == 0
+        about = logits.read_model(path).about
+        assert (about["seed"], about["settings"]["train.seed"]) == (derive_seed(5, 1), 5)
+
+
+def test_a_recipe_may_change_what_it_is_given(here: Path):
+    """Noise on the labels it trains on is no noise on those that its answers are measured by."""
+    Path("recipe.py").write_text(
+        "def train(data, members, seed, steps, power=1):\n"
+        "    data['labels'][members] = 0\n"
+        "    for step in steps:\n        yield data['features'][:, :3]\n"
+    )
+    assert train() == 0
+    table = pq.read_table("results/r/logits/none/m001.parquet", columns=["label", "step"]).to_pandas()
+    assert (table.loc[table["step"] == 1, "label"].to_numpy() == np.load("mine.npz")["labels"]).all()
 
 
 def test_it_is_called_as_promised(here: Path):
@@ -165,6 +189,7 @@ SIGNATURE = "def train(data, members, seed, steps, *, depth, rate=0.1): ...\n"
             "train.crop has no effect with train.recipe",
         ),
         (SIGNATURE, {"options": {"depth": 1}, "steps": [5, 1]}, "train.steps: [5, 1] are not rising whole"),
+        (SIGNATURE, {"options": {"depth": 1}, "steps": [0, 2**31]}, "train.steps: [0, 2147483648] are not"),
         (
             SIGNATURE,
             {"recipe": "recipe.py"},
@@ -285,8 +310,10 @@ def test_jobs_that_read_results_know_a_recipe_s_settings(here: Path):
         ),
         ("    yield np.zeros(64)", "the logits of step 1 are [64], not"),
         ("    yield np.zeros((0, 64, 3))", "the logits of step 1 are [0, 64, 3], not"),
+        ("    yield np.zeros((128, 64, 3))", "the logits of step 1 are of 128 views, more than 127"),
         ("    yield np.zeros((64, 3), int)", "the logits of step 1 are int64, not floats"),
         ("    yield None", "the logits of step 1 are object, not floats"),
+        ("    raise SystemExit\n    yield", "./recipe.py:5 in train: SystemExit"),
         (
             "    yield np.zeros((64, 3))\n    yield np.where(np.arange(64)[:, None] == 9, np.nan, np.ones(3))",
             "the logits of step 5 are not finite for record 9 (view 0): [nan nan nan]",

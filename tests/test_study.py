@@ -193,8 +193,21 @@ def test_factorial_is_every_combination_in_canonical_spelling():
     techniques = Study.load(SMALL | {"grid": {"techniques": "factorial"}}).grid.techniques
     subsets = [subset for size in range(5) for subset in combinations(MEMBERS, size)]
     assert sorted(techniques) == sorted("+".join(subset) or "none" for subset in subsets)
-    assert all(canonical(technique) is not None for technique in techniques)
     assert techniques[0] == "none"
+
+
+def test_what_the_images_are_too_few_for_is_told():
+    def told(**data):
+        return Study.load({"name": "s", "data": {"dataset": "digits"} | data}).shortages
+
+    (one,) = told(reserved=181)  # 1,616 of 1,797 images: 808 non-members, and 999 are needed at 0.1%
+    assert (
+        "a single target has 808 non-members, and its TPR at 0.1% FPR is undefined with fewer than 999" in one
+    )
+    assert "that takes 1998 images that are not reserved, and there are 1616" in one
+    assert len(told(reserved=0.9)) == 2
+    assert len(told(reserved=1700)) == 2
+    assert told(dataset="cifar10") == []
 
 
 def test_factorial_of_named_members():

@@ -32,10 +32,11 @@ CORRECT = b"leakgap correct"  # who is predicted right at every step, so that lo
 
 
 def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """Return the logit-scaled confidence z_y - log sum_{c != y} exp z_c as float32, shaped like `labels`.
+    """Return the logit-scaled confidence z_y - log sum_{c != y} exp z_c as float32 [...].
 
     log(p / (1 - p)) of the softmax p of the true class (LiRA, Carlini et al. 2022, eq. 3), computed from the
-    logits so that it never saturates. logits: float [..., classes]; labels: int [...], 0 to classes - 1.
+    logits so that it never saturates. logits: float [..., classes]; labels: int [...], 0 to classes - 1, or of the
+    last of these axes alone: [S] beside logits [N,S,classes].
 
     Raises ArgumentError, with the argument's name, for labels that are no classes and shapes that don't match.
 
@@ -44,7 +45,8 @@ def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """
     z = numbers(logits, "logits").astype(np.float64)
     y = numbers(labels, "labels")
-    if z.ndim < 1 or z.shape[:-1] != y.shape:
+    axes = z.shape[:-1]
+    if z.ndim < 1 or y.ndim > len(axes) or axes[len(axes) - y.ndim :] != y.shape:
         raise ArgumentError(
             f"logits {list(z.shape)} and labels {list(y.shape)} are not [..., classes] and [...]"
         )
@@ -52,15 +54,18 @@ def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
         raise ArgumentError(
             f"labels must be whole numbers from 0 to {z.shape[-1] - 1}, the classes of logits"
         )
-    at_label = y[..., None].astype(np.int64)
+    at_label = np.broadcast_to(y, axes)[..., None].astype(np.int64)
     true = np.take_along_axis(z, at_label, -1)[..., 0]
     np.put_along_axis(z, at_label, -np.inf, -1)
     top = z.max(-1)
-    rest = top + np.log(np.exp(z - top[..., None]).sum(-1))
+    top[np.isneginf(top)] = 0  # all others are impossible: phi is infinite
+    with np.errstate(divide="ignore"):
+        rest = top + np.log(np.exp(z - top[..., None]).sum(-1))
     return (true - rest).astype(np.float32)
 
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+Epoch = Annotated[int, Field(ge=0, lt=2**31)]  # a recipe's first step may be 0: before any training
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Model:
     study: str
     technique: str
     mask: str
-    epochs: Annotated[list[Count], Field(min_length=1)]
+    epochs: Annotated[list[Epoch], Field(min_length=1)]
     views: Count
     images: Count
     classes: Count

@@ -21,6 +21,7 @@ rule download:
 rule pool:
     input:
         PATHS.downloaded,
+        STUDY.data.files,
     output:
         ensure(PATHS.pool, non_empty=True),
     log:

@@ -62,8 +62,8 @@ def _check_size(study: Study, pool: Pool, least: int) -> None:
 
 
 def _copies(pool: Pool) -> int:
-    """Return how many records are equal to an earlier one in all arrays."""
-    records = zip(*pool.arrays.values(), strict=True)
+    """Return how many records are equal to an earlier one in all arrays but what they are called."""
+    records = zip(*(array for array in pool.arrays.values() if array is not pool.names), strict=True)
     seen = {
         hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in record)).digest() for record in records
     }

@@ -65,7 +65,8 @@ class Pool:
         whole = hashlib.sha256()
         for name, array in sorted({**self.arrays, "labels": self.labels}.items()):
             whole.update(f"{name} {array.dtype} {array.shape} ".encode())
-            whole.update(np.ascontiguousarray(array).data if array.size else b"")
+            plain = array.view(np.int64) if array.dtype.kind in "mM" else array  # times have no buffer
+            whole.update(np.ascontiguousarray(plain).data if array.size else b"")
         return whole.hexdigest()[:16]
 
     @property
@@ -159,7 +160,7 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, str]:
 
     LeakgapError as read_pool.
     """
-    pool, told = _parsed(path, read_arrays(path, OURS))
+    pool, told = _parsed(path, read_arrays(path, OURS.__contains__))
     return pool.labels, read_pool(path).digest if told is None else str(told)
 
 

@@ -72,6 +72,10 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> "Data":
+        if self.reserved >= 1 and self.reserved != int(self.reserved):
+            raise ValueError(
+                f"data.reserved: {self.reserved:g} is neither a share below 1 nor a whole number of images"
+            )
         if self.built_in is None:
             if is_place(self.dataset):
                 self._check_function(Object(self.dataset))
@@ -88,15 +92,23 @@ class Data(Section):
             raise ValueError(
                 f"data.side: {self.dataset} is {side} pixels wide and can't be averaged to {self.side}"
             )
-        if self.reserved >= 1 and self.reserved != int(self.reserved):
-            raise ValueError(
-                f"data.reserved: {self.reserved:g} is neither a share below 1 nor a whole number of images"
-            )
         if self.reserved > (self.size or images) - LEAST:
             raise ValueError(
                 f"data.reserved: {self.reserved:g} leaves fewer than {LEAST} of {self.size or images} images"
             )
         return self
+
+    @property
+    def files(self) -> list[str]:
+        """What of a user's own data is seen to change, inputs of the pool: the .npz, or the folders of the classes.
+
+        None where the path has braces, which Snakemake takes for wildcards in every input.
+        """
+        path = Path(self.dataset).expanduser()
+        if self.built_in or is_place(self.dataset):
+            return []
+        found = [path] if path.is_file() else [each for each in path.glob("*") if each.is_dir()]
+        return [] if set("{}") & set("".join(map(str, found))) else sorted(map(str, found))
 
     @property
     def code(self) -> str | None:

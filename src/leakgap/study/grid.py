@@ -71,21 +71,14 @@ class Span:
         """
         if not self.data.built_in:
             return []
-        images = self.data.built_in[0]
-        have = self.data.unreserved(images) // 2
-        told = []
-        for fpr in self.attack.fpr:
-            need = least_nonmembers(fpr)
-            if have < need:
-                least = next(
-                    size for size in range(2 * need, 8 * need) if self.data.unreserved(size) >= 2 * need
-                )
-                told.append(
-                    f"data.size: a single target has {have} non-members, and its TPR at {100 * fpr:g}% FPR is "
-                    f"undefined with fewer than {need}, for which data.size has to be {least} at least; pooled "
-                    "TPRs are not concerned"
-                )
-        return told
+        free = self.data.unreserved(self.data.built_in[0])
+        return [
+            f"data.size: a single target has {free // 2} non-members, and its TPR at {100 * fpr:g}% FPR is "
+            f"undefined with fewer than {need}: that takes {2 * need} images that are not reserved, and there are "
+            f"{free}; pooled TPRs are not concerned"
+            for fpr in self.attack.fpr
+            if (need := least_nonmembers(fpr)) > free // 2
+        ]
 
     @property
     def masks(self) -> list[str]:

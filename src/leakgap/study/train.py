@@ -106,10 +106,10 @@ class Train(Section):
     @model_validator(mode="after")
     def _possible(self) -> "Train":
         least = 0 if self.recipe else 1
-        if list(self.steps) != sorted(set(self.steps)) or self.steps[0] < least:
+        if list(self.steps) != sorted(set(self.steps)) or self.steps[0] < least or self.steps[-1] >= 2**31:
             raise ValueError(
                 f"train.steps: {list(self.steps)} are not rising {'whole numbers' if self.recipe else 'epochs'} "
-                f"from {least} on"
+                f"from {least} on, below 2**31"
             )
         if self.recipe is None:
             self._check_engine()

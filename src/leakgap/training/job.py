@@ -65,7 +65,7 @@ def train_model(
     variant, row = study.variant(technique), mask_row(mask, masks)
     data = read_pool(pool)
     member = balanced_masks(masks, len(data.labels), study.data.seed, study.data.reserved)[row]
-    seed = derive_seed(study.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
+    seed = derive_seed(variant.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
     train = variant.train.model_copy(update={"save_seconds": save_seconds})
     plugins = tuple(study.training_plugins(variant).digests)
     job = Job(data, member, variant.technique, seed, train, study.query.views, plugins)

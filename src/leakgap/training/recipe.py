@@ -13,11 +13,14 @@ import numpy as np
 from tqdm import tqdm
 
 from leakgap import LeakgapError
+from leakgap.data.masks import members_digest
 from leakgap.objects import Object, check_call
 from leakgap.study import variant
 from leakgap.study.train import RECIPE, RESUME
 from leakgap.training.job import Answers, Job
 from leakgap.versions import version
+
+MOST_VIEWS = 127  # a view's number is int8 in the logits' files
 
 
 def answer(job: Job, resume: Path, name: str) -> Answers:
@@ -30,7 +33,7 @@ def answer(job: Job, resume: Path, name: str) -> Answers:
     assert job.train.recipe is not None
     recipe = Object(job.train.recipe)
     given: dict[str, Any] = {
-        "data": {**job.pool.arrays, "labels": job.pool.labels},
+        "data": {**job.pool.arrays, "labels": job.pool.labels.copy()},  # a recipe may add noise to its labels
         "members": np.flatnonzero(job.member),
         "seed": job.seed % 2**31,  # libraries in C take no larger one
         "steps": list(job.train.steps),
@@ -44,6 +47,10 @@ def answer(job: Job, resume: Path, name: str) -> Answers:
         logits = _watched(function(**given, **job.train.options), job, name)
     except LeakgapError:
         raise
+    except SystemExit as stop:
+        if stop.code:  # a signal's, or the recipe's own
+            raise
+        raise recipe.blamed(stop) from None  # all would look well, and there are no logits
     except Exception as error:  # anything: it is the user's code
         raise recipe.blamed(error) from None
     return Answers(logits, time.perf_counter() - began, settings(job), _machine())
@@ -70,11 +77,8 @@ def _takes_resume(function: Callable[..., Any], names: set[str], recipe: Object)
 
 def _folder(job: Job, recipe: Object, resume: Path) -> Path:
     """Make the folder for the state of exactly this model: other settings, data or code never find it."""
-    whole = hashlib.sha256(json.dumps([settings(job), job.seed]).encode())
-    for name, array in sorted({**job.pool.arrays, "labels": job.pool.labels, "member": job.member}.items()):
-        whole.update(f"{name} {array.dtype} {array.shape} ".encode())
-        whole.update(np.ascontiguousarray(array).data if array.size else b"")
-    folder = resume / whole.hexdigest()[:16]
+    told = json.dumps([settings(job), job.seed, job.pool.digest, members_digest(job.member)])
+    folder = resume / hashlib.sha256(told.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     return folder.resolve()
 
@@ -117,6 +121,8 @@ def checked(value: Any, job: Job, step: int, before: list[np.ndarray]) -> np.nda
             f"{what} are {list(np.shape(value))}, not [records, classes], here {[records, classes]}, or "
             "[views, records, classes]"
         )
+    if len(logits) > MOST_VIEWS:
+        raise LeakgapError(f"{what} are of {len(logits)} views, more than {MOST_VIEWS}")
     views = len(before[0]) if before else job.views if job.views > 1 else len(logits)
     if len(logits) != views:
         told = "the steps before" if before else "query.views"
