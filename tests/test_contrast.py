@@ -140,6 +140,13 @@ def test_undefined_contrasts_say_why(function):
     assert np.isnan(alone[:6]).all()
 
 
+def test_one_mask_pair_has_a_value_and_no_interval():
+    found = interval(pooled(0.2, 1, units=1))
+    assert found.value == 0.2
+    assert found.note == "one mask pair has no interval"
+    assert np.isnan(found[1:6]).all()
+
+
 def world(seed, gains, masks=16, images=300):
     """LiRA-like scores with image and model effects, the same images and masks for each gain."""
     rng = np.random.default_rng(seed)

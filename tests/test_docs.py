@@ -1,7 +1,9 @@
 """What is written down twice agrees: schema, key reference, environments, versions, commands."""
 
+import ast
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import yaml
 
 from leakgap.study import Study
 from leakgap.study.keys import markdown
+from leakgap.versions import STAGES, closure
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -94,12 +97,34 @@ def test_environments_cover_what_jobs_need():
     assert not listed["analysis"] & {"pytorch", "torchvision"}
 
 
+def test_the_environment_of_analysis_has_what_its_stages_import():
+    """The imports at the head of every module that a stage after training reaches."""
+    requirements = yaml.safe_load((ROOT / "envs/analysis.yaml").read_text())["dependencies"]
+    listed = {requirement(text)[0] for text in requirements}
+    called = {"yaml": "pyyaml", "sklearn": "scikit-learn", "PIL": "pillow", "matplotlib": "matplotlib-base"}
+    needed = set()
+    for module in set().union(*map(closure, STAGES.values())):
+        path = ROOT / "src" / module.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import):
+                needed |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                needed.add(node.module.partition(".")[0])
+    needed -= sys.stdlib_module_names | {"leakgap"}
+    brought = {"markupsafe", "pydantic_core"}  # by jinja2 and pydantic
+    assert {called.get(name, name) for name in needed} <= listed | brought
+
+
 def test_tested_versions_lie_in_pyprojects_ranges():
     from packaging.requirements import Requirement
 
     extras = [text for extra in PROJECT["optional-dependencies"].values() for text in extra]
     allowed = {r.name.lower(): r.specifier for r in map(Requirement, PROJECT["dependencies"] + extras)}
+    pinned = set()
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         if not line.startswith("#"):
             name, tested = line.split("==")
             assert tested in allowed[name.lower()], line
+            pinned.add(name.lower())
+    assert pinned >= {"torch", "torchvision", "snakemake", "numpy", "scipy", "pandas", "pyarrow", "seaborn"}

@@ -67,7 +67,11 @@ def test_runs_from_data_to_the_joined_tables(name: str, here: Path):
         values[section][rest] = value
     values["data"] |= {"size": 300, "reserved": 100}
     values["grid"]["masks"] = 4
-    values["attack"] |= {"attacks": ["lira-online-fixed", "loss"], "bootstrap": 100}
+    values["attack"] |= {
+        "attacks": ["lira-online-fixed", "loss"],
+        "attackers": ["informed"],
+        "bootstrap": 100,
+    }
     study = Study.load(values)
     given = ["--study", json.dumps(values)]
     for verb in ("pool", "masks"):

@@ -14,8 +14,9 @@ sent back by its ends. The degrees of freedom are Satterthwaite's: V(models) has
 Zeros: a TPR of 0 counts as half a member caught on a logarithmic scale (Haldane 1956), and its logarithm has the
 further variance 2 (one over half a count); 1 likewise on the logit scale. So x / 0 is x over half a member,
 with an interval. A contrast in which no TPR is above 0 (0 / 0) is undefined: NaN, as is everything that rests on an
-undefined TPR or on one mask pair. Where no draw differs from the estimate (ties, two attacks that rank alike) the
-estimate stands and its interval is undefined, never of zero width; `note` says why.
+undefined TPR, and a contrast on one mask pair. Where no draw differs from the estimate (ties, two attacks that rank
+alike), and for a single value of one mask pair, the estimate stands and its interval is undefined, never of zero
+width; `note` says why.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from leakgap.measure.bootstrap import KINDS, Kind, Mean, Pooled, Scale
 __all__ = ["Interval", "contrast", "interval", "unpaired"]
 
 TIED = 1e-24  # a variance so small is that of rounding
+TOO_FEW, ONE_PAIR = "too few non-members for the FPR, or no members", "one mask pair has no interval"
 HALF = 0.5  # the count that stands for a count of zero; the variance of its logarithm is 1 / HALF
 
 SCALES: dict[Scale, tuple[Callable, Callable]] = {  # how a value gets to the scale of its interval, and back
@@ -82,8 +84,10 @@ def interval(one: Pooled | Mean, level: float = 0.95) -> Interval:
 def _one(
     value: float, replicates: dict[Kind, np.ndarray], units: int, pairs: int, scale: Scale, level: float
 ) -> Interval:
-    if why := _undefined([value], units):
-        return _nothing(scale, why)
+    if np.isnan(value):
+        return _nothing(scale, TOO_FEW)
+    if units < 2:
+        return _nothing(scale, ONE_PAIR)._replace(value=value)
     if scale == "plain":
         return _student(_Term(value, replicates, 0.0), scale, units, level)
     if scale == "log":
@@ -154,11 +158,7 @@ def unpaired(first: Pooled | Mean, second: Pooled | Mean, level: float = 0.95) -
 
 def _undefined(values: Sequence[float], units: int) -> str:
     """Why nothing can be said, or nothing."""
-    if np.isnan(values).any():
-        return "too few non-members for the FPR, or no members"
-    if units < 2:
-        return "one mask pair has no interval"
-    return ""
+    return TOO_FEW if np.isnan(values).any() else ONE_PAIR if units < 2 else ""
 
 
 def _nobody(tprs: Sequence[float]) -> str:

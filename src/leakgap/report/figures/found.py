@@ -73,11 +73,15 @@ def largest_effect(setting: Setting) -> str:
     found = {}
     for name, sides in halves.items():
         even, odd = ([setting.results.cell(one, design=setting.design) for one in side] for side in sides)
-        found[name] = setting.results.contrast(even, odd, fpr)
+        effect = setting.results.contrast(even, odd, fpr)
+        if not np.isnan(effect.value):
+            found[name] = effect
+    if not found:
+        return f"No main effect at {percent(fpr)}% FPR is defined."
     name = max(found, key=lambda one: abs(found[one].estimate))
     value, low, high = found[name][:3]
-    effect = f"{name}, the TPR times {times(value)} {ends(low, high, times)}"
-    return f"Largest main effect at {percent(fpr)}% FPR: {effect}."
+    told = f"{name}, the TPR times {times(value)} {ends(low, high, times)}"
+    return f"Largest main effect at {percent(fpr)}% FPR: {told}."
 
 
 def strongest_and_weakest(setting: Setting) -> str:
