@@ -14,7 +14,7 @@ from scipy.special import gammaln
 
 from leakgap.attacks import Evidence
 from leakgap.attacks.shadows import unreserved
-from leakgap.attacks.sums import IN, OUT, Sums, sums_of
+from leakgap.attacks.sums import IN, OUT, Sums, left_out_together, sums_of
 
 KAPPA = 1.0  # models that the prior's mean counts as
 ALPHA = {"normal": 1.0, "student": 2.0}
@@ -31,11 +31,9 @@ def bavaria(evidence: Evidence, form: str) -> np.ndarray:
     beta' (kappa' + 1) / (alpha' kappa').
     """
     images, scores = unreserved(evidence), np.full(evidence.target.shape[:2], np.nan, np.float32)
-    sets, of = np.unique(evidence.left_out, axis=0, return_inverse=True)
     views = range(evidence.target.shape[2])
     totals = [sums_of(evidence.shadow[..., view], evidence.member, images) for view in views]
-    for number, left in enumerate(sets):
-        rows, targets = np.flatnonzero(left), np.flatnonzero(of.reshape(-1) == number)
+    for rows, targets in left_out_together(evidence.left_out):
         total = np.zeros((len(targets), len(images)))
         for view in views:
             gone = sums_of(evidence.shadow[rows, :, view], evidence.member[rows], images)

@@ -19,15 +19,14 @@ from itertools import product
 
 import numpy as np
 
-from leakgap.attacks.sums import IN, OUT, Probabilities, Sums, added, log_p, sums_of
+from leakgap.attacks.sums import IN, OUT, Probabilities, Sums, added, left_out_together, log_p, sums_of
 
 # candidates: models that the images like it count as, and which they are, a share of all on either side
 CANDIDATES = tuple(product((8.0, 32.0, 128.0, 512.0), (1 / 8, 1 / 32)))
 PRIOR = (128.0, 1 / 8)  # where there are too few models to choose
 WIDER = 2  # times as many images on either side for the variances
-UNSTEADY = (
-    0.5  # of single models, v_O / v_I - 1 is taken to be so many times the effect in standard deviations
-)
+# of single models, v_O / v_I - 1 is taken to be so many times the effect in standard deviations
+UNSTEADY = 0.5
 PARTS = 4  # of the models: a choice is made outside those with models that are left out
 TRIALS = 2  # pairs of models, at most, that are targets of a choice
 SAMPLE = 2048  # images, about, that a choice looks at, or that set the borders of strata
@@ -46,22 +45,20 @@ def online(
     are not asked for, or have no in- or no out-model besides those left out.
     """
     scores = np.full(target.shape[:2], np.nan, np.float32)
-    sets, of = np.unique(left_out, axis=0, return_inverse=True)
-    choices = _choices(shadow[..., 0], member, sets, images)
+    groups = list(left_out_together(left_out))
+    choices = _choices(shadow[..., 0], member, [rows for rows, _ in groups], images)
     views = range(target.shape[2])
     centres = [_centre(shadow[..., view], images) for view in views]
     totals = [sums_of(shadow[..., view], member, images, centres[view]) for view in views]
     probabilities = Probabilities(shadow[..., 0], member, images)
-    for number, left in enumerate(sets):
-        rows = np.flatnonzero(left)
+    for (rows, targets), (strength, width) in zip(groups, choices, strict=True):
         gone = [sums_of(shadow[rows, :, view], member[rows], images, centres[view]) for view in views]
         sums = [totals[view].less(gone[view]) for view in views]
-        strength, width = choices[number]
         fits = [_fit(each, width, centre) for each, centre in zip(sums, centres, strict=True)]
         models = [fit.shrunk(strength) for fit in fits]
         weight = 1 if fits[0].several else 2
         reference = np.log(probabilities.without(rows, sums[0].count))
-        for t in np.flatnonzero(of.reshape(-1) == number):
+        for t in targets:
             own = probabilities.log[t] if target is shadow else log_p(target[t, images, 0])
             score = weight * (own - reference)
             for view in views:
@@ -84,11 +81,9 @@ def offline(
     variance of images with nearly the same mean counts as more models, PRIOR.
     """
     scores = np.full(target.shape[:2], np.nan, np.float32)
-    sets, of = np.unique(left_out, axis=0, return_inverse=True)
     views = range(target.shape[2])
     totals = [sums_of(shadow[..., view], member, images) for view in views]
-    for number, left in enumerate(sets):
-        rows, targets = np.flatnonzero(left), np.flatnonzero(of.reshape(-1) == number)
+    for rows, targets in left_out_together(left_out):
         scores[np.ix_(targets, images)] = 0
         for view in views:
             sums = totals[view].less(sums_of(shadow[rows, :, view], member[rows], images))
@@ -232,9 +227,9 @@ def _place(values: np.ndarray, borders: np.ndarray) -> np.ndarray:
 
 
 def _choices(
-    phi: np.ndarray, member: np.ndarray, sets: np.ndarray, images: np.ndarray
+    phi: np.ndarray, member: np.ndarray, sets: list[np.ndarray], images: np.ndarray
 ) -> list[tuple[float, float]]:
-    """Choose the strength and the width for every set of models that are left out, bool [U,N], on phi [N,S].
+    """Choose the strength and the width for every set of models that are left out, on phi [N,S].
 
     The models are dealt into parts, those with complementary masks together. Models of the other parts are targets,
     each attacked with the rest of these parts: the best candidate is that of the largest mean log-likelihood,

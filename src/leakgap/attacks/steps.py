@@ -13,10 +13,10 @@ import numpy as np
 
 from leakgap.attacks import Evidence
 from leakgap.attacks.shadows import unreserved
+from leakgap.attacks.sums import left_out_together
 
-SHRINK = (
-    0.2  # of correlations between steps towards zero: with few models their estimates contradict one another
-)
+# of correlations between steps towards zero: with few models their estimates contradict one another
+SHRINK = 0.2
 RESOLUTION = 1e-12  # of phi squared, a float32
 
 
@@ -35,18 +35,16 @@ def lira_steps(evidence: Evidence) -> np.ndarray:
     shadow = _series(evidence.shadow, evidence.shadow_earlier, images)
     member = evidence.member[:, images]
     scores = np.full(evidence.target.shape[:2], np.nan, np.float32)
-    sets, of = np.unique(evidence.left_out, axis=0, return_inverse=True)
     sides = member, ~member
     totals = [_sums(shadow, side) for side in sides]
-    for number, left in enumerate(sets):
-        rows = np.flatnonzero(left)
+    for rows, targets in left_out_together(evidence.left_out):
         inside, outside = (
             _density(
                 *(all_ - gone for all_, gone in zip(total, _sums(shadow[rows], side[rows]), strict=True))
             )
             for total, side in zip(totals, sides, strict=True)
         )
-        for t in np.flatnonzero(of.reshape(-1) == number):
+        for t in targets:
             scores[t, images] = inside(target[t]) - outside(target[t])
     return scores
 

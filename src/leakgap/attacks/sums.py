@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 OUT, IN = 0, 1
+
+
+def left_out_together(left_out: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield each set of models that some targets leave out, with these targets; left_out: bool [T,N].
+
+    >>> left_out = np.eye(4, dtype=bool)[[0, 2, 0]]
+    >>> [(models.tolist(), targets.tolist()) for models, targets in left_out_together(left_out)]
+    [([2], [1]), ([0], [0, 2])]
+    """
+    sets, of = np.unique(left_out, axis=0, return_inverse=True)
+    for number, models in enumerate(sets):
+        yield np.flatnonzero(models), np.flatnonzero(of.reshape(-1) == number)  # numpy 2.0 gives [T,1]
 
 
 @dataclass(frozen=True)

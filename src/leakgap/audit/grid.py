@@ -8,8 +8,8 @@ fills it.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from leakgap.measure.contrast import interval
 from leakgap.measure.epsilon import epsilon_of, guesses_for, right_guesses
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr, means_of
 from leakgap.measure.ranking import Ranking, among, rankings
-from leakgap.measure.single import conformal_rank, threshold
+from leakgap.measure.single import threshold
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, UNKNOWN, scale_of, tpr_column
 from leakgap.study import NONE, Study, attacker
 from leakgap.study.variant import compare
@@ -41,7 +41,9 @@ from leakgap.study.variant import compare
 ABOUT = ("device", "threads", "torch_version", "code_version")
 LEVEL = 0.95  # of the bounds of epsilon
 LOSS = "loss"  # needs no shadow models; its TNR is a rival of the accuracy gap
-STRONGEST = "lira-pooled"  # docs/attacks.md: attacks with fewer shadow models, too, beside the headline
+FEW_SHADOWS = (
+    "lira-pooled"  # its TPR by the number of shadow models stands beside the headline's: docs/attacks.md
+)
 Tables = dict[str, list[pd.DataFrame]]
 
 
@@ -104,7 +106,7 @@ def attack_technique(
     tables: Tables = defaultdict(list)
     tables["models"].append(_models(target_files.models, member[rows]))
     own = study.plugins.used(attacks=study.attack.attacks).attacks
-    with plugin.loaded(own), _Scores(scores, study.attack.kept) as kept_scores:
+    with plugin.loaded(own), _scores_file(scores, study.attack.kept) as scores_file:
         _check_needs(own, len(member), reserved)
         needs_logits = any(attacks.ATTACKS[name].needs_logits for name in study.attack.attacks)
         needs_steps = any(attacks.ATTACKS[name].needs_steps for name in study.attack.attacks)
@@ -144,7 +146,7 @@ def attack_technique(
                 pooled = _measure(tables, head, study, attacked, score, resampled, last)
                 if last:
                     tables["exposure"].append(_exposure(head, attacked, score, labels, memorized))
-                    if name in (study.attack.headline, STRONGEST):
+                    if name in (study.attack.headline, FEW_SHADOWS):
                         curve = _by_shadows(head, study, attacked, evidence, resampled, pooled)
                         tables["shadows"].append(curve)
                     if name == study.attack.headline:
@@ -153,7 +155,7 @@ def attack_technique(
                         tables["thresholds"].append(
                             _thresholds(head, study, attacked, score, evidence, others)
                         )
-            kept_scores.write(step, attacked, scored)
+            _append(scores_file, step, attacked, scored)
     for path in out:
         results.write(path, pd.concat(tables[Path(path).stem], ignore_index=True), origin.hexdigest()[:16])
 
@@ -463,7 +465,7 @@ def _thresholds(
         used = ~known.left_out[row]
         own = theirs[used[of]]
         for limit, fpr in zip(limits, fprs, strict=True):
-            rank = conformal_rank(count[used].sum(), fpr)
+            rank = int(roc.conformal_rank(count[used].sum(), fpr))
             known_best = 1 <= rank <= len(own)
             limit[place] = own[rank - 1] if known_best else threshold(others[used][nonmember[used]], fpr)
     tables = []
@@ -491,62 +493,60 @@ def _of_shadows(attack: str, known: attacks.Evidence) -> np.ndarray:
 
 def _within(known: attacks.Evidence, group: np.ndarray, attack: str) -> np.ndarray:
     """Attack a group's models with one another: float32 [group, S]."""
-    evidence = attacks.Evidence(
+
+    def of_group(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[group]
+
+    evidence = replace(
+        known,
         target=known.target[group],
         shadow=known.shadow[group],
         member=known.member[group],
         left_out=known.left_out[np.ix_(group, group)],
-        labels=known.labels,
-        reserved=known.reserved,
-        target_logits=None if known.target_logits is None else known.target_logits[group],
-        shadow_logits=None if known.shadow_logits is None else known.shadow_logits[group],
-        seed=known.seed,
-        target_earlier=None if known.target_earlier is None else known.target_earlier[group],
-        shadow_earlier=None if known.shadow_earlier is None else known.shadow_earlier[group],
+        target_logits=of_group(known.target_logits),
+        shadow_logits=of_group(known.shadow_logits),
+        target_earlier=of_group(known.target_earlier),
+        shadow_earlier=of_group(known.shadow_earlier),
     )
     return attacks.run(attack, evidence)
 
 
-class _Scores:
-    """Writer of the per-image scores: one row for every step, target and image that is not reserved."""
-
-    def __init__(self, path: str, kept: Sequence[str]):
-        self._path, self._kept, self._open = path, kept, ExitStack()
-        self._schema = pa.schema(
-            [
-                ("step", pa.int16()),
-                ("mask", pa.string()),
-                ("image", pa.int32()),
-                ("member", pa.bool_()),
-                *((name, pa.float32()) for name in self._kept),
-            ]
-        )
-
-    def __enter__(self) -> "_Scores":
-        temporary = self._open.enter_context(atomic(self._path))
-        writer = pq.ParquetWriter(
+@contextmanager
+def _scores_file(path: str, kept: Sequence[str]) -> Iterator[pq.ParquetWriter]:
+    """Open the file of per-image scores: one row for every step, target and image that is not reserved."""
+    schema = pa.schema(
+        [
+            ("step", pa.int16()),
+            ("mask", pa.string()),
+            ("image", pa.int32()),
+            ("member", pa.bool_()),
+            *((name, pa.float32()) for name in kept),
+        ]
+    )
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(
             temporary,
-            self._schema,
+            schema,
             compression="zstd",
             write_page_checksum=True,
             use_dictionary=["step", "mask"],  # a dictionary of scores is built for nothing
-            use_byte_stream_split=list(self._kept),
+            use_byte_stream_split=list(kept),
             column_encoding={"image": "DELTA_BINARY_PACKED"},
-        )
-        self._writer = self._open.enter_context(writer)
-        return self
+        ) as writer,
+    ):
+        yield writer
 
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
 
-    def write(self, step: int, targets: Targets, scores: dict[str, np.ndarray]) -> None:
-        """Append one step: scores of each kept attack, float32 [T, S]."""
-        images = np.flatnonzero(targets.evaluated)
-        for row, name in enumerate(targets.names):
-            columns = {
-                "step": np.full(len(images), step, np.int16),
-                "mask": pa.repeat(name, len(images)),
-                "image": images.astype(np.int32),
-                "member": targets.member[row, images],
-            } | {attack: scores[attack][row, images] for attack in self._kept}
-            self._writer.write_table(pa.table(columns, schema=self._schema))
+def _append(writer: pq.ParquetWriter, step: int, targets: Targets, scores: dict[str, np.ndarray]) -> None:
+    """Append one step: of the attacks that the file has a column for, the scores, float32 [T, S]."""
+    images = np.flatnonzero(targets.evaluated)
+    kept = [name for name in writer.schema.names if name in scores]
+    for row, name in enumerate(targets.names):
+        columns = {
+            "step": np.full(len(images), step, np.int16),
+            "mask": pa.repeat(name, len(images)),
+            "image": images.astype(np.int32),
+            "member": targets.member[row, images],
+        } | {attack: scores[attack][row, images] for attack in kept}
+        writer.write_table(pa.table(columns, schema=writer.schema))

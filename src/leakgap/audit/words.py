@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from leakgap.audit.scores import by_reason
+from leakgap.study.grid import least_nonmembers
 
 Row = dict[str, Any]
 
@@ -73,7 +74,7 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
     whose = "the training records" if len(about["targets"]) == 1 else "the models' training records"
     read = sorted(fpr for fpr in about["fprs"] if not math.isnan(row[f"tpr_at_{fpr:g}"]))
     if not read:
-        needed = math.ceil(1 / max(about["fprs"]) - 1)
+        needed = least_nonmembers(max(about["fprs"]))
         yield (
             f"{about['nonmembers']} non-members are too few to say what an attacker recognizes at "
             f"{one_in(max(about['fprs']))}: it takes {needed}."

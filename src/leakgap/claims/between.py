@@ -14,6 +14,7 @@ from scipy import special, stats
 from scipy.optimize import isotonic_regression
 
 from leakgap.measure.contrast import SCALES, Interval, Scale
+from leakgap.measure.roc import conformal_rank
 from leakgap.results import MEANS, tpr_column
 
 PREDICTORS = {
@@ -54,7 +55,7 @@ def censoring_floor(
     where k = 0 for one of them.
     """
     members, others = (np.atleast_1d(np.asarray(count)) for count in (n_members, n_nonmembers))
-    k = np.floor(fpr * (others + 1) * (1 + 1e-12))
+    k = conformal_rank(others, fpr)
     if (k < 1).any():
         return np.nan
     share = k / (others + 1)  # mean of the beta distribution, then of the share caught

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from leakgap.measure.ranking import Ranking
-from leakgap.measure.roc import false_positives
+from leakgap.measure.roc import conformal_rank
 
 
 class OverTargets(NamedTuple):
@@ -75,7 +75,7 @@ def mean_tpr(ranked: Sequence[Ranking], images: int, fpr: float) -> OverTargets:
     tprs, called, rise, run = [], [], 0.0, 0.0  # called: (non-members, members) above each target's threshold
     for target in ranked:
         n1, n0 = len(target.inside), len(target.outside)
-        rank = 1 + int(false_positives(n0, fpr, "conformal"))  # of the threshold, from the top
+        rank = int(conformal_rank(n0, fpr))
         if rank < 1 or not n1:
             return OverTargets(float("nan"), pairs, influence)
         low, high = rank // 2, min(2 * rank, n0)

@@ -99,7 +99,7 @@ def per_target(ranked: Iterable[Ranking], fprs: Sequence[float]) -> dict[str, np
     rows = []
     for target in ranked:
         n1, n0 = len(target.inside), len(target.outside)
-        ranks = [1 + int(false_positives(n0, fpr, "conformal")) for fpr in fprs]
+        ranks = [int(conformal_rank(n0, fpr)) for fpr in fprs]
         tprs = [target.above(rank)[1] / n1 if rank and n1 else float("nan") for rank in ranks]
         rows.append([*_area(target), *tprs])
     names = ["auc", "balanced_acc", *(f"tpr_at_{fpr:g}" for fpr in fprs)]
@@ -131,12 +131,23 @@ def _flat(score: ArrayLike, member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return np.where(np.isnan(score), -np.inf, score), np.ravel(member)
 
 
+def conformal_rank(n0, fpr: float):
+    """Rank, from the top, of the non-member whose score is the threshold, a whole number; 0 where n0 are too few.
+
+    n0: a number of non-members or an array of them. The one place where floor(fpr (n0 + 1)) is computed.
+
+    >>> conformal_rank(np.array([99, 98]), 0.01)
+    array([1., 0.])
+    """
+    return np.floor(fpr * (n0 + 1) + 1e-9)  # (n0 + 1) * fpr may be an integer but for rounding
+
+
 def false_positives(n0, fpr: float, reading: Reading):
     """How many of n0 non-members (a number or an array) may be called members; -1 where undefined."""
     if not 0 < fpr < 1:
         raise ArgumentError(f"fpr must lie between 0 and 1, not {fpr}")
     if reading == "conformal":
-        return np.floor(fpr * (n0 + 1) + 1e-9) - 1  # (n0 + 1) * fpr may be an integer but for rounding
+        return conformal_rank(n0, fpr) - 1
     if reading == "last-point":
         return np.where(n0 > 0, np.floor(fpr * n0 + 1e-9), -1)
     if reading == "strict":

@@ -12,7 +12,7 @@ from scipy.special import betaincinv, ndtri
 
 from leakgap.measure.means import placements
 from leakgap.measure.ranking import Ranking
-from leakgap.measure.roc import auc, tpr_at_fpr
+from leakgap.measure.roc import auc, conformal_rank, tpr_at_fpr
 
 PRIORS = (0.01, 0.1, 0.5)  # shares of members among those suspected, for the precision
 
@@ -52,7 +52,7 @@ def tpr_interval(score: np.ndarray, member: np.ndarray, fpr: float, level: float
     inside, outside = _split(score, member)
     n1, n0, tail = len(inside), len(outside), (1 - level) / 2
     _, low, high = share_interval(round(value * n1), n1, level)
-    rank = conformal_rank(n0, fpr)
+    rank = int(conformal_rank(n0, fpr))
     fprs, tprs = conformal_curve(score, member)
     few, many = np.interp(
         betaincinv(rank, n0 + 1 - rank, [tail, 1 - tail]), np.append(0, fprs), np.append(0, tprs)
@@ -123,19 +123,10 @@ def thresholds(nonmembers: np.ndarray, fprs: Sequence[float]) -> list[float]:
     [98.0, 49.0]
     """
     flat = np.ravel(nonmembers)
-    ranks = [conformal_rank(len(flat), fpr) for fpr in fprs]
+    ranks = [int(conformal_rank(len(flat), fpr)) for fpr in fprs]
     places = [len(flat) - rank for rank in ranks if rank]
     ordered = np.partition(np.where(np.isnan(flat), -np.inf, flat), places) if places else flat
     return [float(ordered[len(flat) - rank]) if rank else float("nan") for rank in ranks]
-
-
-def conformal_rank(n0: int, fpr: float) -> int:
-    """Return the rank, from the top, of the non-member whose score is the threshold; 0 where n0 are too few.
-
-    >>> conformal_rank(99, 0.01), conformal_rank(98, 0.01)
-    (1, 0)
-    """
-    return int(np.floor(fpr * (n0 + 1) + 1e-9))
 
 
 def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> Bounds:

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from leakgap import LeakgapError
-from leakgap.logits import read_model
+from leakgap.logits import Model, read_model
 from leakgap.study import Study
 from leakgap.study.queue import still_queued
 from leakgap.versions import version
@@ -20,13 +20,9 @@ STATES = {  # in the order of the table, with what is to be done about it
 NAMED = 5  # files of a state that are named without being asked for
 
 
-def matches(study: Study, technique: str, mask: str, path: str | Path) -> bool:
-    """Return whether a logits file was trained as the study says; LeakgapError where it can't be read.
-
-    Only what the file says of itself is read, not its logits.
-    """
-    model = read_model(path)
-    expected = study.settings(technique) | {"version of the code": version("train")}
+def matches(study: Study, model: Model) -> bool:
+    """Return whether a model was trained as the study says."""
+    expected = study.settings(model.technique) | {"version of the code": version("train")}
     stored = model.settings
     images = study.data.built_in[0] if study.data.built_in else model.images
     return (model.epochs, model.images) == (expected["train.steps"], images) and all(
@@ -37,18 +33,18 @@ def matches(study: Study, technique: str, mask: str, path: str | Path) -> bool:
 
 
 def state_of(study: Study, technique: str, mask: str) -> str:
-    """Return which of STATES a model is in."""
+    """Return which of STATES a model is in. Of its file, only what that says of itself is read, not its logits."""
     path = Path(study.paths.logits(technique, mask))
     if not path.is_file():
         begun = Path(study.paths.resume(technique, mask)), Path(study.paths.recipe_state(technique, mask))
         return "begun" if any(each.exists() for each in begun) else "missing"
     try:
         model = read_model(path)
-        if (model.study, model.technique, model.mask) != (study.name, technique, mask):
-            return "foreign"
-        return "done" if matches(study, technique, mask, path) else "stale"
     except LeakgapError:
         return "unreadable"
+    if (model.study, model.technique, model.mask) != (study.name, technique, mask):
+        return "foreign"
+    return "done" if matches(study, model) else "stale"
 
 
 def show_status(study: Study, all: bool) -> None:
