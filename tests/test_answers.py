@@ -290,6 +290,11 @@ ONE_FILE = {
     ),
     "a NaN logit": ("logits", spoil("logits", [0.0, 1.0, np.nan, 0.0]), "logits of record .* is NaN"),
     "an infinite logit": ("logits", spoil("logits", [0.0, 1.0, np.inf, 0.0]), "logits of record .* are infinite"),
+    "probabilities for logits": (
+        "probabilities",
+        lambda table: table.rename(columns={"probabilities": "logits"}),
+        "logits are probabilities; call the column probabilities",
+    ),
     "a NaN loss": ("loss", spoil("loss", np.nan), "loss of record .* is NaN"),
     "a negative loss": ("loss", spoil("loss", -0.3), "loss of record .* is -0.3"),
     "a NaN phi": ("phi", spoil("phi", np.nan), "phi of record .* is NaN"),

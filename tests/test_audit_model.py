@@ -422,12 +422,15 @@ def test_the_page_begins_with_the_answer(tmp_path: Path):
     told, page = written(tmp_path, world(records=3000))
     best = next(each for each in told["attacks"] if each["attack"] == told["leading"])
     assert re.match(
-        r"At one false accusation in 1,000, an attacker with 8 shadow models recognizes "
+        r"At one false accusation in 100, an attacker with 8 shadow models recognizes "
         r"[\d.]+% \[[\d.]+, [\d.]+\] of the training records\.",
         told["answer"][0],
     )
     number = float(re.search(r"recognizes ([\d.]+)%", told["answer"][0])[1])
-    assert number == pytest.approx(100 * best["tpr_at_0.001"], rel=0.05)
+    assert number == pytest.approx(100 * best["tpr_at_0.01"], rel=0.05)
+    assert told["answer"][2].startswith(
+        "At one false accusation in 1,000 it is "
+    )  # which one non-member decides
     assert visible(page).removeprefix("Audit of model 0 ").startswith(told["answer"][0])
     places = [
         page.index(f">{title}")
@@ -463,8 +466,8 @@ def test_what_users_write_is_text(tmp_path: Path):
 @pytest.mark.parametrize(
     ("records", "shadows", "sentence"),
     [
-        (3000, 0, "one false accusation in 1,000, an attacker without shadow models recognizes"),
-        (3000, 1, "an attacker with 1 shadow model recognizes"),
+        (12000, 0, "one false accusation in 1,000, an attacker without shadow models recognizes"),
+        (3000, 1, "one false accusation in 100, an attacker with 1 shadow model recognizes"),
         (600, 3, "one false accusation in 100, an attacker with 3 shadow models recognizes"),
         (90, 3, "non-members are too few to say what an attacker recognizes at one false accusation in 100"),
     ],
@@ -505,7 +508,12 @@ def test_noise_is_not_called_a_leak_and_a_leak_is(tmp_path: Path):
     noise, _ = written(tmp_path / "noise", world(leak=0))
     leak, _ = written(tmp_path / "leak", world(leak=4, records=5000))
     assert "can't be told from somebody who guesses" in " ".join(noise["answer"])
-    assert re.search(r"Guessing would recognize 0.1%: this is \d+ times as many", " ".join(leak["answer"]))
+    (found,) = [each for each in leak["attacks"] if each["attack"] == leak["leading"]]
+    low, high = re.search(
+        r"Guessing would recognize 1%: this is ([\d.]+) to ([\d.]+) times as many", " ".join(leak["answer"])
+    ).groups()
+    assert float(low) <= 100 * found["tpr_at_0.01_low"]
+    assert 100 * found["tpr_at_0.01_high"] <= float(high)
     assert "not differentially private with any epsilon below" in " ".join(leak["answer"])
 
 
@@ -530,7 +538,8 @@ def test_a_page_of_several_targets_and_of_unknown_membership(tmp_path: Path):
     assert "Bonferroni over the targets" in page
     tables = world(5, 300)
     told, page = written(tmp_path / "unknown", [tables[0].drop(columns="member"), *tables[1:]])
-    assert "is not known here" in visible(page)
+    assert "which records it was trained on is not known, so nothing is measured" in visible(page)
+    assert told["answer"][0].startswith("model 0 has no column 'member': ")
     assert "<svg" not in page
 
 
@@ -555,7 +564,7 @@ def test_the_page_fits_a_desk_and_a_telephone(tmp_path: Path, browser, width: in
     captions = browser.execute_script(
         "return [...document.querySelectorAll('caption span')].map(e => e.getBoundingClientRect().right)"
     )
-    assert len(captions) == 3
+    assert len(captions) == 4
     assert all(0 < right <= width for right in captions), "read without scrolling"
 
 
@@ -577,9 +586,11 @@ def test_the_command_writes_the_audit_and_prints_the_answer(
     out = tmp_path / "new/out"
     told = ["audit", files[0], "--shadows", *files[1:], "--out", str(out), "--attacks", "base", "loss"]
     assert main(told) == 0
-    assert capsys.readouterr().out.startswith(
-        "At one false accusation in 100, an attacker with 3 shadow models"
-    )
+    printed = capsys.readouterr().out
+    assert printed.startswith("At one false accusation in 100, an attacker with 3 shadow models")
+    assert printed.endswith(f"The whole page: {out}/report.html\n")
+    in_python = audit_model(files[0], files[1:], attacks=["base", "loss"])
+    assert in_python.about["answer"] == json.loads((out / "audit.json").read_text())["answer"]
     assert {path.name for path in out.iterdir()} == {"audit.json", "records.parquet", "report.html"}
     assert {each["attack"] for each in json.loads((out / "audit.json").read_text())["attacks"]} == {
         "base",

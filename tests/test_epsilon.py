@@ -6,7 +6,14 @@ from scipy import stats
 
 from leakgap import LeakgapError
 from leakgap.measure import epsilon
-from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, random_matches, recipe_epsilon
+from leakgap.measure.epsilon import (
+    epsilon_lower_bound,
+    epsilon_of,
+    guesses_for,
+    random_matches,
+    recipe_epsilon,
+    right_guesses,
+)
 
 
 def half(rng, images=200):
@@ -197,3 +204,19 @@ def test_bad_input_is_one_clear_sentence(change, message):
     call = {"score": np.zeros(10), "member": np.arange(10) < 5, "guesses": 3} | change
     with pytest.raises(LeakgapError, match=message):
         epsilon_lower_bound(call.pop("score"), call.pop("member"), **call)
+
+
+def test_no_guess_is_made_on_an_abstention_and_the_others_count():
+    """Half of the records have no score; where all others are told apart, all guesses are right."""
+    member = np.arange(400) < 200
+    score = np.where(member, 1.0, 0.0)
+    known = np.random.default_rng(0).random(400) < 0.5
+    inside, outside = random_matches(member, 5)
+    told = int((known[inside] & known[outside]).sum())
+    partly = np.where(known, score, np.nan)
+    assert told < 60
+    assert right_guesses(score, member, 60, seed=5) == (60, 60)
+    assert right_guesses(partly, member, 60, seed=5) == (told, told)
+    assert right_guesses(partly, member, told // 2, seed=5) == (told // 2, told // 2)
+    assert recipe_epsilon(partly[None], member[None], guesses=60, seed=5) == epsilon_of(told, told, 200)
+    assert recipe_epsilon(np.full((1, 400), np.nan), member[None], guesses=60) == 0

@@ -182,6 +182,13 @@ def test_logits_that_are_not_finite_are_not_written(tmp_path, bad):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_probabilities_are_not_written_as_logits(tmp_path):
+    z = LOGITS[0].copy()
+    z[2] = softmax(z[2], -1)
+    with pytest.raises(LeakgapError, match=r"a\.parquet: not written, these are probabilities, not logits"):
+        put(tmp_path / "a.parquet", logits=z)
+
+
 # The reader
 
 

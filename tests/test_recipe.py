@@ -313,6 +313,10 @@ def test_jobs_that_read_results_know_a_recipe_s_settings(here: Path):
         ("    yield np.zeros((128, 64, 3))", "the logits of step 1 are of 128 views, more than 127"),
         ("    yield np.zeros((64, 3), int)", "the logits of step 1 are int64, not floats"),
         ("    yield None", "the logits of step 1 are object, not floats"),
+        (
+            "    yield np.full((64, 3), 1 / 3)",
+            "the logits of step 1 are probabilities: yield their logarithm",
+        ),
         ("    raise SystemExit\n    yield", "./recipe.py:5 in train: SystemExit"),
         (
             "    yield np.zeros((64, 3))\n    yield np.where(np.arange(64)[:, None] == 9, np.nan, np.ones(3))",

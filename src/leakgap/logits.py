@@ -64,6 +64,18 @@ def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     return (true - rest).astype(np.float32)
 
 
+def are_probabilities(values: np.ndarray) -> bool:
+    """Say whether all rows of float [..., classes] are probabilities, which somebody took for logits.
+
+    Rows of a one and zeros alone are none: they may be logits of votes.
+
+    >>> are_probabilities(np.array([[0.5, 0.5], [1, 0]])), are_probabilities(np.array([[0.5, -0.5], [1, 0]]))
+    (True, False)
+    """
+    shares = (values >= 0).all() and (np.abs(values.sum(-1) - 1) <= 1e-3).all()
+    return bool(shares and (values % 1).any())
+
+
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Epoch = Annotated[int, Field(ge=0, lt=2**31)]  # a recipe's first step may be 0: before any training
 
@@ -125,10 +137,12 @@ def write(
     member: bool [images]. With `first_view_only` further views keep phi and null logits. `about` is any JSON:
     seed, settings and their hash, versions, device, seconds, history. Beside it stand digests of phi and logits of
     every step and view, and who is predicted right at every step, in the clean view. LeakgapError for a logit that
-    is not finite.
+    is not finite, and for probabilities.
     """
     if not all(np.isfinite(step).all() for step in steps):
         raise LeakgapError(f"{path}: not written, some logits are not finite")
+    if any(are_probabilities(step) for step in steps):
+        raise LeakgapError(f"{path}: not written, these are probabilities, not logits: give their logarithm")
     views, images, classes = steps[0].shape
     about = {"study": study, "technique": technique, "mask": mask, "epochs": list(epochs), "views": views} | {
         "images": images,

@@ -22,6 +22,7 @@ import pandas as pd
 
 from leakgap import LeakgapError
 from leakgap.audit.reading import IDS, MATRICES, is_known, part_of_matrix, read_columns
+from leakgap.logits import are_probabilities
 from leakgap.logits import phi as phi_of_logits
 
 __all__ = ["Answers"]
@@ -157,6 +158,8 @@ def _answers(name: str, columns: Mapping[str, np.ndarray]) -> Answers:
     phi = logits = correct = None
     if kind == "logits":
         given = _finite(name, kind, columns[kind], record)
+        if are_probabilities(given):
+            raise LeakgapError(f"{name}: logits are probabilities; call the column probabilities")
         codes = _classes(name, kind, label, given.shape[1], record)
         phi, logits = phi_of_logits(given, codes), given
     elif kind == "probabilities":

@@ -427,15 +427,14 @@ def _epsilon(head: dict[str, Any], study: Study, targets: Targets, score: np.nda
     for place, row in enumerate(rows):
         member = targets.member[row, targets.evaluated]
         values = score[row, targets.evaluated].astype(np.float64)
-        values[np.isnan(values)] = -np.inf  # abstained
         matches = int(min(member.sum(), (~member).sum()))
         guesses, seed = guesses_for(matches), study.attack.seed + place
-        right = right_guesses(values, member, guesses, seed)
+        right, made = right_guesses(values, member, guesses, seed)
         bounds = {
-            name: epsilon_of(right, guesses, matches, level=level)
+            name: epsilon_of(right, made, matches, level=level)
             for name, level in (("epsilon", LEVEL), ("together", 1 - (1 - LEVEL) / len(rows)))
         }
-        counts = {"mask": targets.names[row], "matches": matches, "guesses": guesses, "right": right}
+        counts = {"mask": targets.names[row], "matches": matches, "guesses": made, "right": right}
         tables.append(head | counts | bounds)
     return pd.DataFrame(tables)
 

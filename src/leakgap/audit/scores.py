@@ -32,7 +32,7 @@ def run_attacks(
         if name not in attacks.ATTACKS:
             raise LeakgapError(f"attacks: {name!r} is unknown; allowed are {', '.join(attacks.ATTACKS)}")
     scores, reasons = {}, {}
-    for name in dict.fromkeys(names or attacks.ATTACKS):
+    for name in dict.fromkeys(attacks.ATTACKS if names is None else names):
         reason = _lacking(name, joined)
         if reason is None:
             score = _run(name, joined, seed)
@@ -43,7 +43,7 @@ def run_attacks(
         if reason is not None:
             reasons[name] = reason
     if not scores:
-        raise LeakgapError(f"no attack can run: {'; '.join(by_reason(reasons))}")
+        raise LeakgapError(f"no attack can run: {'; '.join(by_reason(reasons)) or 'none is named'}")
     return scores, reasons
 
 

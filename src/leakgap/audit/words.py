@@ -1,13 +1,15 @@
 """An audit in plain words: the answer, and what was not looked at."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from leakgap.audit.scores import by_reason
+from leakgap.measure.roc import conformal_rank
 from leakgap.study.grid import least_nonmembers
 
 Row = dict[str, Any]
+STEADY = 5  # non-members above a threshold from which on its FPR is known well enough to begin with
 
 
 def percent(share: float) -> str:
@@ -83,13 +85,14 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
             f"Over all thresholds, {attacker(about)} ranks a training record above another record "
             f"{interval(row, 'auc')} of the time; guessing does so 50%."
         )
-    for place, fpr in enumerate(read):
-        name = f"tpr_at_{fpr:g}"
-        if not place:
-            yield f"At {one_in(fpr)}, {attacker(about)} recognizes {interval(row, name)} of {whose}."
-            yield _beside_guessing(row, fpr)
-        else:
-            yield f"At {one_in(fpr)} it is {interval(row, name)}."
+    if read:
+        steady = [fpr for fpr in read if conformal_rank(about["nonmembers"], fpr) >= STEADY]
+        first = min(steady, default=read[-1])
+        yield f"At {one_in(first)}, {attacker(about)} recognizes {interval(row, f'tpr_at_{first:g}')} of {whose}."
+        yield _beside_guessing(row, first)
+        for fpr in read:
+            if fpr != first:
+                yield f"At {one_in(fpr)} it is {interval(row, f'tpr_at_{fpr:g}')}."
     if about["signs_against_chance"]:
         yield (
             f"Beware: {'; '.join(about['signs_against_chance'])}. What is recognized may be this difference, and "
@@ -104,11 +107,11 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
 
 
 def _beside_guessing(row: Row, fpr: float) -> str:
-    rate, low = row[f"tpr_at_{fpr:g}"], row[f"tpr_at_{fpr:g}_low"]
+    low, high = row[f"tpr_at_{fpr:g}_low"], row[f"tpr_at_{fpr:g}_high"]
     if math.isnan(low):
         return f"Guessing would recognize {percent(fpr)}%; these models are too few to say how sure that is."
     if low > fpr:
-        times = f"{rate / fpr:.0f}" if rate > 10 * fpr else f"{rate / fpr:.1f}"
+        times = f"{_digits(low / fpr, math.floor)} to {_digits(high / fpr, math.ceil)}"
         return f"Guessing would recognize {percent(fpr)}%: this is {times} times as many."
     alike = "the attacker can't be told from somebody who guesses"
     if not row["auc_low"] > 0.5:
@@ -119,8 +122,14 @@ def _beside_guessing(row: Row, fpr: float) -> str:
     )
 
 
+def _digits(times: float, towards: Callable[[float], int]) -> str:
+    """Write how many times, below ten to a tenth, rounded down or up."""
+    return f"{towards(times)}" if times >= 10 else f"{towards(10 * times) / 10:g}"
+
+
 def _scored(about: dict[str, Any], row: Row) -> Iterator[str]:
-    yield "Which records the model was trained on is not known here, so its leak is not measured."
+    whose = about["targets"][0]["name"]
+    yield f"{whose} has no column 'member': which records it was trained on is not known, so nothing is measured."
     read = [fpr for fpr in about["fprs"] if row[f"called_at_{fpr:g}"] is not None]
     for fpr in read:
         yield (

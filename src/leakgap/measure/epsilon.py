@@ -87,22 +87,26 @@ def epsilon_lower_bound(
     if not (0 <= delta < 1 and 0 < level < 1):
         raise LeakgapError(f"delta {delta:g} is not in [0, 1) or level {level:g} not in (0, 1)")
 
-    return epsilon_of(right_guesses(score, member, guesses, seed), guesses, matches, delta=delta, level=level)
+    return epsilon_of(*right_guesses(score, member, guesses, seed), matches, delta=delta, level=level)
 
 
-def right_guesses(score: np.ndarray, member: np.ndarray, guesses: int, seed: int) -> int:
-    """How many guesses are right, of those that `epsilon_lower_bound` makes; score: float64 [S], member: bool [S].
+def right_guesses(score: np.ndarray, member: np.ndarray, guesses: int, seed: int) -> tuple[int, int]:
+    """How many guesses are right, and how many are made, of those that `epsilon_lower_bound` makes.
+
+    score: float64 [S], NaN where the attack abstains; member: bool [S]. No guess is made on a match with an
+    abstention, so fewer than `guesses` may be made: abstentions follow from the shadow models, not from the coins.
 
     >>> right_guesses(np.array([3.0, 2, 1, 0]), np.array([True, True, False, False]), 2, seed=0)
-    2
+    (2, 2)
     """
     inside, outside = (score[images] for images in random_matches(member, seed))
     coin = _streams(seed)[1].random(len(inside)) < 0.5
     distance = np.zeros(len(inside))
     np.subtract(inside, outside, out=distance, where=inside != outside)  # two infinite scores are equal
     right = np.where(inside == outside, coin, inside > outside)
-    made = np.argsort(-np.abs(distance), kind="stable")[:guesses]  # matches are in random order: so are ties
-    return int(right[made].sum())
+    order = np.argsort(-np.abs(distance), kind="stable")  # matches are in random order: so are ties
+    made = order[~np.isnan(distance[order])][:guesses]
+    return int(right[made].sum()), len(made)
 
 
 def random_matches(member: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,15 +127,16 @@ def recipe_epsilon(
 ) -> float:
     """The epsilon below which the *recipe* that trained all T targets is not private, at confidence `level`.
 
-    score, member: [T,S]. One recipe has one epsilon, and every target bounds it: the largest of the T bounds, each
-    at level 1 - (1 - level) / T (Bonferroni: targets may depend on one another in any way). Bounds are never made
-    of guesses pooled over targets, whose coins are not independent of other targets' shadow models.
+    score: float64 [T,S], NaN where the attack abstains; member: bool [T,S]. One recipe has one epsilon, and every
+    target bounds it: the largest of the T bounds, each at level 1 - (1 - level) / T (Bonferroni: targets may depend
+    on one another in any way). Bounds are never made of guesses pooled over targets, whose coins are not
+    independent of other targets' shadow models.
     """
-    each = 1 - (1 - level) / len(score)
-    return max(
-        epsilon_lower_bound(s, m, guesses=guesses, delta=delta, level=each, seed=seed + k)
-        for k, (s, m) in enumerate(zip(score, member, strict=True))
-    )
+    each, bounds = 1 - (1 - level) / len(score), []
+    for k, (s, m) in enumerate(zip(score, member, strict=True)):
+        matches = int(min(m.sum(), (~m).sum()))
+        bounds.append(epsilon_of(*right_guesses(s, m, guesses, seed + k), matches, delta=delta, level=each))
+    return max(bounds)
 
 
 def _streams(seed: int) -> list[np.random.Generator]:
@@ -164,7 +169,7 @@ def epsilon_of(right: int, guesses: int, matches: int, *, delta: float = 0.0, le
     def rejected(epsilon: float) -> bool:
         return p_value(epsilon, right, guesses, matches, delta) <= 1 - level
 
-    if not rejected(0.0):
+    if not right or not rejected(0.0):
         return 0.0
     low, high = 0.0, 1.0
     while rejected(high):

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from leakgap import LeakgapError
 from leakgap.data.masks import members_digest
+from leakgap.logits import are_probabilities
 from leakgap.objects import Object, check_call
 from leakgap.study import variant
 from leakgap.study.train import RECIPE, RESUME
@@ -132,6 +133,8 @@ def checked(value: Any, job: Job, step: int, before: list[np.ndarray]) -> np.nda
     if not np.isfinite(logits).all():
         view, record = np.argwhere(~np.isfinite(logits).all(2))[0]
         raise LeakgapError(f"{what} are not finite for record {record} (view {view}): {logits[view, record]}")
+    if are_probabilities(logits):
+        raise LeakgapError(f"{what} are probabilities: yield their logarithm")
     return logits
 
 
