@@ -126,7 +126,10 @@ def test_who_beats_whom_is_told_apart_by_the_contrasts(study, noise, apart):
     said = " ".join(summary([found]))
     assert ("told apart on both" in said) == (apart == "both")
     assert ("as good a choice" in said) == (apart == "neither")
-    assert answer(found) == "`crop` beats every other variant: it is the most accurate and leaks least."
+    assert (
+        answer(found)
+        == "`crop` beats every other variant at 1% FPR: it is the most accurate and leaks least."
+    )
 
 
 def test_sentences_are_the_numbers(study):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from sklearn.linear_model import LogisticRegression
 
 from leakgap import LeakgapError, attacks, logits
 from leakgap.__main__ import main
@@ -185,28 +186,37 @@ def test_attacks():
 
 
 def test_own_models(capsys: pytest.CaptureFixture):
-    study = settings("./photos/")
-    study["grid"]["masks"] = 4
-    mine = write(study | {"train": {"steps": [30]}, "attack": FEW})
-    run("pool")
-    run("masks")
-    member, _ = read_masks(mine.paths.masks)
-    labels = np.load(mine.paths.pool)["labels"]
+    """Every command and file of that section; then a model that is missing."""
     generator = np.random.default_rng(0)
-    code = example("python", "logits.write")
-    for row, mask in enumerate(mine.masks):
-        push = 4 * member[row][:, None] * (np.arange(3) == labels[:, None])
-        answers = generator.normal(size=(1, 300, 3)) + push
-        exec(
-            code.replace("m000", mask).replace("member[0]", f"member[{row}]"),
-            {"answers": answers, "labels": labels, "member": member},
-        )
-    assert logits.read_model(mine.paths.logits("none", "m003")).mask == "m003"
-    command = re.search(r"`python -m leakgap (attack [^`]*)`", TEXT)[1].split()
-    assert main(command) == 0
-    Path(mine.paths.logits("none", "m002")).unlink()
-    assert main(command) == 1
-    assert "results/mine/logits/none/m002.parquet" in capsys.readouterr().err
+    labels = np.arange(300) % 2
+    features = generator.normal(labels[:, None], 1, (300, 20))
+    np.savez("records.npz", features=features, labels=labels)
+    Path("elsewhere.yaml").write_text(example("yaml", "name: elsewhere"))
+    section = TEXT.split("## Models trained elsewhere")[1].split("\n## ")[0]
+    commands = [
+        line.split("#")[0].split()[3:] for line in re.findall(r"^python -m leakgap .*", section, re.M)
+    ]
+    assert [command[0] for command in commands] == ["pool", "masks", "attack", "summary"]
+    for command in commands[:2]:
+        assert main(command) == 0
+    exec(Path("elsewhere.py").read_text(), {})
+    study = Study.load("elsewhere.yaml")
+    assert {state_of(study, "none", mask) for mask in study.masks} == {"done"}
+    for command in [
+        *commands[2:],
+        *([verb, *commands[3][1:]] for verb in ("tables", "figures", "claims", "report")),
+    ]:
+        assert main(command) == 0
+    assert Path(study.paths.report).is_file()
+    summary = pd.read_parquet(study.paths.summary)
+    member, _ = read_masks(study.paths.masks)
+    model = LogisticRegression().fit(features[member[2]], labels[member[2]])
+    assert set(summary.loc[summary["mask"] == "m002", "train_acc"]) == {
+        model.score(features[member[2]], labels[member[2]])
+    }
+    Path(study.paths.logits("none", "m002")).unlink()
+    assert main(commands[2]) == 1
+    assert "results/elsewhere/logits/none/m002.parquet" in capsys.readouterr().err
 
 
 def test_library(capsys: pytest.CaptureFixture):

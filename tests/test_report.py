@@ -83,7 +83,7 @@ def test_every_figure_table_and_claim_is_there(study, page):
     assert len(full) > 8
     for verdict in ("supported", "contradicted", "undecided"):
         assert verdict in text
-    assert "log ratio 3.2 [2.1, 4.9]; the interval 2.1 to 4.9 is above 1." in text
+    assert "log ratio 3.2 (2.1 to 4.9); the interval 2.1 to 4.9 is above 1." in text
     assert "12 of pooled.parquet where step == 6" in text
 
 
@@ -100,6 +100,8 @@ def test_pictures_are_the_drawings_and_alt_texts_say_what_is_found(study, page):
 
 
 def test_what_to_choose_comes_first_and_claims_after_the_results(page):
+    named = [told["id"] for _, told in page.elements if "id" in told]
+    assert len(named) == len(set(named))
     sections = [told["id"] for tag, told in page.elements if tag == "section"]
     assert sections[0] == "decision"
     assert sections.index("leak") < sections.index("claims") < sections.index("models")
@@ -168,7 +170,7 @@ def test_two_designs_stand_side_by_side_and_one_counts(study):
         run("report", study)
     text = " ".join(" ".join(page.text).split())
     assert "leave-one-out (counts) replicates" in text
-    assert "1. Claim number 1 supported 3.2 [2.1, 4.9] undecided 1.2 [2.1, 4.9]" in text
+    assert "1. Claim number 1 supported 3.2 (2.1 to 4.9) undecided 1.2 (2.1 to 4.9)" in text
     assert text.count("the two designs differ") == 2
     assert "This study can't judge: 3. Claim number 3: undecided" in text
 

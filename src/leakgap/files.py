@@ -135,13 +135,15 @@ def write_npz(path: str | Path, **arrays: np.ndarray | np.generic) -> None:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
 
-def read_arrays(path: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: str | Path, wanted: Callable[[str], bool] = lambda name: True, made_by: str = ""
+) -> dict[str, np.ndarray]:
     """All arrays of an .npz by name, or those whose name is wanted; without pickle.
 
-    LeakgapError naming a file that is missing or damaged.
+    LeakgapError naming a file that is missing, with the verb that makes it, or damaged.
     """
     if not Path(path).is_file():  # a pipe would be waited for
-        raise LeakgapError(f"{path}: there is no such file")
+        raise LeakgapError(f"{path}: there is no such file" + (made_by and f": run {made_by} first"))
     try:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored if wanted(name)}
@@ -149,9 +151,9 @@ def read_arrays(path: str | Path, wanted: Callable[[str], bool] = lambda name: T
         raise LeakgapError(f"{path}: is not a readable .npz ({error})") from None
 
 
-def read_npz(path: str | Path, *names: str) -> list[np.ndarray]:
-    """The named arrays of an .npz, read without pickle; LeakgapError naming a damaged file or one without."""
-    arrays = read_arrays(path)
+def read_npz(path: str | Path, *names: str, made_by: str = "") -> list[np.ndarray]:
+    """The named arrays of an .npz, read without pickle; LeakgapError as `read_arrays`, or naming one without."""
+    arrays = read_arrays(path, made_by=made_by)
     for name in names:
         if name not in arrays:
             raise LeakgapError(f"{path}: has no array {name}, only {', '.join(arrays) or 'none'}")

@@ -348,13 +348,15 @@ def _bits(values: np.ndarray, kind: str) -> bytes:
 def join(study: Study, parts: Sequence[str], out: Sequence[str]) -> None:
     """Write each file of `out`, Parquet or CSV, from the files in `parts` of its stem, in their order.
 
-    The row of a model that several attack jobs name is kept once. LeakgapError lists the files that are missing, or
-    names one that is of another study, another job or another run of its job than the files beside it, or a table
+    The row of a model that several attack jobs name is kept once. LeakgapError names a file that is missing, or
+    one that is of another study, another job or another run of its job than the files beside it, or a table
     that is not whole.
     """
     missing = [path for path in parts if not Path(path).is_file()]
     if missing:
-        raise LeakgapError(f"{len(missing)} tables of attack jobs are missing: {', '.join(missing)}")
+        raise LeakgapError(
+            f"{missing[0]} is missing: run the attacks first ({len(missing)} of {len(parts)} tables are not there)"
+        )
     tables: dict[str, list[pd.DataFrame]] = {}
     first: dict[Path, tuple[str, str | None]] = {}  # by the folder of a job: a table of it, and its origin
     for path in parts:

@@ -24,7 +24,10 @@ def without_command(record):
     if event is LogEvent.JOB_ERROR and record.shellcmd:
         log = next(iter(record.log), "")
         said = [text for text in (record.rule_msg, sentence(log)) if text]
-        record.rule_msg = " ".join(said) or "it said nothing before it ended"
+        record.rule_msg = (
+            " ".join(said)
+            or "interrupted, or ended without a word: the same command goes on"
+        )
         record.shellcmd, record.input = None, []
         FAILED[record.jobid] = f"{log}: {record.rule_msg}"
     elif event is LogEvent.JOB_FINISHED:  # by a later attempt
@@ -38,3 +41,8 @@ logger.addFilter(without_command)
 onerror:
     for told in FAILED.values():
         logger.error(f"failed: {told}")
+
+
+onsuccess:
+    if Path(PATHS.report).is_file():
+        logger.info(f"The report: {PATHS.report}")

@@ -176,7 +176,7 @@ ATTACKS: dict[str, Attack] = {
     ),
     "mast": Attack(
         "leakgap.attacks.calibrated:mast",
-        "loss, a threshold per image",
+        "loss, a threshold per record",
         "Sablayrolles 2019",
         min_in=1,
         min_out=1,
@@ -194,12 +194,12 @@ ATTACKS: dict[str, Attack] = {
         "leakgap.attacks.calibrated:attack_r", "p-value among the out-models", "Ye 2022", min_out=2
     ),
     "lira-online": _lira("likelihood ratio of in and out", mode="online"),
-    "lira-online-fixed": _lira("LiRA online, one variance for all images", mode="online", variance="fixed"),
+    "lira-online-fixed": _lira("LiRA online, one variance for all records", mode="online", variance="fixed"),
     "lira-online-within": _lira(
-        "LiRA online, means and pooled within-image variances", mode="online", variance="within"
+        "LiRA online, means and pooled within-record variances", mode="online", variance="within"
     ),
     "lira-pooled": _lira(
-        "LiRA online, borrowing from images like it, and BASE", mode="online", variance="pooled"
+        "LiRA online, borrowing from records like it, and BASE", mode="online", variance="pooled"
     ),
     "bavaria": Attack(
         "leakgap.attacks.bavaria:bavaria",
@@ -227,10 +227,10 @@ ATTACKS: dict[str, Attack] = {
     ),
     "lira-offline": _lira("LiRA from out-models alone, one-sided", mode="offline"),
     "lira-offline-fixed": _lira(
-        "LiRA offline, one variance for all images", mode="offline", variance="fixed"
+        "LiRA offline, one variance for all records", mode="offline", variance="fixed"
     ),
     "lira-offline-within": _lira(
-        "LiRA offline, means and the pooled within-image variance", mode="offline", variance="within"
+        "LiRA offline, means and the pooled within-record variance", mode="offline", variance="within"
     ),
     "lira-offline-two-sided": _lira(
         "LiRA offline as in the reference implementation", mode="offline", tail="two-sided"
@@ -267,7 +267,7 @@ ATTACKS: dict[str, Attack] = {
     ),
     "vulnerable-points": Attack(
         "leakgap.attacks.vulnerable:vulnerable_points",
-        "attack R where images stand apart",
+        "attack R where records stand apart",
         "Long 2020",
         needs_logits=True,
         min_out=2,

@@ -115,7 +115,7 @@ def write_masks(path: str | Path, member: np.ndarray, reserved: np.ndarray) -> N
 
 def read_masks(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read (member bool [N,S], reserved bool [S]); LeakgapError if the file is damaged or no such pair."""
-    member, reserved = read_npz(path, "member", "reserved")
+    member, reserved = read_npz(path, "member", "reserved", made_by="masks")
     _check(member, reserved, path)
     return member, reserved
 

@@ -149,7 +149,7 @@ def write_pool(path: str | Path, pool: Pool) -> None:
 
 def read_pool(path: str | Path) -> Pool:
     """Read what write_pool wrote; LeakgapError naming the file if it is damaged or holds no pool."""
-    pool, told = _parsed(path, read_arrays(path))
+    pool, told = _parsed(path, read_arrays(path, made_by="pool"))
     if told not in (None, pool.digest):  # without one: written by others, or before there was any
         raise LeakgapError(f"{path}: its records are not as they were written")
     return pool
@@ -160,7 +160,7 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, str]:
 
     LeakgapError as read_pool.
     """
-    pool, told = _parsed(path, read_arrays(path, OURS.__contains__))
+    pool, told = _parsed(path, read_arrays(path, OURS.__contains__, made_by="pool"))
     return pool.labels, read_pool(path).digest if told is None else str(told)
 
 

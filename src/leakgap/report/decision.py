@@ -156,15 +156,19 @@ def decide(results: Results, fpr: float, along: Sequence[str] = ()) -> Decision:
 
 def answer(found: Decision) -> str:
     """The one sentence that stands first."""
-    if len(found.variants) == 1:
-        return f"One variant, `{found.variants[0]}`: there is nothing to choose between."
+    at = f"at {100 * found.fpr:g}% FPR"
     if not found.front:
         return "No variant can be preferred: too few non-members for a TPR."
+    if len(found.variants) == 1:
+        only = found.variants[0]
+        return (
+            f"`{only}`, the only variant, has {_place(found, only)} {at}: there is nothing to choose between."
+        )
     if len(found.front) == 1:
-        return f"`{found.front[0]}` beats every other variant: it is the most accurate and leaks least."
+        return f"`{found.front[0]}` beats every other variant {at}: it is the most accurate and leaks least."
     if len(found.front) == len(found.variants):
-        return f"None of the {len(found.variants)} variants beats another: each more accurate one leaks more."
-    return f"Nothing beats {names(found.front)} on both accuracy and leak."
+        return f"None of the {len(found.variants)} variants beats another {at}: each more accurate one leaks more."
+    return f"Nothing beats {names(found.front)} on both accuracy and leak {at}."
 
 
 def summary(decisions: Sequence[Decision]) -> list[str]:

@@ -128,6 +128,11 @@ class Train(Section):
                 f"train.{wrong[0]}: the architecture {self.architecture} does not take it, only "
                 f"{', '.join(keywords(signature))}"
             )
+        if self.steps[-1] < self.epochs and "steps" not in self.model_fields_set:
+            raise ValueError(
+                f"train.steps: not given, and the usual ones, and with them the training, end at epoch "
+                f"{self.steps[-1]}: say at which of the {self.epochs} epochs models are attacked"
+            )
         if self.steps[-1] > self.epochs:
             raise ValueError(
                 f"train.steps: {self.steps[-1]} is past the last epoch, train.epochs is {self.epochs}"

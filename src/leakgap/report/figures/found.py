@@ -60,8 +60,8 @@ def first_and_last_step(setting: Setting) -> str:
             (float(tpr[last] - tpr[1]), f"{technique} from {_percent(tpr[1])} to {_percent(tpr[last])}")
         )
     most, least = max(moves)[1], min(moves)[1]
-    ends = most if len(moves) == 1 else f"most for {most}, least for {least}"
-    return f"From step 1 to step {last} the {tpr_at(fpr)} rises {ends}."
+    ends = most if len(moves) == 1 else f"{most} at one end, {least} at the other"
+    return f"The {tpr_at(fpr)} from step 1 to step {last}: {ends}."
 
 
 def largest_effect(setting: Setting) -> str:
