@@ -125,6 +125,27 @@ def test_knowledge(ratio: float, helps: str, equal: str):
     assert found[2].value == pytest.approx(ratio)
 
 
+def test_knowledge_is_also_put_beside_the_uninformed_attacker_s_best_attack():
+    """Four times by the headline attack, which the other shadow models mislead; twice by another attack."""
+    tpr = {("none", 1, "informed"): 0.1}
+    tpr |= {(claims.ALL, 1, "informed"): 0.08, (claims.ALL, 1, "uninformed"): 0.02}
+    tables = pooled_study(tpr, spread=0.01)
+    uninformed = {
+        name: tables[name][tables[name]["attacker"] == "uninformed"] for name in ("pooled", "draws")
+    }
+    other = {name: table.assign(attack="loss") for name, table in uninformed.items()}
+    other["pooled"]["tpr"] *= 2
+    other["draws"]["tprs"] = [2 * values for values in other["draws"]["tprs"]]
+    both = {name: pd.concat([tables[name], other[name]], ignore_index=True) for name in other}
+    found = judge(tables | both)[3]
+    assert found.value == pytest.approx(4)
+    (beside,) = found.secondary
+    assert beside.name == "informed / uninformed by loss, which finds most there (in hindsight)"
+    assert beside.value == pytest.approx(2)
+    assert beside.low < 2 < beside.high
+    assert judge(tables)[3].secondary == ()
+
+
 def test_eight_claims_are_eight_tests():
     """Decided alone, undecided among eight: a rise whose p-value is between 5%/8 and 5%."""
     found = judge(pooled_study({("none", 1, "informed"): 0.02, ("none", 2, "informed"): 0.0215}))

@@ -78,6 +78,18 @@ class Case:
         """Name a pooled TPR of this attack and design, by default at the last step."""
         return self.results.cell(technique, step, attacker, self.attack, self.design)
 
+    def strongest_uninformed(self, technique: str, fpr: float) -> Cell:
+        """Name the largest pooled TPR of an uninformed attacker at the last step, whatever the attack."""
+        rows = at_fpr(self.results.pooled, fpr)
+        rows = rows[
+            (rows["technique"] == technique)
+            & (rows["attacker"] == "uninformed")
+            & (rows["step"] == self.results.last)
+            & (rows["design"] == self.design)
+        ]
+        attack = rows["attack"].to_numpy()[rows["tpr"].fillna(-1).argmax()] if len(rows) else self.attack
+        return self.results.cell(technique, None, "uninformed", str(attack), self.design)
+
     def contrast(
         self,
         first: Sequence[Cell],

@@ -120,16 +120,26 @@ def early_stopping(case: Case) -> Finding:
 
 
 def _knowledge(case: Case, technique: str, fpr: float) -> tuple[Interval, Finding]:
-    """Informed over uninformed attacker, last step; the finding still without its trial."""
+    """Informed over uninformed attacker, last step; the finding still without its trial.
+
+    Beside it, over the uninformed attacker's best attack: an attack that is strong with the right shadow models may
+    be weak with others, and then the ratio is the attack's rather than the knowledge's.
+    """
     if technique not in set(case.pooled["technique"]):
         raise Undecidable(f"the grid has no `{technique}`")
     if case.results.study.attack.baseline != NONE:
         raise Undecidable("the uninformed attacker's shadow models are not those of `none`")
     cells = [case.cell(technique, attacker=attacker) for attacker in ("informed", "uninformed")]
     found = case.contrast(cells[:1], cells[1:], fpr=fpr)
+    best = case.strongest_uninformed(technique, fpr)
+    beside: tuple[Estimate, ...] = ()
+    if best.attack != case.attack:
+        name = f"informed / uninformed by {best.attack}, which finds most there (in hindsight)"
+        beside = (Estimate.of(name, case.contrast(cells[:1], [best], fpr=fpr)),)
     rows = case.pooled_rows(f"technique == '{technique}' and step == {case.results.last}", fpr)
     notes = (f"pooled at {fpr:g} FPR, last step", *case.chance(cells, fpr))
-    return found, Finding(Estimate.of("informed / uninformed", found), UNDEFINED, "", rows=rows, notes=notes)
+    own = Estimate.of("informed / uninformed", found)
+    return found, Finding(own, UNDEFINED, "", rows=rows, secondary=beside, notes=notes)
 
 
 @question(
