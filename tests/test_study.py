@@ -7,6 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -196,7 +197,7 @@ def test_factorial_is_every_combination_in_canonical_spelling():
     assert techniques[0] == "none"
 
 
-def test_what_the_images_are_too_few_for_is_told():
+def test_what_the_images_are_too_few_for_is_told(tmp_path):
     def told(**data):
         return Study.load({"name": "s", "data": {"dataset": "digits"} | data}).shortages
 
@@ -208,6 +209,10 @@ def test_what_the_images_are_too_few_for_is_told():
     assert len(told(reserved=0.9)) == 2
     assert len(told(reserved=1700)) == 2
     assert told(dataset="cifar10") == []
+    np.savez(tmp_path / "own.npz", features=np.zeros((500, 3)), labels=np.zeros(500, int))
+    assert "a single target has 225 non-members" in told(dataset=f"{tmp_path}/own.npz")[0]
+    assert "a single target has 90 non-members" in told(dataset=f"{tmp_path}/own.npz", size=200)[0]
+    assert told(dataset=f"{tmp_path}/none.npz") == []
 
 
 def test_factorial_of_named_members():

@@ -1,4 +1,4 @@
-"""The size of a user's own images, from the header of their file: light, since the Snakefile asks."""
+"""Size and number of a user's own records, from the headers of their files: light, since the Snakefile asks."""
 
 import ast
 import os
@@ -38,20 +38,38 @@ def _of_folder(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _of_arrays(path: Path) -> tuple[int, int] | None:
-    """Source: numpy.lib.format, versions 1 to 3."""
+def number_of_records(dataset: str) -> int | None:
+    """Return how many labels an .npz holds; None of any other dataset, or where it can't be told."""
+    path = Path(dataset).expanduser()
+    told = _header(path, "labels") if path.suffix == ".npz" and path.is_file() else None
+    return told[0][0] if told and told[0] else None
+
+
+def _header(path: Path, name: str) -> tuple[tuple[int, ...], str] | None:
+    """Return shape and kind of an array of an .npz; None where there is none.
+
+    Source: numpy.lib.format, versions 1 to 3.
+    """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("images.npy") as file:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
             start = file.read(8)
             length = int.from_bytes(file.read(2 if start[6] == 1 else 4), "little")
             header = ast.literal_eval(file.read(min(length, 10_000)).decode())
-        shape, kind = tuple(header["shape"]), header["descr"]
+        return tuple(header["shape"]), header["descr"]
     except Exception:  # of a damaged file, nearly anything
         return None
+
+
+def _of_arrays(path: Path) -> tuple[int, int] | None:
+    told = _header(path, "images")
+    if told is None:
+        return None
+    shape, kind = told
     if (
         kind != "|u1"
         or len(shape) not in (3, 4)
         or (len(shape) == 4 and {shape[1], shape[3]} <= set(CHANNELS))
     ):
         return None
-    return shape[1:3] if len(shape) == 3 or shape[3] in CHANNELS else shape[2:]
+    height, width = shape[1:3] if len(shape) == 3 or shape[3] in CHANNELS else shape[2:]
+    return height, width

@@ -53,7 +53,7 @@ class Decision:
     to_baseline: every other variant compared with the baseline. front: by falling accuracy, empty where a TPR is
     undefined. trade: each of the front compared with the one before it. beaten: every variant off the front, by
     what beats it: the one of the front that is told apart on most. earlier: of variants that have such, the most
-    accurate step that beats the last, compared with it. epoch: of each recipe.
+    accurate step that beats the last, compared with it.
     """
 
     fpr: float
@@ -67,7 +67,6 @@ class Decision:
     trade: tuple[Comparison, ...]
     beaten: dict[str, Comparison]
     earlier: dict[str, Comparison]
-    epoch: dict[Recipe, int]
 
     def of(self, variant: str) -> Recipe:
         """The variant at the last step."""
@@ -147,7 +146,6 @@ def decide(results: Results, fpr: float, along: Sequence[str] = ()) -> Decision:
         trade=tuple(compare(last[one], last[other], pairs) for other, one in pairwise(along or front)),
         beaten=beaten,
         earlier=earlier,
-        epoch={recipe: int(results.row(results.cell(*recipe), fpr)["epoch"]) for recipe in recipes},
     )
 
 
@@ -236,7 +234,7 @@ def sentence(decisions: Sequence[Decision], variant: str) -> str:
         said = f"`{variant}` {_accuracy(to.accuracy, f'`{found.baseline}`')}; {leaks}."
     if variant in found.earlier:
         stop = found.earlier[variant]
-        said += f" Stopped at epoch {found.epoch[stop.one]} (step {stop.one.step}) it "
+        said += f" Stopped at step {stop.one.step} it "
         said += f"{_accuracy(stop.accuracy, 'the last step')}; {_leaks([(found.fpr, stop.tpr)])}."
     return said
 

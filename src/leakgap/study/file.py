@@ -16,6 +16,7 @@ from leakgap import LeakgapError
 from leakgap.attacks import ATTACKS
 from leakgap.augment import MEMBERS, canonical, options
 from leakgap.data import DATASETS, LEAST
+from leakgap.data.header import number_of_records
 from leakgap.objects import Object, check_call, is_place
 from leakgap.section import Section, sentence
 from leakgap.study.grid import NONE, Headline, Span
@@ -65,6 +66,14 @@ class Data(Section):
             return None
         known = DATASETS[self.dataset]
         return self.size or known.images, known.channels, self.side or known.side
+
+    @property
+    def records(self) -> int | None:
+        """How many records are kept, of a built-in dataset or an .npz; of others that takes a reading of all."""
+        if self.built_in:
+            return self.built_in[0]
+        found = number_of_records(self.dataset)
+        return found if found is None or self.size is None else min(found, self.size)
 
     def unreserved(self, images: int) -> int:
         """Return how many of so many images masks are drawn from."""

@@ -65,13 +65,13 @@ class Span:
 
     @property
     def shortages(self) -> list[str]:
-        """What a single target's non-members are too few for, a sentence each; none where the dataset is a path.
+        """What a single target's non-members are too few for, a sentence each; none where these are not known.
 
         All masks being halves, every target has the same number of them (one more, where the images are odd).
         """
-        if not self.data.built_in:
+        if self.data.records is None:
             return []
-        free = self.data.unreserved(self.data.built_in[0])
+        free = max(0, self.data.unreserved(self.data.records))
         return [
             f"data.size: a single target has {free // 2} non-members, and its TPR at {100 * fpr:g}% FPR is "
             f"undefined with fewer than {need}: that takes {2 * need} images that are not reserved, and there are "

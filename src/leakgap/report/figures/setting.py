@@ -58,9 +58,10 @@ class Setting:
         return range(1, len(self.study.train.steps) + 1)
 
     def step_name(self, step: int) -> str:
-        """Name a step with its epoch, if all variants have these."""
+        """Name a step with its epoch, or what a recipe means by its number, if all variants have these."""
         own = any(key in VARIED for variant in self.study.grid.variants.values() for key in variant)
-        return f"step {step}" if own else f"step {step} (epoch {self.study.train.steps[step - 1]})"
+        unit = "" if self.study.train.recipe else "epoch "
+        return f"step {step}" if own else f"step {step} ({unit}{self.study.train.steps[step - 1]})"
 
     @property
     def last(self) -> str:
