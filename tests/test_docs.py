@@ -43,16 +43,26 @@ def test_shipped_studies_satisfy_the_schema(path):
         jsonschema.validate(study | {"grid": {"techniques": "factorials"}}, schema)
 
 
+FASHION = "workflow/studies/fashion-mnist.yaml"
+
+
 @pytest.mark.parametrize(
-    ("path", "differing"),
+    ("whole", "path", "differing"),
     [
-        ("first-half.yaml", {"grid.masks"}),
-        ("second-seed.yaml", {"name", "grid.techniques", "grid.masks", "train.seed"}),
+        (FASHION, "docs/fashion-mnist/first-half.yaml", {"grid.masks"}),
+        (
+            FASHION,
+            "docs/fashion-mnist/second-seed.yaml",
+            {"name", "grid.techniques", "grid.masks", "train.seed"},
+        ),
+        ("config.yaml", "docs/digits/study.yaml", set()),
+        ("config.yaml", "docs/digits/second-seed.yaml", {"name", "train.seed"}),
+        ("docs/recipes/text/study.yaml", "docs/recipes/text/second-seed.yaml", {"name", "train.seed"}),
     ],
 )
-def test_parts_of_the_fashion_mnist_study_differ_from_it_in_what_they_say_alone(path, differing):
-    part = yaml.safe_load((ROOT / "docs/fashion-mnist" / path).read_text())
-    whole = yaml.safe_load((ROOT / "workflow/studies/fashion-mnist.yaml").read_text())
+def test_parts_and_second_seeds_differ_from_their_study_in_what_they_say_alone(whole, path, differing):
+    part = yaml.safe_load((ROOT / path).read_text())
+    whole = yaml.safe_load((ROOT / whole).read_text())
     assert part.keys() == whole.keys()
     found = {"name"} if part.pop("name") != whole.pop("name") else set()
     for section, keys in part.items():
