@@ -41,9 +41,7 @@ from leakgap.study.variant import compare
 ABOUT = ("device", "threads", "torch_version", "code_version")
 LEVEL = 0.95  # of the bounds of epsilon
 LOSS = "loss"  # needs no shadow models; its TNR is a rival of the accuracy gap
-FEW_SHADOWS = (
-    "lira-pooled"  # its TPR by the number of shadow models stands beside the headline's: docs/attacks.md
-)
+FEW_SHADOWS = "lira-pooled"  # its TPR by the number of shadow models stands beside the headline's
 Tables = dict[str, list[pd.DataFrame]]
 
 
