@@ -22,6 +22,7 @@ from leakgap.claims import between
 from leakgap.claims import questions as claims
 from leakgap.measure.bootstrap import KINDS, Pooled
 from leakgap.measure.contrast import interval
+from leakgap.measure.stability import spearman
 from leakgap.measure.verdict import beyond, verdicts
 from leakgap.results import LEAVE_ONE_OUT, TABLES, Results
 from leakgap.study import Study
@@ -232,9 +233,7 @@ def statistics(table: pd.DataFrame) -> np.ndarray:
         between.left_out_errors(x(name), y, fold).mean() for name in ("test_acc", "acc_gap", "loss_gap")
     )
     slope = between.partial_slope(x("test_acc"), y, x("acc_gap"))
-    return np.array(
-        [between.spearman(x("acc_gap"), y), test - gap, slope, gap - loss, between.spearman(x("loss_gap"), y)]
-    )
+    return np.array([spearman(x("acc_gap"), y), test - gap, slope, gap - loss, spearman(x("loss_gap"), y)])
 
 
 def population(world: str, names: list[str], studies: int = 12, count: int = 600) -> np.ndarray:

@@ -43,7 +43,8 @@ def sides(studies: tuple[Study, Study]) -> list[Results]:
 
 
 def test_utility_and_leak_side_by_side(studies: tuple[Study, Study]):
-    table = side_by_side(sides(studies), ["none", "policy"], [0.01]).set_index(["technique", "study"])
+    table = side_by_side(sides(studies), ["", ""], ["none", "policy"], [0.01])
+    table = table.set_index(["technique", "study"])
     assert list(table.index) == [(t, s) for t in ("none", "policy") for s in ("one", "two")]
     for study in studies:
         row = pd.read_parquet(study.paths.joined("pooled")).query(
@@ -70,7 +71,8 @@ def test_utility_and_leak_side_by_side(studies: tuple[Study, Study]):
 def test_contrasts_are_paired_where_masks_images_and_draws_are_shared(studies: tuple[Study, Study]):
     one, two = sides(studies)
     assert why_unpaired(one, two) == ""
-    (row,) = side_by_side([one, two], ["none"], [0.01]).query("study == 'two'").to_dict("records")
+    reasons = ["", why_unpaired(one, two)]
+    (row,) = side_by_side([one, two], reasons, ["none"], [0.01]).query("study == 'two'").to_dict("records")
     pairs = [side.replicated(side.cell("none"), 0.01) for side in (one, two)]
     assert row["ratio_at_0.01_low"] == contrast(*pairs).low
     assert row["intervals"] == "paired"
@@ -86,7 +88,8 @@ def test_contrasts_are_paired_where_masks_images_and_draws_are_shared(studies: t
     masks = two.study.paths.masks
     write_masks(masks, balanced_masks(8, 1797, seed=1), np.zeros(1797, bool))
     assert why_unpaired(one, two) == "their masks are not the same"
-    (row,) = side_by_side([one, two], ["none"], [0.01]).query("study == 'two'").to_dict("records")
+    reasons = ["", why_unpaired(one, two)]
+    (row,) = side_by_side([one, two], reasons, ["none"], [0.01]).query("study == 'two'").to_dict("records")
     assert row["ratio_at_0.01_low"] == unpaired(*pairs).low
     assert row["intervals"] == "not paired"
     Path(masks).unlink()
@@ -101,7 +104,7 @@ def test_contrasts_are_paired_where_masks_images_and_draws_are_shared(studies: t
 def test_how_alike_images_are_ranked(studies: tuple[Study, Study]):
     """By chance at first, then the same but for noise, then another dataset's."""
     one, two = studies
-    table = stability(one, two, ["none"]).iloc[0]
+    table = stability(*sides(studies), ["none"]).iloc[0]
     assert (table["images"], table["top"]) == (1797, 20)
     assert table["overlap_by_chance"] == pytest.approx(1 / (2 * 1797 / 20 - 1))
     assert table["overlap_low"] <= table["overlap_by_chance"] <= table["overlap_high"]
@@ -114,25 +117,24 @@ def test_how_alike_images_are_ranked(studies: tuple[Study, Study]):
     headline = rows[rows["attack"] == one.attack.headline]["exposure"].to_numpy()
     noisy = read(shared)[rows["attack"] == one.attack.headline]["exposure"].to_numpy()
     tops = [set(np.argsort(values)[-20:]) for values in (headline, noisy)]
-    table = stability(one, two, ["none"]).iloc[0]
+    table = stability(*sides(studies), ["none"]).iloc[0]
     assert table["overlap"] == pytest.approx(len(tops[0] & tops[1]) / len(tops[0] | tops[1]))
     assert table["correlation"] == pytest.approx(stats.spearmanr(headline, noisy)[0])
     assert table["correlation_low"] > 0.8
     assert table["overlap_low"] > table["overlap_by_chance"]
 
     write(shared, rows.assign(study="two", label=(rows["label"] + 1) % 10))
-    assert stability(one, two, ["none"]).empty
+    assert stability(*sides(studies), ["none"]).empty
     assert why_unpaired(*sides(studies)) == "their images are not the same"
 
 
 def test_verdicts_agree_differ_or_stay_open(studies: tuple[Study, Study]):
-    one, two = studies
     told = [dict(json.loads(Path(study.paths.claims).read_text())[0]) for study in studies]
     words = [("supported", "supported"), ("supported", "contradicted"), ("undecided", "supported")]
     for study, side in zip(studies, (0, 1), strict=True):
         claims = [told[side] | {"id": n, "verdict": pair[side]} for n, pair in enumerate(words, 1)]
         Path(study.paths.claims).write_text(json.dumps([each | {"digest": None} for each in claims]))
-    table, summary = verdicts(one, two)
+    table, summary = verdicts(*sides(studies))
     assert list(table["together"]) == ["agree", "differ", "open"]
     assert (
         "of 3, 1 flip from supported to contradicted or back, and 1 are decided in one study alone" in summary

@@ -15,6 +15,7 @@ from scipy.optimize import isotonic_regression
 
 from leakgap.measure.contrast import SCALES, Interval, Scale
 from leakgap.measure.roc import conformal_rank
+from leakgap.measure.stability import spearman
 from leakgap.results import MEANS, tpr_column
 
 PREDICTORS = {
@@ -144,16 +145,6 @@ def jackknife(
     without = np.array([statistic(*(column[rows] for column in columns)) for rows in kept])
     error = np.sqrt(((without - without.mean()) ** 2).sum())
     return statistic(*columns), float(error), len(kept)
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Rank correlation with mean ranks for ties; NaN where a side is constant or there are fewer than 3 points."""
-    if len(x) < 3:
-        return np.nan
-    ranks = stats.rankdata(np.stack([x, y]), axis=1)
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    norm = np.sqrt((ranks**2).sum(axis=1).prod())
-    return float((ranks[0] * ranks[1]).sum() / norm) if norm > 0 else np.nan
 
 
 def _fisher(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> float:

@@ -31,6 +31,7 @@ from leakgap.claims.claim import (
 )
 from leakgap.files import atomic
 from leakgap.measure.contrast import Interval
+from leakgap.measure.stability import spearman
 from leakgap.measure.verdict import UNDEFINED, beyond, equivalent, holm, together, verdicts
 from leakgap.results import LEAVE_ONE_OUT, Results
 from leakgap.study import NONE, Study
@@ -264,7 +265,7 @@ def _rank_correlations(case: Case) -> Iterable[Estimate]:
             name = f"Spearman, {title}, between techniques at a fixed step"
             yield Estimate.of(name, between.correlation(case.cells, column, level=case.level, within="step"))
         each = [
-            between.spearman(part[column].to_numpy(float), part["log_tpr"].to_numpy())
+            spearman(part[column].to_numpy(float), part["log_tpr"].to_numpy())
             for _, part in case.cells.groupby("technique")
         ]
         name = f"Spearman, {title}, across steps within a technique"

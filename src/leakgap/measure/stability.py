@@ -5,7 +5,7 @@ independent of other images: so images are resampled. Both numbers speak of runs
 """
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy import stats
 
 from leakgap.measure.single import Bounds, share_interval
 
@@ -54,15 +54,15 @@ def rank_correlation(
     [0.72, 0.67, 0.76]
     """
     rng = np.random.default_rng(seed)
-    rho = _spearman(first, second)
+    rho = spearman(first, second) if len(first) >= 4 else float("nan")
     drawn = [
-        _spearman(first[rows], second[rows])
+        spearman(first[rows], second[rows])
         for rows in rng.integers(len(first), size=(replicates, len(first)))
     ]
     error = np.nanstd(_fisher(np.array(drawn)), ddof=1) if np.isfinite(rho) else np.nan
     if not error > 0:
         return Bounds(rho, np.nan, np.nan)
-    half = norm.isf((1 - level) / 2) * error
+    half = stats.norm.isf((1 - level) / 2) * error
     return Bounds(rho, *(float(np.tanh(_fisher(rho) + sign * half)) for sign in (-1, 1)))
 
 
@@ -70,11 +70,15 @@ def _fisher(rho: float | np.ndarray):
     return np.arctanh(np.clip(rho, -0.999999, 0.999999))
 
 
-def _spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """NaN where a side is constant or there are fewer than 4."""
-    if len(x) < 4:
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Rank correlation with mean ranks for ties; NaN where a side is constant or there are fewer than 3 points.
+
+    >>> round(spearman(np.array([1, 2, 3, 4]), np.array([1, 2, 4, 3])), 2)
+    0.8
+    """
+    if len(x) < 3:
         return float("nan")
-    ranks = rankdata(np.stack([x, y]), axis=1)
+    ranks = stats.rankdata(np.stack([x, y]), axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
-    size = np.sqrt((ranks**2).sum(axis=1).prod())
-    return float((ranks[0] * ranks[1]).sum() / size) if size > 0 else float("nan")
+    norm = np.sqrt((ranks**2).sum(axis=1).prod())
+    return float((ranks[0] * ranks[1]).sum() / norm) if norm > 0 else float("nan")

@@ -44,15 +44,20 @@ def compare(one: Study, others: Sequence[Study]) -> Path:
     studies = [one, *others]
     techniques, fprs = _in_common(studies)
     sides = [Results(study) for study in studies]
+    reasons = ["", *(why_unpaired(sides[0], side) for side in sides[1:])]
     path = Path(one.paths.comparison("+".join(other.name for other in others)))
-    rates = side_by_side(sides, techniques, fprs)
+    rates = side_by_side(sides, reasons, techniques, fprs)
     text = [
         f"# {one.name} beside {', '.join(other.name for other in others)}: {one.attack.headline}",
         "Last step of each study, leave-one-out; test accuracy as the mean over targets, TPRs pooled.",
         markdown(rates[rates.columns[: rates.columns.get_loc("intervals")]]),
         f"`{one.name}` against the others: test accuracy less theirs, TPR over theirs.",
         markdown(rates[rates["study"] != one.name][["technique", "study", *_contrasted(rates), "intervals"]]),
-        *(line for side in sides[1:] for line in _beside(sides[0], side, techniques)),
+        *(
+            line
+            for side, reason in zip(sides[1:], reasons[1:], strict=True)
+            for line in _beside(sides[0], side, reason, techniques)
+        ),
         f"![ROC curves]({path.stem}.svg)",
     ]
     with atomic(path.with_suffix(".csv")) as temporary:
@@ -91,13 +96,14 @@ def _in_common(studies: Sequence[Study]) -> tuple[list[str], list[float]]:
 # --- utility and leak
 
 
-def side_by_side(sides: Sequence[Results], techniques: Sequence[str], fprs: Sequence[float]) -> pd.DataFrame:
+def side_by_side(
+    sides: Sequence[Results], reasons: Sequence[str], techniques: Sequence[str], fprs: Sequence[float]
+) -> pd.DataFrame:
     """Return one row per technique and study: test accuracy and pooled TPRs with intervals.
 
     And, of the studies but the first, the first one's contrasts to it: the difference of test accuracies, the ratio
-    of TPRs, and whether their intervals are paired.
+    of TPRs, and whether their intervals are paired. reasons: why each study's can't be paired with the first one's.
     """
-    reasons = [why_unpaired(sides[0], side) for side in sides]
     rows = []
     for technique in techniques:
         first = sides[0].cell(technique)
@@ -137,7 +143,7 @@ def why_unpaired(one: Results, other: Results) -> str:
         mine, theirs = (getattr(side.study.attack, name) for side in (one, other))
         if mine != theirs:
             return f"attack.{name} is {mine} and {theirs}, so they draw other resamples"
-    if not _same_images(one.study, other.study):
+    if not _same_images(one, other):
         return "their images are not the same"
     mine, theirs = (_masks(side) for side in (one, other))
     return "" if np.array_equal(mine, theirs) else "their masks are not the same"
@@ -154,13 +160,13 @@ def _masks(side: Results) -> np.ndarray:
     return member
 
 
-def _same_images(one: Study, other: Study) -> bool:
+def _same_images(one: Results, other: Results) -> bool:
     """Whether an image's number means the same image in both: one dataset, and every label in common alike."""
-    if one.data.dataset != other.data.dataset:
+    if one.study.data.dataset != other.study.data.dataset:
         return False
     labels = [
-        _exposures(study, study.grid.techniques[0]).drop_duplicates("image").set_index("image")["label"]
-        for study in (one, other)
+        _exposures(side, side.study.grid.techniques[0]).drop_duplicates("image").set_index("image")["label"]
+        for side in (one, other)
     ]
     both = pd.concat(labels, axis=1, join="inner").to_numpy()
     return len(both) > 0 and bool((both[:, 0] == both[:, 1]).all())
@@ -169,16 +175,15 @@ def _same_images(one: Study, other: Study) -> bool:
 # --- how stable
 
 
-def _beside(one: Results, other: Results, techniques: Sequence[str]) -> list[str]:
+def _beside(one: Results, other: Results, reason: str, techniques: Sequence[str]) -> list[str]:
     """Return the part of the page about one other study: what differs, exposed images, verdicts."""
     changed = differing(one.study.model_dump(), other.study.model_dump())
-    reason = why_unpaired(one, other)
     lines = [
         f"## {one.study.name} and {other.study.name}",
         f"The study files differ in {', '.join(changed) or 'nothing but the name'}. Intervals of contrasts are "
         + (f"not paired: {reason}." if reason else "paired: masks, images and resamples are the same."),
     ]
-    found = stability(one.study, other.study, techniques)
+    found = stability(one, other, techniques)
     if len(found):
         lines += [
             "The most exposed images, by the mean exposure over the targets trained on them, last step: how many "
@@ -189,7 +194,7 @@ def _beside(one: Results, other: Results, techniques: Sequence[str]) -> list[str
         ]
     else:
         lines.append("The images are not the same, so their exposure can't be compared.")
-    table, summary = verdicts(one.study, other.study)
+    table, summary = verdicts(one, other)
     return [*lines, summary, markdown(table)]
 
 
@@ -209,11 +214,11 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "")
     return found
 
 
-def stability(one: Study, other: Study, techniques: Sequence[str]) -> pd.DataFrame:
+def stability(one: Results, other: Results, techniques: Sequence[str]) -> pd.DataFrame:
     """Return one row per technique: how alike both studies rank the images; none where these are not the same."""
     rows = []
     for technique in techniques if _same_images(one, other) else ():
-        mine, theirs = (_exposure(study, technique) for study in (one, other))
+        mine, theirs = (_exposure(side, technique) for side in (one, other))
         both = pd.concat([mine, theirs], axis=1, join="inner").dropna().to_numpy(float)
         if len(both) < FEW:
             continue
@@ -230,18 +235,18 @@ def stability(one: Study, other: Study, techniques: Sequence[str]) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def _exposure(study: Study, technique: str) -> pd.Series:
+def _exposure(side: Results, technique: str) -> pd.Series:
     """Mean exposure of every image, by the headline attack and the attacker that is shown."""
-    rows = _exposures(study, technique)
-    return rows[rows["attack"] == study.attack.headline].set_index("image")["exposure"]
+    rows = _exposures(side, technique)
+    return rows[rows["attack"] == side.study.attack.headline].set_index("image")["exposure"]
 
 
-def _exposures(study: Study, technique: str) -> pd.DataFrame:
-    path = study.exposures[list(study.grid.techniques).index(technique)]
-    return Results(study).exposure(technique, path)
+def _exposures(side: Results, technique: str) -> pd.DataFrame:
+    study = side.study
+    return side.exposure(technique, study.exposures[study.grid.techniques.index(technique)])
 
 
-def verdicts(one: Study, other: Study) -> tuple[pd.DataFrame, str]:
+def verdicts(one: Results, other: Results) -> tuple[pd.DataFrame, str]:
     """Return one row per claim and attack that both judged: both verdicts and estimates; and how many changed."""
     theirs = {(claim.attack, claim.id): claim for claim in _claims(other)}
     pairs = [
@@ -251,26 +256,27 @@ def verdicts(one: Study, other: Study) -> tuple[pd.DataFrame, str]:
         {
             "claim": f"{mine.id}. {mine.title}",
             "attack": mine.attack,
-            one.name: _in_words(mine),
-            other.name: _in_words(its),
+            one.study.name: _in_words(mine),
+            other.study.name: _in_words(its),
             "together": _together(mine.verdict, its.verdict),
         }
         for mine, its in pairs
     ]
-    headline = [_together(a.verdict, b.verdict) for a, b in pairs if a.attack == one.attack.headline]
+    attack = one.study.attack.headline
+    headline = [_together(a.verdict, b.verdict) for a, b in pairs if a.attack == attack]
     counts = {word: headline.count(word) for word in ("differ", "open")}
     low, high = share_interval(sum(counts.values()), len(headline))[1:]
     summary = (
-        f"Verdicts with {one.attack.headline}: of {len(headline)}, {counts['differ']} flip from supported to "
+        f"Verdicts with {attack}: of {len(headline)}, {counts['differ']} flip from supported to "
         f"contradicted or back, and {counts['open']} are decided in one study alone. Were the claims independent, "
         f"the share that changes would be {np.floor(100 * low):.0f} to {np.ceil(100 * high):.0f}% (95%)."
     )
     return pd.DataFrame(rows), summary
 
 
-def _claims(study: Study) -> list[Claim]:
+def _claims(side: Results) -> list[Claim]:
     """Return the claims judged on leave-one-out targets."""
-    claims = read_claims(study.paths.claims, Results(study).origin)
+    claims = read_claims(side.study.paths.claims, side.origin)
     return [claim for claim in claims if claim.design == LEAVE_ONE_OUT]
 
 

@@ -30,7 +30,7 @@ from leakgap.report import figures as drawings
 from leakgap.report import tables as indexed
 from leakgap.report.decision import answer, by_accuracy, decisions, sentence, summary
 from leakgap.report.topics import DECISION, TOPICS, Topic
-from leakgap.results import REPLICATES, Results, at_fpr, tpr_column
+from leakgap.results import Results, at_fpr, tpr_column
 from leakgap.study import Study
 from leakgap.study.grid import least_nonmembers
 
@@ -85,7 +85,7 @@ def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figur
     """Return the page, made of the joined tables, the claims' JSON and the folders of tables and figures."""
     results = Results(study, joined)
     targets = results.targets()
-    shown = pd.concat([targets, *([results.targets(REPLICATES)] if study.grid.replicates else [])])
+    shown = pd.concat([results.targets(design) for design in results.designs])
     models, found, origin = results.models, decisions(results), results.origin
     drawn, written = _figures(figures, origin), _tables(tables, origin)
     judged = _claims([asdict(claim) for claim in read_claims(claims, origin)], study.attack.headline)

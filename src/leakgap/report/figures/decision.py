@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from leakgap.report.decision import Decision, decisions
 from leakgap.report.figures.setting import LeftOut, Setting
-from leakgap.report.figures.style import FAINT, GREY, canvas, log_percent, tpr_at
+from leakgap.report.figures.style import FAINT, GREY, canvas, log_floor, log_percent, tpr_at
 
 SPREAD = 3  # where the largest error is more than this times the smallest, the axis is that of its logarithm
 
@@ -32,9 +32,7 @@ def decision(setting: Setting) -> Figure:
 
 
 def _floor(found: Decision) -> float:
-    """Where the axis of TPRs begins."""
-    lows = [found.tpr[found.of(variant)].low for variant in found.variants]
-    return max(min([found.fpr, *(low for low in lows if low > 0)]) / 1.6, found.fpr / 10)
+    return log_floor((found.tpr[found.of(variant)].low for variant in found.variants), found.fpr)
 
 
 def _panel(axes: Axes, found: Decision, setting: Setting) -> None:

@@ -5,7 +5,6 @@ from itertools import combinations, cycle
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,18 +20,13 @@ from leakgap.report.figures.style import (
     across,
     canvas,
     finished,
+    log_floor,
     log_percent,
     percent,
     sequential,
     tpr_at,
 )
 from leakgap.results import Cell, at_fpr
-
-
-def _floor(table: pd.DataFrame, fpr: float) -> float:
-    """Return where the logarithmic TPR axis begins: below chance and every bound, but at most a decade below."""
-    lows = table["low"][table["low"] > 0]
-    return max(min(fpr, lows.min() if len(lows) else fpr) / 1.6, fpr / 10)
 
 
 def _interval(
@@ -70,7 +64,7 @@ def pooled_tpr(setting: Setting) -> Figure:
     colours = sequential(count)
     for axes, fpr in zip(np.atleast_1d(figure.subplots(1, len(fprs), sharey=True)), fprs, strict=True):
         here = at_fpr(rows, fpr)
-        floor = _floor(here, fpr)
+        floor = log_floor(here["low"], fpr)
         _rows(axes, [technique for technique, _ in parts])
         log_percent(axes, "x", floor, np.nanmax([*(here["high"] * 1.3), 5 * fpr]))
         axes.axvline(fpr, color=GREY, linestyle="--", linewidth=0.9)
@@ -98,7 +92,7 @@ def attacks(setting: Setting) -> Figure:
     grid = sns.FacetGrid(rows, col="technique", col_order=order, aspect=2.5 / height, **size)
     colours = sequential(len(fprs) + 1)[:-1] if len(fprs) > 2 else [INFORMED, UNINFORMED]
     looks = list(zip(fprs, cycle(colours), cycle("osD^v")))
-    floor = min(_floor(at_fpr(rows, fpr), fpr) for fpr in fprs)
+    floor = min(log_floor(at_fpr(rows, fpr)["low"], fpr) for fpr in fprs)
     for technique, part in parts:
         axes = grid.axes_dict[technique]
         _rows(axes, names)
@@ -130,7 +124,7 @@ def shadow_models(setting: Setting) -> Figure:
     spread = 2 ** (0.3 * (np.linspace(0, 1, len(parts)) - 0.5)) if len(parts) > 1 else [1]
     for axes, fpr in zip(np.atleast_1d(figure.subplots(1, len(fprs))), fprs, strict=True):
         here = at_fpr(shadows, fpr)
-        floor = _floor(here, fpr)
+        floor = log_floor(here["low"], fpr)
         log_percent(axes, "y", floor, np.nanmax([*(here["high"] * 1.2), 5 * fpr]))
         axes.axhline(fpr, color=GREY, linestyle="--", linewidth=0.9)
         for shift, (technique, _) in zip(spread, parts, strict=True):

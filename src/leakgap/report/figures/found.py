@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leakgap.claims.between import spearman
+from leakgap.measure.stability import spearman
 from leakgap.report.chance import exposed_images
 from leakgap.report.decision import answer, decisions, summary, told
 from leakgap.report.figures.forest import effects

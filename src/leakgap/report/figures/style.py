@@ -5,7 +5,7 @@ dashes say the same in grey. Which of crop, mirror and cutout a technique has de
 makes it dashed and open. Other variants take the colours and markers that the study has left.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -169,6 +169,11 @@ def finished(grid: sns.FacetGrid, title: str, x: str, y: str) -> Figure:
 def percent(value: float, _: object = None) -> str:
     """Write a share as percent without the sign: 0.001 -> 0.1."""
     return f"{100 * value:.6g}"
+
+
+def log_floor(lows: Iterable[float], fpr: float) -> float:
+    """Return where a logarithmic axis of TPRs begins: below chance and every bound, but at most a decade below."""
+    return max(min([fpr, *(low for low in lows if low > 0)]) / 1.6, fpr / 10)
 
 
 def log_percent(axes: Axes, which: str, low: float, high: float) -> None:
