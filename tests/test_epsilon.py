@@ -220,3 +220,13 @@ def test_no_guess_is_made_on_an_abstention_and_the_others_count():
     assert right_guesses(partly, member, told // 2, seed=5) == (told // 2, told // 2)
     assert recipe_epsilon(partly[None], member[None], guesses=60, seed=5) == epsilon_of(told, told, 200)
     assert recipe_epsilon(np.full((1, 400), np.nan), member[None], guesses=60) == 0
+
+
+@pytest.mark.parametrize("bad", [{"guesses": 0}, {"guesses": 21}, {"delta": 1.0}, {"level": 1.0}])
+def test_a_recipe_s_bound_refuses_what_a_target_s_does(bad: dict):
+    score, member, options = np.zeros(40), np.arange(40) < 20, {"guesses": 5} | bad
+    with pytest.raises(LeakgapError) as alone:
+        epsilon_lower_bound(score, member, **options)
+    with pytest.raises(LeakgapError) as recipe:
+        recipe_epsilon(score[None], member[None], **options)
+    assert str(recipe.value) == str(alone.value)

@@ -41,8 +41,3 @@ logger.addFilter(without_command)
 onerror:
     for told in FAILED.values():
         logger.error(f"failed: {told}")
-
-
-onsuccess:
-    if Path(PATHS.report).is_file():
-        logger.info(f"The report: {PATHS.report}")

@@ -108,3 +108,8 @@ rule report:
         "python -P -m leakgap report --study {params.study:q} --joined {input.joined:q} "
         "--claims {input.claims:q} --tables {params.tables:q} --figures {params.figures:q} "
         "--out {output:q} > {log:q} 2>&1"
+
+
+onsuccess:
+    if Path(PATHS.report).is_file():
+        logger.info(f"The report: {PATHS.report}")

@@ -42,15 +42,18 @@ def smallest_fpr(results: Results, attack: str, design: str) -> float:
     return float(min(set(rows["fpr"]) - undefined or undefined))
 
 
-def strongest(results: Results, design: str, fpr: float) -> str:
-    """Return the attack with the highest pooled TPR on models of the baseline, last step.
+def strongest(
+    results: Results, design: str, fpr: float, technique: str | None = None, attacker: str = "informed"
+) -> str:
+    """Return the attack with the highest pooled TPR on models of a technique, by default the baseline, last step.
 
     It is chosen on the very results that it is then judged on, so its TPR on the baseline, and with it the ratios
     of claims 1 and 2, is optimistic: the luckiest attack looks strongest.
     """
     rows = at_fpr(results.pooled, fpr)
     last = rows[(rows["step"] == results.last) & (rows["design"] == design) & rows["tpr"].notna()]
-    rows = last[last["technique"] == results.study.attack.baseline]
+    rows = last[last["technique"] == (technique or results.study.attack.baseline)]
+    rows = rows[rows["attacker"] == attacker]
     if rows.empty:
         return results.study.attack.headline
     return str(rows["attack"].to_numpy()[rows["tpr"].argmax()])
@@ -77,18 +80,6 @@ class Case:
     def cell(self, technique: str, step: int | None = None, attacker: str = "informed") -> Cell:
         """Name a pooled TPR of this attack and design, by default at the last step."""
         return self.results.cell(technique, step, attacker, self.attack, self.design)
-
-    def strongest_uninformed(self, technique: str, fpr: float) -> Cell:
-        """Name the largest pooled TPR of an uninformed attacker at the last step, whatever the attack."""
-        rows = at_fpr(self.results.pooled, fpr)
-        rows = rows[
-            (rows["technique"] == technique)
-            & (rows["attacker"] == "uninformed")
-            & (rows["step"] == self.results.last)
-            & (rows["design"] == self.design)
-        ]
-        attack = rows["attack"].to_numpy()[rows["tpr"].fillna(-1).argmax()] if len(rows) else self.attack
-        return self.results.cell(technique, None, "uninformed", str(attack), self.design)
 
     def contrast(
         self,

@@ -132,11 +132,12 @@ def _knowledge(case: Case, technique: str, fpr: float) -> tuple[Interval, Findin
         raise Undecidable("the uninformed attacker's shadow models are not those of `none`")
     cells = [case.cell(technique, attacker=attacker) for attacker in ("informed", "uninformed")]
     found = case.contrast(cells[:1], cells[1:], fpr=fpr)
-    best = case.strongest_uninformed(technique, fpr)
+    best = strongest(case.results, case.design, fpr, technique, "uninformed")
     beside: tuple[Estimate, ...] = ()
-    if best.attack != case.attack:
-        name = f"informed / uninformed by {best.attack}, which finds most there (in hindsight)"
-        beside = (Estimate.of(name, case.contrast(cells[:1], [best], fpr=fpr)),)
+    if best != case.attack:
+        name = f"informed / uninformed by {best}, which finds most there (in hindsight)"
+        other = case.results.cell(technique, None, "uninformed", best, case.design)
+        beside = (Estimate.of(name, case.contrast(cells[:1], [other], fpr=fpr)),)
     rows = case.pooled_rows(f"technique == '{technique}' and step == {case.results.last}", fpr)
     notes = (f"pooled at {fpr:g} FPR, last step", *case.chance(cells, fpr))
     own = Estimate.of("informed / uninformed", found)

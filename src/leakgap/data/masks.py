@@ -7,7 +7,7 @@ import numpy as np
 
 from leakgap import LeakgapError
 from leakgap.data import LEAST
-from leakgap.data.pool import read_labels
+from leakgap.data.pool import read_labels, read_pool
 from leakgap.files import read_npz, write_npz
 from leakgap.study import Study
 
@@ -66,7 +66,7 @@ def _count(reserved: float, n_images: int) -> int:
 
 def draw_masks(study: Study, pool: str, out: str) -> None:
     """Draw a study's masks over the images of a pool file and write them."""
-    images = len(read_labels(pool)[0])
+    images = len(read_pool(pool).labels)
     if study.data.unreserved(images) < LEAST:
         raise LeakgapError(
             f"data.reserved: {study.data.reserved:g} leaves fewer than {LEAST} of {images} images"

@@ -74,19 +74,25 @@ def epsilon_lower_bound(
     >>> round(epsilon_lower_bound(score, np.arange(200) < 100, guesses=40), 2)
     2.55
     """
-    score, member = numbers(score, "score").astype(np.float64), truths(member, "member")
+    score = numbers(score, "score").astype(np.float64)
+    if np.isnan(score).any():
+        raise LeakgapError(f"score: {np.isnan(score).sum()} of {score.size} are NaN, leave those images out")
+    return _bound(score, truths(member, "member"), guesses, delta, level, seed)
+
+
+def _bound(
+    score: np.ndarray, member: np.ndarray, guesses: int, delta: float, level: float, seed: int
+) -> float:
+    """As `epsilon_lower_bound`, with scores of NaN where the attack abstains."""
     if member.ndim != 1 or score.shape != member.shape:
         raise LeakgapError(f"score {score.shape} and member {member.shape} are not [images] of one target")
     if guesses != int(guesses):
         raise LeakgapError(f"guesses: {guesses} is not a whole number")
-    if np.isnan(score).any():
-        raise LeakgapError(f"score: {np.isnan(score).sum()} of {len(score)} are NaN, leave those images out")
     matches = int(min(member.sum(), (~member).sum()))
     if not 1 <= guesses <= matches:
         raise LeakgapError(f"guesses: {guesses} is not between 1 and the {matches} matches of a member")
     if not (0 <= delta < 1 and 0 < level < 1):
         raise LeakgapError(f"delta {delta:g} is not in [0, 1) or level {level:g} not in (0, 1)")
-
     return epsilon_of(*right_guesses(score, member, guesses, seed), matches, delta=delta, level=level)
 
 
@@ -132,11 +138,9 @@ def recipe_epsilon(
     on one another in any way). Bounds are never made of guesses pooled over targets, whose coins are not
     independent of other targets' shadow models.
     """
-    each, bounds = 1 - (1 - level) / len(score), []
-    for k, (s, m) in enumerate(zip(score, member, strict=True)):
-        matches = int(min(m.sum(), (~m).sum()))
-        bounds.append(epsilon_of(*right_guesses(s, m, guesses, seed + k), matches, delta=delta, level=each))
-    return max(bounds)
+    each = 1 - (1 - level) / len(score)
+    pairs = zip(numbers(score, "score").astype(np.float64), truths(member, "member"), strict=True)
+    return max(_bound(s, m, guesses, delta, each, seed + k) for k, (s, m) in enumerate(pairs))
 
 
 def _streams(seed: int) -> list[np.random.Generator]:
