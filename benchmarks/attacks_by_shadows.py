@@ -13,8 +13,8 @@ import argparse
 import numpy as np
 
 from leakgap import attacks
+from leakgap.answers.store import Reader
 from leakgap.data.masks import read_inputs
-from leakgap.logits import Reader
 from leakgap.measure.bootstrap import Pooled, Resampling
 from leakgap.measure.contrast import contrast
 from leakgap.study import Study

@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
+from leakgap.answers.answers import Answers
 from leakgap.attacks import ATTACKS
-from leakgap.audit.answers import Answers
 from leakgap.audit.model import audit_model
 from leakgap.measure.roc import auc
 

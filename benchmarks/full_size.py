@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from leakgap import logits
+from leakgap.answers import store as logits
 from leakgap.augment import canonical
 from leakgap.data.masks import balanced_masks, write_masks
 from leakgap.data.pool import Pool, write_pool

@@ -33,9 +33,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import yaml
 
-from leakgap.logits import read_model
+from leakgap.answers.store import read_model
+from leakgap.jobs.train import train_model
 from leakgap.study import Study
-from leakgap.training.job import train_model
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests/slurm"))

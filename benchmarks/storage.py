@@ -19,7 +19,7 @@ from statistics import median
 
 import numpy as np
 
-from leakgap.logits import Reader, phi, write
+from leakgap.answers.store import Reader, phi, write
 
 STEPS, VIEWS, STUDY = 6, 2, 1024
 

@@ -32,7 +32,7 @@ import torchvision.transforms as T
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from leakgap import logits
+from leakgap.answers import store as logits
 from leakgap.data.pool import Pool
 from leakgap.study import Study, Train
 from leakgap.training.loop import EVALUATE_CHUNK, Job, Trainer, pick_device

@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from leakgap.claims import between
-from leakgap.claims import questions as claims
 from leakgap.measure.bootstrap import KINDS, Pooled
 from leakgap.measure.contrast import interval
 from leakgap.measure.stability import spearman
 from leakgap.measure.verdict import beyond, verdicts
+from leakgap.paper import between
+from leakgap.paper import questions as claims
 from leakgap.results import LEAVE_ONE_OUT, TABLES, Results
 from leakgap.study import Study
 

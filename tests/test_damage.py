@@ -411,7 +411,7 @@ def test_what_the_system_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "results/a\nb")
 
-    monkeypatch.setattr("leakgap.training.status.show_status", full)
+    monkeypatch.setattr("leakgap.jobs.status.show_status", full)
     outcome, said = run("status", "--study", json.dumps(VALUES))
     assert (outcome, said) == ("error", "leakgap status: results/a\\nb: No space left on device\n")
 

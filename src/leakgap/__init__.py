@@ -19,13 +19,13 @@ class ArgumentError(LeakgapError, ValueError):
 
 
 if TYPE_CHECKING:
+    from leakgap.answers.answers import Answers
+    from leakgap.answers.store import phi
     from leakgap.attacks import Attack, Evidence, run
     from leakgap.attacks.lira import leave_one_out
-    from leakgap.audit.answers import Answers
     from leakgap.audit.model import Audit, audit_model
     from leakgap.augment import Technique
     from leakgap.data.masks import balanced_masks
-    from leakgap.logits import phi
     from leakgap.measure.bootstrap import Resampling
     from leakgap.measure.contrast import contrast, interval
     from leakgap.measure.epsilon import epsilon_lower_bound
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from leakgap.training.resnet import resnet18
 
 _PLACES = {
-    "Answers": "leakgap.audit.answers",
+    "Answers": "leakgap.answers.answers",
     "Attack": "leakgap.attacks",
     "Audit": "leakgap.audit.model",
     "Evidence": "leakgap.attacks",
@@ -46,7 +46,7 @@ _PLACES = {
     "epsilon_lower_bound": "leakgap.measure.epsilon",
     "interval": "leakgap.measure.contrast",
     "leave_one_out": "leakgap.attacks.lira",
-    "phi": "leakgap.logits",
+    "phi": "leakgap.answers.store",
     "resnet18": "leakgap.training.resnet",
     "run": "leakgap.attacks",
     "tpr_at_fpr": "leakgap.measure.roc",

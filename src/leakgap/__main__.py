@@ -93,13 +93,13 @@ VERBS = {
         ),
         Verb(
             "models",
-            "leakgap.study.models:write_models",
+            "leakgap.jobs.models:write_models",
             "list the models of the grid, one row each",
             (out(lambda study, _: study.paths.models),),
         ),
         Verb(
             "train",
-            "leakgap.training.job:train_model",
+            "leakgap.jobs.train:train_model",
             "train one model and write its logits of every image at every step",
             (
                 TECHNIQUE,
@@ -117,7 +117,7 @@ VERBS = {
         ),
         Verb(
             "status",
-            "leakgap.training.status:show_status",
+            "leakgap.jobs.status:show_status",
             "say which models are done, and what Snakemake would do about the others; --all lists every one",
             (Option("all", "one line for every model", lambda *_: False, type=bool),),
         ),
@@ -129,7 +129,7 @@ VERBS = {
         ),
         Verb(
             "attack",
-            "leakgap.audit.grid:attack_technique",
+            "leakgap.jobs.attack:attack_technique",
             "attack all models of one technique with the shadow models of one technique",
             (
                 TECHNIQUE,
@@ -181,7 +181,7 @@ VERBS = {
         ),
         Verb(
             "claims",
-            "leakgap.claims.questions:write_claims",
+            "leakgap.paper.questions:write_claims",
             "put the paper's claims on trial",
             (
                 JOINED,
@@ -195,7 +195,7 @@ VERBS = {
         ),
         Verb(
             "report",
-            "leakgap.report.page:write_report",
+            "leakgap.report.study_page:write_report",
             "bind everything into one self-contained report.html",
             (
                 JOINED,

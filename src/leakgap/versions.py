@@ -19,13 +19,13 @@ HERE = Path(__file__).resolve().parent
 CODE = "LEAKGAP_CODE"  # environment variable
 EXPENSIVE = {"pool": "1", "masks": "2", "train": "1"}
 STAGES = {
-    "models": "leakgap.study.models",
-    "attack": "leakgap.audit.grid",
+    "models": "leakgap.jobs.models",
+    "attack": "leakgap.jobs.attack",
     "summary": "leakgap.results",
     "tables": "leakgap.report.tables",
     "figures": "leakgap.report.figures",
-    "claims": "leakgap.claims.questions",
-    "report": "leakgap.report.page",
+    "claims": "leakgap.paper.questions",
+    "report": "leakgap.report.study_page",
 }
 # check the values that a job is given: what they do to a job, they do by a changed parameter
 VALUES = {"leakgap.study.file", "leakgap.study.train"}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from leakgap.audit.join import Joined, given_away
+from leakgap.answers.joined import Joined, given_away
 from leakgap.audit.scores import Scores
 from leakgap.measure.bootstrap import Resampling
 from leakgap.measure.contrast import Interval, interval

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import chi2_contingency
 
-from leakgap.audit.join import Joined
+from leakgap.answers.joined import Joined
 from leakgap.measure.single import auc_interval
 
 LEVEL = 0.999  # each of the three signs is seen in one of 1,000 targets whose members are random

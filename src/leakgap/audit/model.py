@@ -16,16 +16,16 @@ import pandas as pd
 from scipy.special import expit
 
 from leakgap import LeakgapError, __version__
+from leakgap.answers.answers import Answers
+from leakgap.answers.joined import Joined, join
 from leakgap.audit.achieved import LEVEL, achieved, shadow_nonmembers, shadow_threshold
-from leakgap.audit.answers import Answers
 from leakgap.audit.chance import signs_against_chance
-from leakgap.audit.join import Joined, join
 from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, run_attacks
-from leakgap.audit.words import answer, not_looked_at
 from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
 from leakgap.measure.single import PRIORS, conformal_curve, threshold
+from leakgap.report.audit_words import answer, not_looked_at
 
 __all__ = ["Audit", "audit_files", "audit_model"]
 
@@ -62,7 +62,7 @@ class Audit:
 
     def write(self, folder: str | Path) -> None:
         """Write audit.json, records.parquet and report.html, each whole or not at all."""
-        from leakgap.audit.page import write_audit
+        from leakgap.report.audit_page import write_audit
 
         write_audit(self, Path(folder))
 

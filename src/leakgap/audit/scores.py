@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leakgap import LeakgapError, attacks
-from leakgap.audit.join import Joined
+from leakgap.answers.joined import Joined
 
 PATTERNS = 64  # sets of shadow models that answered the same records; records of rarer sets are not scored
 

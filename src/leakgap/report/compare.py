@@ -13,14 +13,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from leakgap import LeakgapError
-from leakgap.claims.claim import read as read_claims
-from leakgap.claims.claim import span
-from leakgap.claims.questions import Claim
 from leakgap.data.masks import members_digest, read_masks
 from leakgap.files import atomic
 from leakgap.measure.contrast import Interval, contrast, interval, unpaired
 from leakgap.measure.single import share_interval
 from leakgap.measure.stability import most, overlap, rank_correlation
+from leakgap.paper.claim import read as read_claims
+from leakgap.paper.claim import span
+from leakgap.paper.questions import Claim
 from leakgap.report.figures import roc
 from leakgap.report.figures.style import finished, sequential, styled
 from leakgap.report.tables import markdown

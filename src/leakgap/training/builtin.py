@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from leakgap import LeakgapError
 from leakgap.files import atomic
+from leakgap.jobs.train import Answers, Job
 from leakgap.study import variant
-from leakgap.training.job import Answers, Job
 from leakgap.training.loop import Progress, Trainer, pick_device
 from leakgap.versions import version
 

@@ -16,11 +16,11 @@ from torch.optim.sgd import sgd  # the functions alone: the classes import torch
 
 from leakgap import LeakgapError
 from leakgap.augment import Technique
+from leakgap.jobs.train import Job
 from leakgap.objects import Object
 from leakgap.study import Train
 from leakgap.study.train import shift
 from leakgap.training import ARCHITECTURES
-from leakgap.training.job import Job
 from leakgap.training.seeds import derive_seed
 
 AUGMENT_CHUNK = 4096  # images augmented in one call: the policy's operations then work on whole batches

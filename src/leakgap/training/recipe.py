@@ -13,12 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from leakgap import LeakgapError
+from leakgap.answers.store import are_probabilities
 from leakgap.data.masks import members_digest
-from leakgap.logits import are_probabilities
+from leakgap.jobs.train import Answers, Job
 from leakgap.objects import Object, check_call
 from leakgap.study import variant
 from leakgap.study.train import RECIPE, RESUME
-from leakgap.training.job import Answers, Job
 from leakgap.versions import version
 
 MOST_VIEWS = 127  # a view's number is int8 in the logits' files

@@ -1,0 +1,183 @@
+"""Files of answers, as columns: Parquet, CSV and .npz.
+
+A column is an array with one entry for every row of the file; `logits` and `probabilities` are float64
+[rows, classes], NaN where the file holds nothing. What the columns mean is `leakgap.answers.answers`' affair.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from leakgap import LeakgapError
+from leakgap.files import read_arrays
+
+IDS = ("record", "label", "prediction")  # of any type: whole numbers, or text
+VALUES = ("view", "member", "reserved", "phi", "loss")
+MATRICES = ("logits", "probabilities")  # a list in every row, or columns logits_0, logits_1, ...
+
+
+def read_columns(path: str | Path) -> dict[str, np.ndarray]:
+    """Return the columns of a file that answers are made of; others are ignored.
+
+    Raises LeakgapError for a file that is missing, damaged, of another kind, or whose columns are not numbers.
+    """
+    path = Path(path)
+    if path.suffix not in READERS:
+        raise LeakgapError(
+            f"{path}: answers are read from {', '.join(READERS)} files, not from {path.name!r}"
+        )
+    if not path.is_file():
+        raise LeakgapError(f"{path}: no such file")
+    try:
+        return READERS[path.suffix](path)
+    except (pa.ArrowException, OSError, ValueError, EOFError) as error:
+        raise LeakgapError(f"{path}: can't be read ({str(error).splitlines()[0]})") from None
+
+
+def _parquet(path: Path) -> dict[str, np.ndarray]:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        names = [name for name in file.schema_arrow.names if is_known(name)]
+        return _of_table(path, file.read(columns=names))
+
+
+def _csv(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file:
+        header = pc.read_csv(pa.py_buffer(file.readline() + b"\n")).column_names
+    names = [name for name in header if is_known(name)]
+    if not names:
+        return {}
+    # ids stay text, so that 007 is not 7; ids that are all written as whole numbers become numbers below
+    kinds = dict.fromkeys(IDS, pa.string()) | {name: pa.float64() for name in names if part_of_matrix(name)}
+    columns = _of_table(
+        path, pc.read_csv(path, convert_options=pc.ConvertOptions(include_columns=names, column_types=kinds))
+    )
+    return columns | {name: _numbers(columns[name]) for name in IDS if name in columns}
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    columns = read_arrays(path, is_known)
+    for name, array in columns.items():
+        dimensions = 2 if name in MATRICES else 1
+        if array.ndim != dimensions or len(array) != len(next(iter(columns.values()))):
+            raise LeakgapError(
+                f"{path}: {name} must have {dimensions} dimension{'s'[: dimensions - 1]} and as many rows as the "
+                f"others, and has shape {list(array.shape)}"
+            )
+    return columns
+
+
+READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
+    ".parquet": _parquet,
+    ".csv": _csv,
+    ".npz": _npz,
+}
+
+
+def part_of_matrix(name: str) -> tuple[str, int] | None:
+    """Return the matrix that a column is a part of, and its place there; None for any other column.
+
+    >>> part_of_matrix("logits_12"), part_of_matrix("logits")
+    (('logits', 12), None)
+    """
+    found = re.fullmatch(rf"({'|'.join(MATRICES)})_(\d+)", name)
+    return (found[1], int(found[2])) if found else None
+
+
+def is_known(name: object) -> bool:
+    """Say whether answers are made of columns of this name."""
+    return isinstance(name, str) and (name in (*IDS, *VALUES, *MATRICES) or part_of_matrix(name) is not None)
+
+
+def _of_table(path: Path, table: pa.Table) -> dict[str, np.ndarray]:
+    columns = {}
+    for name in table.column_names:
+        if table.column_names.count(name) > 1:
+            raise LeakgapError(f"{path}: has the column {name} twice")
+        if name in IDS:
+            columns[name] = _ids(path, name, table[name])
+        elif name in MATRICES:
+            columns[name] = _lists(path, name, table[name])
+        else:
+            columns[name] = _values(path, name, table[name])
+    return columns
+
+
+def _ids(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
+    if column.null_count:
+        raise LeakgapError(f"{path}: {name} is empty in row {_first_null(column)}")
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return column.to_numpy()
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return np.array(column.to_pylist(), dtype=object)
+    try:
+        return np.array(column.cast(pa.string()).to_pylist(), dtype=str)
+    except pa.ArrowException:
+        raise LeakgapError(f"{path}: {name} holds {kind}, neither numbers nor text") from None
+
+
+def _numbers(ids: np.ndarray) -> np.ndarray:
+    """Return text ids as int64 where all are whole numbers as usually written, as bool where all are truths."""
+    # the second as pandas writes numbers beside a gap
+    for whole in (r"0|-?[1-9]\d{0,17}", r"(0|-?[1-9]\d{0,17})\.0"):
+        if all(re.fullmatch(whole, text) for text in ids):
+            return np.array([int(text.removesuffix(".0")) for text in ids])
+    if {text.lower() for text in ids} <= {"true", "false"}:
+        return np.array([text.lower() == "true" for text in ids])
+    return ids
+
+
+def _values(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_boolean(column.type):
+        if column.null_count:
+            raise LeakgapError(f"{path}: {name} is empty in row {_first_null(column)}")
+        return column.to_numpy()
+    try:
+        return column.cast(pa.float64()).to_numpy()
+    except pa.ArrowException:
+        wanted = "true and false" if name in ("member", "reserved") else "numbers"
+        raise LeakgapError(f"{path}: {name} holds {column.type}, not {wanted}") from None
+
+
+def _lists(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_string(column.type):  # as CSV holds a list
+        column = _parsed(column)
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise LeakgapError(
+            f"{path}: {name} holds {kind}, not a list in every row, nor are there columns {name}_0, {name}_1, ..."
+        )
+    if column.null_count:
+        raise LeakgapError(f"{path}: {name} is empty in row {_first_null(column)}")
+    arrays = [chunk for chunk in column.chunks if len(chunk)]
+    lengths = np.concatenate([np.asarray(chunk.value_lengths()) for chunk in arrays] or [np.zeros(0, int)])
+    if len(set(lengths)) > 1:
+        odd = int((lengths != lengths[0]).argmax())
+        raise LeakgapError(
+            f"{path}: {name} has {lengths[0]} classes in row 0 and {lengths[odd]} in row {odd}"
+        )
+    if not len(lengths):
+        return np.empty((0, 0))
+    values = pa.chunked_array([chunk.flatten() for chunk in arrays])
+    return _values(path, name, values).reshape(len(lengths), -1)
+
+
+def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return lists of numbers that are written as text, such as [0.5, 1]; any other text as it is."""
+    try:
+        lists = [json.loads(text) for text in column.to_pylist() if text is not None]
+        return pa.chunked_array([pa.array(lists, pa.list_(pa.float64()))])
+    except (ValueError, pa.ArrowException):
+        return column
+
+
+def _first_null(column: pa.ChunkedArray) -> int:
+    return int(np.asarray(column.is_null()).argmax())

@@ -1,0 +1,135 @@
+"""What an audit writes: audit.json with every number, records.parquet, and a page to be read.
+
+The page is one file that loads nothing and runs nothing: its content security policy forbids both.
+"""
+
+import json
+import math
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from leakgap import attacks
+from leakgap.audit.model import Audit
+from leakgap.files import atomic
+from leakgap.report import audit_words as words
+
+SHOWN = 20  # records on the page
+
+
+def write_audit(audit: Audit, folder: Path) -> None:
+    """Write audit.json, records.parquet and report.html, each whole or not at all."""
+    with atomic(folder / "audit.json") as temporary:
+        temporary.write_text(json.dumps(as_json(audit), indent=2, allow_nan=False), encoding="utf-8")
+    with atomic(folder / "records.parquet") as temporary:
+        audit.records.to_parquet(temporary, index=False)
+    with atomic(folder / "report.html") as temporary:
+        temporary.write_text(render(audit), encoding="utf-8")
+
+
+def as_json(audit: Audit) -> dict[str, Any]:
+    """Return every number of an audit but those of single records; what is undefined is null."""
+    curves = {
+        str(name): {"fpr": curve["fpr"].tolist(), "tpr": curve["tpr"].tolist()}
+        for name, curve in audit.curves.groupby("attack", sort=False)
+    }
+    return _defined(audit.about | {"attacks": audit.summary.to_dict("records"), "curves": curves})
+
+
+def render(audit: Audit) -> str:
+    """Return the page."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "bound": words.bound,
+        "count": _count,
+        "decimals": _decimals,
+    }
+    environment.globals |= {"interval": words.interval, "one_in": words.one_in}
+    template = files("leakgap.report").joinpath("audit_page.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        about=audit.about,
+        attacker=words.attacker(audit.about),
+        leading=_leading(audit),
+        rows=audit.summary.to_dict("records"),
+        descriptions={name: attack.description for name, attack in attacks.ATTACKS.items()},
+        picture=_picture(audit) if len(audit.curves) else None,
+        records=audit.records.head(SHOWN).to_dict("records"),
+        total=len(audit.records),
+    )
+
+
+def _leading(audit: Audit) -> dict[str, Any]:
+    return audit.summary.set_index("attack", drop=False).loc[audit.about["leading"]].to_dict()
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def _decimals(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"
+
+
+def _defined(value: Any) -> Any:
+    """Return what JSON can hold: numpy's numbers as Python's, NaN and infinities as null."""
+    if isinstance(value, dict):
+        return {key: _defined(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_defined(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+# --- the ROC, on logarithmic axes, in the units of the SVG's view box
+
+WIDTH, HEIGHT = 620, 520
+LEFT, RIGHT, TOP, BOTTOM = 92, 584, 16, 440
+
+
+def _picture(audit: Audit) -> dict[str, Any]:
+    """Return lines, ticks and marks of the picture, in its coordinates."""
+    leading, row = audit.about["leading"], _leading(audit)
+    decades = math.ceil(-math.log10(audit.about["lowest_fpr"]) - 1e-9)
+    low = 10.0**-decades
+
+    def x(rate: float) -> float:
+        return round(LEFT + (RIGHT - LEFT) * _along(rate, low), 1)
+
+    def y(rate: float) -> float:
+        return round(BOTTOM - (BOTTOM - TOP) * _along(rate, low), 1)
+
+    lines = {}
+    for name, curve in audit.curves.groupby("attack", sort=False):
+        points = zip(curve["fpr"], curve["tpr"], strict=True)
+        lines[str(name)] = "M" + "L".join(f"{x(fpr)} {y(tpr)}" for fpr, tpr in points)
+    ticks = [(10.0**-power, f"{words.percent(10.0**-power)}%") for power in range(decades + 1)]
+    marks = []
+    for fpr in audit.about["fprs"]:
+        value, low_end, high_end = (row[f"tpr_at_{fpr:g}{end}"] for end in ("", "_low", "_high"))
+        if not math.isnan(low_end):
+            marks.append({"x": x(fpr), "y": y(value), "low": y(low_end), "high": y(high_end)})
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "frame": (LEFT, TOP, RIGHT, BOTTOM),
+        "lines": {name: path for name, path in lines.items() if name != leading},
+        "leading": lines[leading],
+        "x": [(x(rate), text) for rate, text in ticks],
+        "y": [(y(rate), text) for rate, text in ticks],
+        "chance": f"M{x(low)} {y(low)}L{x(1)} {y(1)}",
+        "marks": marks,
+    }
+
+
+def _along(rate: float, low: float) -> float:
+    """Place of a rate between `low` and 1 on a logarithmic axis, from 0 to 1; rates below it are put at its end."""
+    return 1 - math.log(max(rate, low)) / math.log(low)
