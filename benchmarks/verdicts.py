@@ -22,7 +22,7 @@ from leakgap.measure.bootstrap import KINDS, Pooled
 from leakgap.measure.contrast import interval
 from leakgap.measure.stability import spearman
 from leakgap.measure.verdict import beyond, verdicts
-from leakgap.paper import between
+from leakgap.order import between
 from leakgap.paper import questions as claims
 from leakgap.results import LEAVE_ONE_OUT, TABLES, Results
 from leakgap.study import Study

@@ -15,7 +15,7 @@ from leakgap import LeakgapError
 from leakgap.__main__ import run
 from leakgap.measure.bootstrap import KINDS
 from leakgap.measure.verdict import beyond, verdicts
-from leakgap.paper import between
+from leakgap.order import between
 from leakgap.paper import questions as claims
 from leakgap.paper.case import Case, strongest
 

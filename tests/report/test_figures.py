@@ -16,7 +16,7 @@ from leakgap import LeakgapError, results
 from leakgap.__main__ import run
 from leakgap.augment import MEMBERS
 from leakgap.data.pool import Pool, write_pool
-from leakgap.paper.between import censoring_floor
+from leakgap.order.between import censoring_floor
 from leakgap.report.figures import FIGURES, style
 from leakgap.report.figures.forest import attacks, effects, factorial, pooled_tpr, shadow_models
 from leakgap.report.figures.images import most_exposed

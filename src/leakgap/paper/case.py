@@ -9,7 +9,7 @@ import pandas as pd
 
 from leakgap import LeakgapError
 from leakgap.measure.contrast import Interval
-from leakgap.paper import between
+from leakgap.order import between
 from leakgap.results import MASK_PREFIX, Cell, Results, at_fpr, tpr_column
 
 LOSS = "loss"  # the attack whose TNR is a rival of the accuracy gap

@@ -30,7 +30,7 @@ class Estimate:
     def of(cls, name: str, found: Interval) -> Self:
         """Give an interval its name; NaN becomes None.
 
-        >>> from leakgap.paper.between import student
+        >>> from leakgap.order.between import student
         >>> Estimate.of("slope", student(0.5, float("nan"), 4))
         Estimate(name='slope', value=0.5, low=None, high=None)
         """

@@ -1,7 +1,7 @@
 """The paper's eight claims on trial: estimand, statistic, interval, verdict.
 
 Claims 1 to 4 compare pooled TPRs (`Results.contrast`), for the headline attack and for the strongest one. Claims
-5 to 8 compare techniques: predictors from one half of the images, TPR from the other (`leakgap.paper.between`), on
+5 to 8 compare techniques: predictors from one half of the images, TPR from the other (`leakgap.order.between`), on
 the cells whose TPR can be told from chance. Each verdict is `supported`, `contradicted` or `undecided`; that any of
 the claims judged with one attack is false has probability 1 - level at most (`measure.verdict`).
 """
@@ -17,7 +17,7 @@ from leakgap.files import atomic
 from leakgap.measure.contrast import Interval
 from leakgap.measure.stability import spearman
 from leakgap.measure.verdict import UNDEFINED, beyond, equivalent, holm, together, verdicts
-from leakgap.paper import between
+from leakgap.order import between
 from leakgap.paper.case import LOSS, Case, Undecidable, smallest_fpr, strongest
 from leakgap.paper.claim import (
     QUESTIONS,

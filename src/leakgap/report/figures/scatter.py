@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from leakgap.paper.between import censoring_floor
+from leakgap.order.between import censoring_floor
 from leakgap.report.figures.setting import Setting, in_order, target_fpr
 from leakgap.report.figures.style import (
     DENSE,
