@@ -1,0 +1,147 @@
+"""Coverage of what `leakgap.order` says, in simulated worlds whose truth is known.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.order [--worlds 1000] [--seed 0]
+
+Forecast: variants are drawn from a population; log10 TPR is a curve of the fit, an effect of the variant and
+noise of the cell. One more variant is drawn from the same population: is it inside the band at all six steps? A second table
+draws it from another population, shifted by what two data sets of ours differ by.
+
+Explained: a factorial of four techniques moves the fit, and the leak through the fit alone, in part, or not at all.
+How often does the interval of the rest hold the truth?
+
+Within: correlations of two noisy quantities of models within cells, both halves of the images.
+"""
+
+import argparse
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from leakgap.order.explained import explained
+from leakgap.order.forecast import Forecast, conformal_band, left_out
+from leakgap.order.within import within_cells
+
+STEPS = 6
+OF_VARIANT, OF_CELL = 0.05, 0.03  # standard deviations of log10 TPR
+SHIFT = 0.4  # decades between two data sets
+
+
+def variants(rng: np.random.Generator, count: int, tails: bool) -> pd.DataFrame:
+    """Draw variants that fit more or less, at six steps each."""
+    strength = rng.normal(0, 1, (count, 1))
+    fit = np.sort(rng.normal(0, 0.2, (count, STEPS)) + np.linspace(-1, 1.5, STEPS) + strength, axis=1)
+    train = 1 / (1 + np.exp(-2 - fit))
+    effect = rng.standard_t(3, (count, 1)) / np.sqrt(3) if tails else rng.normal(size=(count, 1))
+    leak = np.log10(0.01 + 0.2 * train**8) + OF_VARIANT * effect + OF_CELL * rng.normal(size=train.shape)
+    gap = train - 0.8 + 0.02 * rng.normal(size=(count, 1))
+    names = np.repeat([f"v{each}" for each in range(count)], STEPS)
+    columns = {
+        "technique": names,
+        "train_acc": train.ravel(),
+        "acc_gap": gap.ravel(),
+        "log_tpr": leak.ravel(),
+    }
+    return pd.DataFrame(columns)
+
+
+def forecasts(worlds: int, seed: int) -> pd.DataFrame:
+    """How often a new variant lies in the band at all steps."""
+    rows = []
+    for count, tails, signals in product(
+        (5, 10, 16, 30), (False, True), (("train_acc",), ("train_acc", "acc_gap"))
+    ):
+        level = 0.8 if count < 9 else 0.9
+        inside, moved, width = [], [], []
+        for world in range(worlds):
+            rng = np.random.default_rng([seed, world])
+            known, new = variants(rng, count, tails), variants(rng, 1, tails)
+            half = conformal_band(left_out(known, signals), known["technique"].to_numpy(), level)
+            error = Forecast.fit(known, signals)(new) - new["log_tpr"]
+            inside.append((np.abs(error) <= half).all())
+            moved.append((np.abs(error + SHIFT) <= half).all())
+            width.append(10**half)
+        row = {
+            "variants": count,
+            "tails": "heavy" if tails else "normal",
+            "signals": " + ".join(signals),
+            "level": level,
+        }
+        rows.append(
+            row | {"covered": np.mean(inside), "factor": np.median(width), "other data": np.mean(moved)}
+        )
+    return pd.DataFrame(rows)
+
+
+def shares(worlds: int, seed: int) -> pd.DataFrame:
+    """How often the interval of what the fit leaves over holds the truth, and how often the total's does."""
+    rows = []
+    designs = np.array(list(product((0, 1), repeat=4)), float)
+    for through in (1.0, 0.5, 0.0):
+        held = []
+        for world in range(worlds):
+            rng = np.random.default_rng([seed, world])
+            fit = designs @ [0.6, 0.1, -0.1, 0.4] + rng.normal(0, 0.3, 16)
+            direct = (1 - through) * 0.3
+            leak = -0.5 * through * fit - direct * designs[:, 0] + rng.normal(0, 0.05, 16)
+            total = -0.5 * through * 0.6 - direct
+            found = explained(designs[:, 0] > 0, fit, leak, np.arange(16))
+            held.append(
+                (
+                    found.total[1] <= total <= found.total[2],
+                    found.rest[1] <= -direct <= found.rest[2],
+                    found.rest[2] < 0,
+                )
+            )
+        total_held, rest_held, told = np.mean(held, axis=0)
+        rows.append(
+            {
+                "through the fit": through,
+                "total covered": total_held,
+                "rest covered": rest_held,
+                "rest told": told,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def correlations(worlds: int, seed: int) -> pd.DataFrame:
+    """How often the interval of a corrected correlation holds the truth, and how often there is none."""
+    rows = []
+    for reliability, truth in product((0.1, 0.3, 0.7), (0.0, 0.5, 1.0)):
+        held, none = [], 0
+        for world in range(worlds):
+            rng = np.random.default_rng([seed, world])
+            one, other = rng.normal(size=(2, 12, 32))
+            both = one, truth * one + np.sqrt(1 - truth**2) * other
+            noise = np.sqrt(1 / reliability - 1)
+            x, y = (each + noise * rng.normal(size=(2, 12, 32)) for each in both)
+            found = within_cells(x, y, np.arange(32) // 2, draws=200, seed=world)
+            if found.note:
+                none += 1
+            else:
+                held.append(found.low <= truth <= found.high)
+        rows.append(
+            {
+                "reliability": reliability,
+                "truth": truth,
+                "covered": np.mean(held),
+                "can't be told": none / worlds,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Print the three tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--worlds", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    told = parser.parse_args()
+    for table in (shares, forecasts, correlations):
+        worlds = told.worlds if table is not correlations else told.worlds // 5
+        print(table(worlds, told.seed).round(3).to_string(index=False), end="\n\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
