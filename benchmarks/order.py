@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python -m benchmarks.order [--worlds 1000] [--seed 0]
 
 Forecast: variants are drawn from a population; log10 TPR is a curve of the fit, an effect of the variant and
-noise of the cell. One more variant is drawn from the same population: is it inside the band at all six steps? A second table
-draws it from another population, shifted by what two data sets of ours differ by.
+noise of the cell. One more variant is drawn from the same population: is it inside the band at all six steps? The
+last column draws it from another population, shifted by what two data sets of ours differ by.
 
 Explained: a factorial of four techniques moves the fit, and the leak through the fit alone, in part, or not at all.
 How often does the interval of the rest hold the truth?

@@ -19,8 +19,8 @@ class Explained(NamedTuple):
 
     share: of the effect, what the fit explains; it is NaN where the total effect is not told from 0."""
 
-    total: tuple[float, float, float]
-    rest: tuple[float, float, float]
+    total: tuple[float, ...]  # value, low, high
+    rest: tuple[float, ...]
     share: float
 
 
