@@ -122,6 +122,11 @@ VERBS = {
             (Option("all", "one line for every model", lambda *_: False, type=bool),),
         ),
         Verb(
+            "plan",
+            "leakgap.jobs.plan:show_plan",
+            "say beforehand what the study costs, what it can tell, and what will be undefined",
+        ),
+        Verb(
             "attacks",
             "leakgap.attacks.listing:print_attacks",
             "print the Markdown list of all attacks",
