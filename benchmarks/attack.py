@@ -16,7 +16,8 @@ from scipy.stats import norm
 
 from leakgap.attacks.lira import leave_one_out
 from leakgap.data.masks import balanced_masks
-from leakgap.measure.bootstrap import Pooled, Resampling
+from leakgap.measure.bootstrap import Resampling
+from leakgap.measure.estimate import Estimate
 
 MODELS, IMAGES, VIEWS = 256, 50_000, 2
 TARGETS, POOL = 64, 60_000  # models and images of the bootstrap
@@ -85,7 +86,7 @@ def lira() -> None:
     )
 
 
-def _pooled(score: np.ndarray, member: np.ndarray, replicates: int = 1000) -> list[Pooled]:
+def _pooled(score: np.ndarray, member: np.ndarray, replicates: int = 1000) -> list[Estimate]:
     return Resampling(member, np.ones(POOL, bool), replicates=replicates).pooled(score, (0.01, 0.001))
 
 
@@ -115,7 +116,7 @@ def bootstrap() -> None:
         pooled = partial(_pooled, score, member)
         seconds = clock(pooled)
         tracemalloc.start()
-        tprs = " and ".join(f"{result.tpr:.1%}" for result in pooled(replicates=200))
+        tprs = " and ".join(f"{result.value:.1%}" for result in pooled(replicates=200))
         peak = tracemalloc.get_traced_memory()[1] / 2**20
         tracemalloc.stop()
         print(f"  TPR {tprs:16s} {seconds:6.2f} s, {peak:.0f} MiB beside the scores")

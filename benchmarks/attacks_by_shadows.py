@@ -15,8 +15,9 @@ import numpy as np
 from leakgap import attacks
 from leakgap.answers.store import Reader
 from leakgap.data.masks import read_inputs
-from leakgap.measure.bootstrap import Pooled, Resampling
+from leakgap.measure.bootstrap import Resampling
 from leakgap.measure.contrast import contrast
+from leakgap.measure.estimate import Estimate
 from leakgap.study import Study
 
 FPRS = (0.01, 0.001)
@@ -77,7 +78,7 @@ def part(known: attacks.Evidence, group: np.ndarray) -> attacks.Evidence:
     )
 
 
-def measured(known: attacks.Evidence, names: list[str], size: int) -> dict[str, list[Pooled]]:
+def measured(known: attacks.Evidence, names: list[str], size: int) -> dict[str, list[Estimate]]:
     """Pooled TPRs, with their replicates, of every attack that so few masks allow."""
     models = len(known.shadow) // size * size
     draws = Resampling(known.member[:models], ~known.reserved, replicates=400)
@@ -93,12 +94,12 @@ def _usable(attack: attacks.Attack, known: attacks.Evidence, size: int) -> bool:
     )
 
 
-def cell(one: Pooled, rival: Pooled) -> str:
+def cell(one: Estimate, rival: Estimate) -> str:
     """A TPR in percent, and its ratio to the rival's."""
     if one is rival:
-        return f"**{100 * one.tpr:.2f}**"
+        return f"**{100 * one.value:.2f}**"
     found = contrast(one, rival)
-    return f"{100 * one.tpr:.2f} ({found.value:.2f}, {found.low:.2f} to {found.high:.2f})"
+    return f"{100 * one.value:.2f} ({found.value:.2f}, {found.low:.2f} to {found.high:.2f})"
 
 
 def main() -> None:

@@ -19,8 +19,9 @@ import numpy as np
 from scipy import stats
 
 from leakgap.data.masks import balanced_masks
-from leakgap.measure.bootstrap import Pooled, Resampling
-from leakgap.measure.contrast import contrast, interval
+from leakgap.measure.bootstrap import Resampling
+from leakgap.measure.contrast import contrast
+from leakgap.measure.estimate import Estimate
 from leakgap.measure.roc import false_positives, tpr_at_fpr
 
 IMAGES, REPLICATES, FPRS, RATIO = 1000, 400, (0.01, 0.001), 1.5
@@ -143,12 +144,12 @@ def one(
     """What a world shows, for each FPR: log ratio and its standard error, then what holds (0 or 1)."""
     member, scores = world(np.random.default_rng((models, seed, 1)), models, [strength, strength, *strong])
     draws = Resampling(member, np.ones(IMAGES, bool), replicates=REPLICATES, seed=seed)
-    pooled: list[list[Pooled]] = [draws.pooled(score, FPRS) for score in scores]
+    pooled: list[list[Estimate]] = [draws.pooled(score, FPRS) for score in scores]
     found = []
     for k, fpr in enumerate(FPRS):
         base, equal, more = pooled[0][k], pooled[1][k], pooled[2 + k][k]
         old_base, old_equal, old_more = (pigeonhole(scores[s], member, fpr, seed) for s in (0, 1, 2 + k))
-        own, same, other = interval(base), contrast(equal, base), contrast(more, base)
+        own, same, other = base, contrast(equal, base), contrast(more, base)
         old_same, old_other = before(old_equal, old_base, models), before(old_more, old_base, models)
         found.append(
             [

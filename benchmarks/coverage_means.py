@@ -15,8 +15,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.coverage import IMAGES, MODELS, REPLICATES, STRENGTHS, answers, lira
-from leakgap.measure.bootstrap import Mean, Resampling
-from leakgap.measure.contrast import interval
+from leakgap.measure.bootstrap import Resampling
 from leakgap.measure.means import OverTargets, mean_auc, mean_over, mean_tpr
 from leakgap.measure.ranking import rankings
 from leakgap.results import scale_of
@@ -74,8 +73,8 @@ def one(models: int, strength: float, truth: dict[str, float], seed: int) -> lis
     )
     rows = []
     for name in NAMES:
-        mine: Mean = first[name]
-        found, change = interval(mine), interval(second[name] - mine)
+        mine = first[name]
+        found, change = mine, second[name] - mine
         low, high = pairs_alone(raw[0][name]) if name in raw[0] else (np.nan, np.nan)
         alone = low <= truth[name] <= high if name in raw[0] else np.nan
         rows.append(

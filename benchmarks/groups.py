@@ -16,7 +16,6 @@ import numpy as np
 
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import bootstrap
-from leakgap.measure.contrast import interval
 
 IMAGES, FPRS, SEEDS = 60_000, (0.01, 0.001), 10
 
@@ -25,7 +24,7 @@ def errors(score: np.ndarray, member: np.ndarray, groups: int, seed: int) -> lis
     """Standard errors, one for each FPR."""
     with patch.object(bootstrap, "GROUPS", groups):
         draws = bootstrap.Resampling(member, np.ones(IMAGES, bool), seed=seed)
-        return [interval(pooled).se for pooled in draws.pooled(score, FPRS)]
+        return [pooled.se for pooled in draws.pooled(score, FPRS)]
 
 
 def main() -> None:

@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from leakgap.measure.bootstrap import KINDS, Pooled
-from leakgap.measure.contrast import interval
+from leakgap.measure.estimate import KINDS, Estimate
 from leakgap.measure.stability import spearman
 from leakgap.measure.verdict import beyond, verdicts
 from leakgap.order import between
@@ -175,7 +174,7 @@ def pooled_rows(
     }
     draws = {kind: tpr * (1 + np.log(10) * again[kind]) for kind in KINDS}
     ends = [
-        interval(Pooled(tpr[k], {kind: draws[kind][:, k] for kind in KINDS}, units, masks * IMAGES))
+        Estimate.of_draws(tpr[k], {kind: draws[kind][:, k] for kind in KINDS}, units, masks * IMAGES, "logit")
         for k in range(len(keys))
     ]
     table = pd.DataFrame(keys, columns=["technique", "step", "attacker"]).assign(fpr=FPR, tpr=tpr)

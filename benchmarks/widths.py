@@ -27,7 +27,7 @@ from benchmarks import coverage
 from benchmarks.attacks_by_shadows import evidence_of
 from leakgap import attacks
 from leakgap.measure.bootstrap import Resampling
-from leakgap.measure.contrast import contrast, interval
+from leakgap.measure.contrast import contrast
 from leakgap.study import Study
 
 FPRS, MASKS, IMAGES = (0.01, 0.001), (4, 8, 16, 32, 64), (250, 500, 1000)
@@ -81,7 +81,7 @@ def measure(images: int, masks: int, draw: Callable[[int], Scored], parts: int) 
         draws = Resampling(member, np.ones(images, bool), replicates=REPLICATES, seed=number)
         one, other = (draws.pooled(score, FPRS) for score in scores)
         for k in range(len(FPRS)):
-            own, ratio = interval(one[k]), contrast(one[k], other[k])
+            own, ratio = one[k], contrast(one[k], other[k])
             t = stats.t.isf(0.025, ratio.df) + stats.t.isf(1 - POWER, ratio.df)
             found[k].append((*own[:3], t * ratio.se, ratio.low > 1 or ratio.high < 1))
     rows = []

@@ -13,9 +13,8 @@ import pandas as pd
 from leakgap import results
 from leakgap.data.datasets import load
 from leakgap.data.pool import write_pool
-from leakgap.measure.bootstrap import KINDS, Mean, Pooled
-from leakgap.measure.contrast import interval
 from leakgap.measure.epsilon import guesses_for
+from leakgap.measure.estimate import KINDS, Estimate
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, TABLES
 from leakgap.study import NONE, Study, attacker
 
@@ -197,7 +196,7 @@ def _pooled(
                 tpr = tpr if defined else np.nan
                 noise = {kind: alike[kind] + rng.normal(0, SPREAD[kind][1], replicates) for kind in KINDS}
                 draws = {kind: tpr * np.clip(1 + noise[kind], 0, None) for kind in KINDS}
-                value, low, high, *_ = interval(Pooled(tpr, draws, units, counts["n_members"]))
+                value, low, high, *_ = Estimate.of_draws(tpr, draws, units, counts["n_members"], "logit")
                 about = {"design": design, "fpr": fpr, "tpr": value, "low": low, "high": high, "draws": draws}
                 rows.append(cell | about | counts)
     return pd.DataFrame(rows)
@@ -226,7 +225,7 @@ def _means(study: Study, targets: pd.DataFrame, rng: np.random.Generator) -> pd.
                 for kind, size in sizes.items()
             }
             pairs = int(part["n_members"].sum())
-            low, high = interval(Mean(value, draws, units, pairs, results.scale_of(name)))[1:3]
+            _, low, high, *_ = Estimate.of_draws(value, draws, units, pairs, results.scale_of(name))
             row = dict(zip((*results.HEAD, "design"), cell, strict=True)) | {"quantity": name, "value": value}
             rows.append(row | {"low": low, "high": high, "n_targets": len(part), "n_pairs": pairs} | draws)
     return pd.DataFrame(rows)

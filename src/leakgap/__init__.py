@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from leakgap.augment import Technique
     from leakgap.data.masks import balanced_masks
     from leakgap.measure.bootstrap import Resampling
-    from leakgap.measure.contrast import contrast, interval
+    from leakgap.measure.contrast import contrast
     from leakgap.measure.epsilon import epsilon_lower_bound
+    from leakgap.measure.estimate import Estimate, interval
     from leakgap.measure.roc import auc, tpr_at_fpr
     from leakgap.training.resnet import resnet18
 
@@ -36,6 +37,7 @@ _PLACES = {
     "Answers": "leakgap.answers.answers",
     "Attack": "leakgap.attacks",
     "Audit": "leakgap.audit.model",
+    "Estimate": "leakgap.measure.estimate",
     "Evidence": "leakgap.attacks",
     "Resampling": "leakgap.measure.bootstrap",
     "Technique": "leakgap.augment",
@@ -44,7 +46,7 @@ _PLACES = {
     "balanced_masks": "leakgap.data.masks",
     "contrast": "leakgap.measure.contrast",
     "epsilon_lower_bound": "leakgap.measure.epsilon",
-    "interval": "leakgap.measure.contrast",
+    "interval": "leakgap.measure.estimate",
     "leave_one_out": "leakgap.attacks.lira",
     "phi": "leakgap.answers.store",
     "resnet18": "leakgap.training.resnet",
@@ -57,6 +59,7 @@ __all__ = [
     "ArgumentError",
     "Attack",
     "Audit",
+    "Estimate",
     "Evidence",
     "LeakgapError",
     "Resampling",

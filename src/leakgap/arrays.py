@@ -1,11 +1,14 @@
 """What the public functions take: anything that numpy makes an array of numbers, or of truths, of."""
 
+from numbers import Integral, Real
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from leakgap import ArgumentError
 
-__all__ = ["numbers", "truths"]
+__all__ = ["fraction", "numbers", "truths", "whole"]
 
 
 def numbers(values: ArrayLike, name: str) -> np.ndarray:
@@ -32,7 +35,31 @@ def truths(values: ArrayLike, name: str) -> np.ndarray:
     return array
 
 
+def fraction(value: Any, name: str) -> float:
+    """Return a number strictly between 0 and 1; ArgumentError, with the argument's name, for anything else.
+
+    >>> fraction(0.95, "level")
+    0.95
+    """
+    if not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise ArgumentError(f"{name} must lie between 0 and 1, not {value!r}")
+    return float(value)
+
+
+def whole(value: Any, name: str) -> int:
+    """Return a whole number of 0 or more, as seeds are; ArgumentError, with the argument's name, for anything else.
+
+    >>> whole(np.int64(3), "seed")
+    3
+    """
+    if not isinstance(value, Integral) or value < 0:
+        raise ArgumentError(f"{name} must be a whole number of 0 or more, not {value!r}")
+    return int(value)
+
+
 def _array(values: ArrayLike, name: str) -> np.ndarray:
+    if isinstance(values, np.ma.MaskedArray) and values.mask.any():
+        raise ArgumentError(f"{name} has masked values: leave them out, or fill them (NaN is an abstention)")
     try:
         return np.asarray(values)
     except ValueError:  # lists of unequal lengths

@@ -30,8 +30,7 @@ from leakgap import LeakgapError
 from leakgap.data.pool import Pool, read_pool
 from leakgap.files import atomic
 from leakgap.measure import contrast as measured
-from leakgap.measure.bootstrap import KINDS, Mean, Pooled, Scale
-from leakgap.measure.contrast import Interval
+from leakgap.measure.estimate import KINDS, Estimate, Scale, interval
 from leakgap.study import Study, attacker
 from leakgap.study.variant import compare
 
@@ -558,11 +557,12 @@ class Results:
         """Return the row of `pooled`; KeyError where there is none."""
         return at_fpr(self._by_cell.xs(tuple(cell)).reset_index(), fpr).iloc[0]
 
-    def replicated(self, cell: Cell, fpr: float) -> Pooled:
+    def replicated(self, cell: Cell, fpr: float) -> Estimate:
         """Return a pooled TPR with its bootstrap draws; KeyError where these are not kept."""
         row = self.row(cell, fpr)
         draws = {kind: self._draws[*cell, row["fpr"], kind] for kind in KINDS}
-        return Pooled(row["tpr"], draws, int(row["n_targets"]) // _per_unit(cell), int(row["n_members"]))
+        units = int(row["n_targets"]) // _per_unit(cell)
+        return Estimate.of_draws(row["tpr"], draws, units, int(row["n_members"]), "logit")
 
     def contrast(
         self,
@@ -573,7 +573,7 @@ class Results:
         *,
         comparisons: int = 1,
         level: float = 0.95,
-    ) -> Interval:
+    ) -> Estimate:
         """Return first / second or first - second of pooled TPRs, paired, with the interval of `measure.contrast`.
 
         Several cells stand for their mean, geometric in a ratio. comparisons: how many such intervals are to hold
@@ -585,7 +585,7 @@ class Results:
         )
         return measured.contrast(firsts, seconds, function, 1 - (1 - level) / comparisons)
 
-    def mean(self, cell: Cell, quantity: str) -> Mean:
+    def mean(self, cell: Cell, quantity: str) -> Estimate:
         """Return a mean over targets with its bootstrap draws; KeyError where there is none.
 
         quantity: train_acc, test_acc, train_loss, test_loss, acc_gap, loss_gap, auc, or `tpr_column` of an FPR; of
@@ -594,17 +594,17 @@ class Results:
         row = self._means[*cell, quantity]
         units = int(row["n_targets"]) // _per_unit(cell)
         draws = {kind: row[kind].astype(np.float64) for kind in KINDS}
-        return Mean(row["value"], draws, units, int(row["n_pairs"]), scale_of(quantity))
+        return Estimate.of_draws(row["value"], draws, units, int(row["n_pairs"]), scale_of(quantity))
 
     def difference(
         self, first: Cell, second: Cell, quantity: str, *, comparisons: int = 1, level: float = 0.95
-    ) -> Interval:
+    ) -> Estimate:
         """Return first - second of a mean over targets, paired: techniques share mask pairs, images and draws.
 
         comparisons: how many such intervals are to hold together (Bonferroni). KeyError as `mean`.
         """
         change = self.mean(first, quantity) - self.mean(second, quantity)
-        return measured.interval(change, 1 - (1 - level) / comparisons)
+        return interval(change, 1 - (1 - level) / comparisons)
 
 
 def _per_unit(cell: Cell) -> int:

@@ -13,7 +13,7 @@ from leakgap.attacks.lira import leave_one_out
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import roc
 from leakgap.measure.bootstrap import Resampling
-from leakgap.measure.contrast import interval
+from leakgap.measure.estimate import interval
 
 DRAWS, IMAGES, RESERVED = 20, 1000, 100
 NULLS = {  # what the shadow models do on their members; the targets do nothing

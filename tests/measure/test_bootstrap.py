@@ -6,7 +6,8 @@ import pytest
 from leakgap import LeakgapError
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import bootstrap, roc
-from leakgap.measure.bootstrap import KINDS, Resampling
+from leakgap.measure.bootstrap import Resampling
+from leakgap.measure.estimate import KINDS
 
 
 def study(seed, models=8, images=150, ties=False):
@@ -36,13 +37,13 @@ def test_replicates_are_tprs_of_resampled_pairs(kind, ties, weighed, groups, mon
         assert (weight >= 0).all()
         s, m = np.repeat(score.ravel(), weight), np.repeat(member.ravel(), weight)
         for fpr, result in zip(fprs, results, strict=True):
-            assert result.replicates[kind][r] == pytest.approx(
+            assert result.draws[kind][r] == pytest.approx(
                 roc.tpr_at_fpr(s, m, fpr, abstentions=True), nan_ok=True
             )
     for fpr, result in zip(fprs, results, strict=True):
-        assert result.tpr == roc.tpr_at_fpr(score[evaluated], member[evaluated], fpr, abstentions=True)
+        assert result.value == roc.tpr_at_fpr(score[evaluated], member[evaluated], fpr, abstentions=True)
         assert result.units == 4
-        assert result.members == (member & evaluated).sum()
+        assert result.pairs == (member & evaluated).sum()
 
 
 def test_what_is_drawn_as_one():
@@ -93,7 +94,7 @@ def test_groups_have_the_variances_of_single_images(monkeypatch):
 
     def variances(seed):
         (found,) = Resampling(member, np.ones(1200, bool), replicates=500, seed=seed).pooled(score, [0.05])
-        return [found.replicates[kind].var() for kind in KINDS]
+        return [found.draws[kind].var() for kind in KINDS]
 
     alone = np.mean([variances(seed) for seed in range(6)], 0)
     monkeypatch.setattr(bootstrap, "GROUPS", 200)
@@ -124,9 +125,9 @@ def test_variance_of_single_pairs_is_that_of_independent_draws():
     for _ in range(1000):
         drawn = rng.integers(3200, size=3200)
         again.append(roc.tpr_at_fpr(cells[0][drawn], cells[1][drawn], 0.05))
-    assert np.std(found.replicates["pairs"]) == pytest.approx(np.std(again), rel=0.1)
-    assert np.std(found.replicates["models"]) > 1.3 * np.std(again)
-    assert np.std(found.replicates["images"]) > 1.3 * np.std(again)
+    assert np.std(found.draws["pairs"]) == pytest.approx(np.std(again), rel=0.1)
+    assert np.std(found.draws["models"]) > 1.3 * np.std(again)
+    assert np.std(found.draws["images"]) > 1.3 * np.std(again)
 
 
 def test_the_same_seed_pairs_the_replicates_whatever_the_blocks(monkeypatch):
@@ -139,28 +140,28 @@ def test_the_same_seed_pairs_the_replicates_whatever_the_blocks(monkeypatch):
     monkeypatch.setattr(bootstrap, "BLOCK", 17)
     (again,) = Resampling(member, evaluated, replicates=200).pooled(score, [0.05])
     for kind in KINDS:
-        np.testing.assert_array_equal(first.replicates[kind], again.replicates[kind])
-        assert (first.replicates[kind] != other.replicates[kind]).any()
-        assert np.corrcoef(first.replicates[kind], worse.replicates[kind])[0, 1] > 0.5
+        np.testing.assert_array_equal(first.draws[kind], again.draws[kind])
+        assert (first.draws[kind] != other.draws[kind]).any()
+        assert np.corrcoef(first.draws[kind], worse.draws[kind])[0, 1] > 0.5
 
 
 @pytest.mark.parametrize("of_class", [True, False])
 def test_a_missing_class_is_undefined(of_class):
     member = np.full((2, 1000), of_class)
     (found,) = Resampling(member, np.ones(1000, bool), replicates=3).pooled(np.zeros((2, 1000)), [0.01])
-    assert np.isnan([found.tpr, *np.concatenate(list(found.replicates.values()))]).all()
+    assert np.isnan([found.value, *np.concatenate(list(found.draws.values()))]).all()
 
 
 def test_too_few_non_members_are_undefined():
     score, member, evaluated = study(4)
     (found,) = Resampling(member, evaluated, replicates=5).pooled(score, [0.0001], abstentions=True)
-    assert np.isnan([found.tpr, *np.concatenate(list(found.replicates.values()))]).all()
+    assert np.isnan([found.value, *np.concatenate(list(found.draws.values()))]).all()
 
 
 def test_constant_scores_catch_nobody():
     _, member, evaluated = study(4)
     (found,) = Resampling(member, evaluated, replicates=5).pooled(np.zeros(member.shape), [0.05])
-    assert not np.any([found.tpr, *np.concatenate(list(found.replicates.values()))])
+    assert not np.any([found.value, *np.concatenate(list(found.draws.values()))])
 
 
 def test_a_score_of_another_shape_is_refused():
@@ -175,7 +176,7 @@ def test_nan_of_pairs_that_count_is_refused_unless_it_is_an_abstention():
     left = np.where(np.isnan(score) & evaluated, 0, score)
     assert np.isnan(left).any()
     (found,) = draws.pooled(left.tolist(), [0.05])
-    assert found.tpr == roc.tpr_at_fpr(left[evaluated], member[evaluated], 0.05)
+    assert found.value == roc.tpr_at_fpr(left[evaluated], member[evaluated], 0.05)
     with pytest.raises(
         LeakgapError, match=f"score: {np.isnan(score[evaluated]).sum()} of {evaluated.sum()} are NaN"
     ):

@@ -5,18 +5,20 @@ import pytest
 from scipy import stats
 
 from leakgap.data.masks import balanced_masks
-from leakgap.measure.bootstrap import KINDS, Pooled, Resampling
-from leakgap.measure.contrast import contrast, interval
+from leakgap.measure.bootstrap import Resampling
+from leakgap.measure.contrast import contrast
+from leakgap.measure.estimate import KINDS, Estimate, interval
 
 
 def pooled(tpr, seed, sds=(0.01, 0.02, 0.005), units=8, members=1000, replicates=400):
     """A TPR whose replicates have known standard deviations."""
     rng = np.random.default_rng(seed)
-    return Pooled(
+    return Estimate.of_draws(
         tpr,
         {k: tpr + sd * rng.normal(size=replicates) for k, sd in zip(KINDS, sds, strict=True)},
         units,
         members,
+        "logit",
     )
 
 
@@ -29,7 +31,7 @@ def variances(terms, units):
 def test_a_ratio_by_its_formula():
     first, second = pooled(0.2, 1), pooled(0.1, 2)
     found = contrast(first, second, "ratio", level=0.9)
-    terms = {k: first.replicates[k] / 0.2 - second.replicates[k] / 0.1 for k in KINDS}
+    terms = {k: first.draws[k] / 0.2 - second.draws[k] / 0.1 for k in KINDS}
     models, images, pairs = variances(terms, 8)
     total = models + images - pairs
     assert total > pairs
@@ -43,7 +45,7 @@ def test_a_ratio_by_its_formula():
 def test_a_difference_by_its_formula():
     first, second = pooled(0.2, 1), pooled(0.1, 2)
     found = contrast(first, second, "difference")
-    models, images, pairs = variances({k: first.replicates[k] - second.replicates[k] for k in KINDS}, 8)
+    models, images, pairs = variances({k: first.draws[k] - second.draws[k] for k in KINDS}, 8)
     half = stats.t.ppf(0.975, found.df) * np.sqrt(models + images - pairs)
     assert found[:3] == pytest.approx((0.1, 0.1 - half, 0.1 + half))
 
@@ -51,7 +53,7 @@ def test_a_difference_by_its_formula():
 def test_a_pooled_tpr_by_its_formula():
     one = pooled(0.2, 1)
     found = interval(one)
-    models, images, pairs = variances(one.replicates, 8)
+    models, images, pairs = variances(one.draws, 8)
     half = stats.t.ppf(0.975, found.df) * np.sqrt(models + images - pairs) / (0.2 * 0.8)
     odds = 0.25 * np.exp([0, -half, half])
     assert found[:3] == pytest.approx(tuple(odds / (1 + odds)))
@@ -74,8 +76,7 @@ def test_geometric_and_arithmetic_means_of_several():
     ratio = contrast(many[:2], many[2:])
     assert ratio.value == pytest.approx(np.sqrt(0.1 * 0.2 / (0.4 * 0.3)))
     terms = {
-        k: sum(s * p.replicates[k] / p.tpr / 2 for s, p in zip((1, 1, -1, -1), many, strict=True))
-        for k in KINDS
+        k: sum(s * p.draws[k] / p.value / 2 for s, p in zip((1, 1, -1, -1), many, strict=True)) for k in KINDS
     }
     models, images, pairs = variances(terms, 8)
     assert ratio.se == pytest.approx(np.sqrt(models + images - pairs))
@@ -102,14 +103,14 @@ def test_a_contrast_turned_round():
 
 
 def zero(members=1000):
-    return Pooled(0.0, {kind: np.zeros(400) for kind in KINDS}, 8, members)
+    return Estimate.of_draws(0.0, {kind: np.zeros(400) for kind in KINDS}, 8, members, "logit")
 
 
 def test_zero_counts_as_half_a_member():
     first, none = pooled(0.2, 1), zero()
     found = contrast(first, none)
     assert found.value == pytest.approx(0.2 / 0.0005)
-    relative = {k: first.replicates[k] / 0.2 for k in KINDS}
+    relative = {k: first.draws[k] / 0.2 for k in KINDS}
     models, images, pairs = variances(relative, 8)
     assert found.se == pytest.approx(np.sqrt(models + images - pairs + 2))
     assert 5 < found.low < found.high < np.inf
@@ -123,7 +124,7 @@ def test_the_interval_of_zero_and_of_one():
     assert none[:2] == (0, 0)
     assert 0.0037 <= none.high < 0.012  # Clopper and Pearson: 0.0037
     assert none.p_value(none.high) == pytest.approx(0.05)
-    every = Pooled(1.0, {kind: np.ones(400) for kind in KINDS}, 8, 1000)
+    every = Estimate.of_draws(1.0, {kind: np.ones(400) for kind in KINDS}, 8, 1000, "logit")
     assert interval(every)[:3] == pytest.approx((1, 1 - none.high, 1))
 
 
@@ -132,7 +133,7 @@ def test_undefined_contrasts_say_why(function):
     nothing = contrast(zero(), zero(), function)
     assert np.isnan(nothing[:6]).all()
     assert nothing.note == "no member is caught on either side"
-    nan = Pooled(np.nan, {kind: np.full(400, np.nan) for kind in KINDS}, 8, 1000)
+    nan = Estimate.of_draws(np.nan, {kind: np.full(400, np.nan) for kind in KINDS}, 8, 1000, "logit")
     assert "too few non-members" in contrast(pooled(0.2, 1), nan, function).note
     assert "too few non-members" in interval(nan).note
     alone = contrast(pooled(0.2, 1, units=1), pooled(0.2, 2, units=1), function)

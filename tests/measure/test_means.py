@@ -6,8 +6,8 @@ from scipy import stats
 
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import bootstrap, roc
-from leakgap.measure.bootstrap import KINDS, Mean, Resampling
-from leakgap.measure.contrast import interval
+from leakgap.measure.bootstrap import Resampling
+from leakgap.measure.estimate import KINDS, Estimate, interval
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr
 from leakgap.measure.ranking import rankings
 
@@ -111,14 +111,14 @@ def test_replicates_are_means_of_resampled_pairs(groups, monkeypatch):
             weight = draws.multiplicity(kind, r) * side
             literal.append((weight * right).sum() / weight.sum())
         exact = 1e-6 if kind == "models" else (0.1 if groups > 400 else 0.2) * np.std(literal)
-        np.testing.assert_allclose(mean.replicates[kind], literal, atol=exact)
+        np.testing.assert_allclose(mean.draws[kind], literal, atol=exact)
     assert (mean.units, mean.pairs) == (4, side.sum())
 
 
 def drawn(value, scale, sds=(0.02, 0.03, 0.01), pairs=1000, seed=0):
     rng = np.random.default_rng(seed)
     noise = {kind: value + sd * rng.normal(size=500) for kind, sd in zip(KINDS, sds, strict=True)}
-    return Mean(value, noise, 8, pairs, scale)
+    return Estimate.of_draws(value, noise, 8, pairs, scale)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def drawn(value, scale, sds=(0.02, 0.03, 0.01), pairs=1000, seed=0):
 def test_an_interval_by_its_formula(scale, value, there, slope):
     one = drawn(value, scale)
     found = interval(one, level=0.9)
-    models, images, pairs = (np.var(one.replicates[kind], ddof=1) for kind in KINDS)
+    models, images, pairs = (np.var(one.draws[kind], ddof=1) for kind in KINDS)
     total = models * 8 / 7 + images - pairs
     half = slope * np.sqrt(total) * stats.t.ppf(0.95, 7 * (total / (models * 8 / 7)) ** 2)
     assert [there(end) for end in (found.low, found.high)] == pytest.approx(
@@ -146,18 +146,18 @@ def test_a_difference_is_paired():
     assert change.value == pytest.approx(0.1)
     assert np.isnan(change.low)  # the same draws: nothing varies
     other = drawn(0.7, "logit", seed=1)
-    variances = [np.var(first.replicates[k] - other.replicates[k], ddof=1) for k in KINDS]
+    variances = [np.var(first.draws[k] - other.draws[k], ddof=1) for k in KINDS]
     assert interval(first - other).se ** 2 == pytest.approx(
         variances[0] * 8 / 7 + variances[1] - variances[2]
     )
 
 
 def test_every_image_right_has_an_interval_and_no_spread_has_none():
-    every = Mean(1.0, dict.fromkeys(KINDS, np.ones(100)), 8, 1000, "logit")
+    every = Estimate.of_draws(1.0, dict.fromkeys(KINDS, np.ones(100)), 8, 1000, "logit")
     found = interval(every)
     assert found[0] == found[2] == 1
     assert 0.98 < found.low < 0.998
-    tied = Mean(0.5, dict.fromkeys(KINDS, np.full(100, 0.5)), 8, 1000, "logit")
+    tied = Estimate.of_draws(0.5, dict.fromkeys(KINDS, np.full(100, 0.5)), 8, 1000, "logit")
     found = interval(tied)
     assert found.value == 0.5
     assert np.isnan([found.low, found.high, found.p_value(0.4)]).all()

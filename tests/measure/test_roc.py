@@ -1,10 +1,11 @@
 """ROC measures against their definitions and scikit-learn; the bootstrap against literally resampled pairs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from leakgap import LeakgapError
+from leakgap import ArgumentError, LeakgapError
 from leakgap.measure import roc
 from leakgap.measure.ranking import Ranking, rankings
 
@@ -176,3 +177,35 @@ def test_lists_are_taken():
     score, member = [3, 1.0, 2, 0], [True, True, False, False]
     assert roc.auc(score, member) == 0.75
     assert roc.tpr_at_fpr([score], [member], 0.5) == 0.5
+
+
+def test_whole_numbers_above_2_to_the_53_are_told_apart():
+    score, member = 2**53 + np.arange(4), np.array([False, True, False, True])
+    assert roc.auc(score, member) == 0.75
+    assert roc.tpr_at_fpr(score, member, 0.4) == 0.5
+    assert roc.flagged(score, member, 0.4).tolist() == [False, False, False, True]
+
+
+def test_masked_values_and_tables_in_another_order_are_refused():
+    score, member = np.arange(4.0), np.array([False, True, False, True])
+    masked = np.ma.array(score, mask=[False, False, True, False])
+    with pytest.raises(ArgumentError, match="score has masked values"):
+        roc.auc(masked, member)
+    assert roc.auc(np.ma.array(score), member) == 0.75  # none is masked
+    table = pd.DataFrame({"score": score, "member": member})
+    assert roc.auc(table.score, table.member) == 0.75
+    with pytest.raises(ArgumentError, match="different indices"):
+        roc.auc(table.score[::-1], table.member)
+
+
+@pytest.mark.parametrize("fpr", ["0.01", 0, 1, 2, None, float("nan")])
+def test_an_fpr_lies_between_0_and_1(fpr):
+    with pytest.raises(ArgumentError, match="fpr must lie between 0 and 1"):
+        roc.tpr_at_fpr(np.arange(4.0), np.arange(4) < 2, fpr)
+
+
+@pytest.mark.parametrize("fpr", [0.001, 0.01, 0.05, 0.1, 1 / 3, 0.5])
+def test_the_fewest_nonmembers_are_those_with_a_rank(fpr):
+    least = roc.least_nonmembers(fpr)
+    assert roc.conformal_rank(least, fpr) == 1
+    assert roc.conformal_rank(least - 1, fpr) == 0

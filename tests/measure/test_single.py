@@ -5,14 +5,8 @@ import pytest
 from scipy import stats
 
 from leakgap.measure import roc
-from leakgap.measure.single import (
-    auc_interval,
-    conformal_curve,
-    precision,
-    share_interval,
-    threshold,
-    tpr_interval,
-)
+from leakgap.measure.roc import conformal_curve, threshold
+from leakgap.measure.single import auc_interval, precision, share_interval, tpr_interval
 
 
 def sample(rng, members=400, others=300, shift=1.0):
@@ -23,7 +17,7 @@ def sample(rng, members=400, others=300, shift=1.0):
 @pytest.mark.parametrize(("count", "of"), [(0, 20), (3, 50), (50, 50), (1, 1)])
 def test_share_is_scipys_exact_binomial_interval(count: int, of: int):
     found = stats.binomtest(count, of).proportion_ci(0.9, method="exact")
-    assert share_interval(count, of, 0.9)[1:] == pytest.approx([found.low, found.high])
+    assert share_interval(count, of, 0.9)[1:3] == pytest.approx([found.low, found.high])
 
 
 @pytest.mark.parametrize("fpr", [0.005, 0.01, 0.1, 0.5])
@@ -72,8 +66,8 @@ def test_perfect_and_missing_classes():
     low = auc_interval(np.where(member, 1.0, 0.0), member)
     assert low.value == low.high == 1
     assert low.low == pytest.approx(stats.binomtest(30, 30).proportion_ci(0.95, method="exact").low)
-    assert np.isnan(auc_interval(np.zeros(3), np.ones(3, bool))).all()
-    assert np.isnan(tpr_interval(np.arange(60.0), member, 0.01)).all()  # 30 non-members can't tell 1%
+    assert np.isnan(auc_interval(np.zeros(3), np.ones(3, bool))[:3]).all()
+    assert np.isnan(tpr_interval(np.arange(60.0), member, 0.01)[:3]).all()  # 30 non-members can't tell 1%
 
 
 WORLDS = {

@@ -58,5 +58,5 @@ def test_rank_correlation_is_scipys():
 
 
 def test_what_has_no_rank_correlation():
-    assert np.isnan(rank_correlation(np.ones(50), np.arange(50.0))).all()
-    assert np.isnan(rank_correlation(np.arange(3.0), np.arange(3.0))).all()
+    assert np.isnan(rank_correlation(np.ones(50), np.arange(50.0))[:3]).all()
+    assert np.isnan(rank_correlation(np.arange(3.0), np.arange(3.0))[:3]).all()

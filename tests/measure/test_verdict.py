@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leakgap.measure.contrast import Interval
+from leakgap.measure.estimate import Estimate
 from leakgap.measure.verdict import UNDEFINED, Trial, beyond, equivalent, holm, together, verdicts
 
 
 def ratio(value, se=0.1, df=20.0, level=0.95):
     half = stats.t.isf((1 - level) / 2, df) * se
-    return Interval(value, value * np.exp(-half), value * np.exp(half), np.log(value), se, df, "log")
+    return Estimate(value, value * np.exp(-half), value * np.exp(half), np.log(value), se, df, "log")
 
 
-NAN = Interval(*[float("nan")] * 6, "log", "no member is caught on either side")
+NAN = Estimate(*[float("nan")] * 6, "log", "no member is caught on either side")
 
 
 @pytest.mark.parametrize("value", [0.4, 0.7, 0.9, 1.05, 1.2, 1.35, 1.6, 2.0, 3.0])

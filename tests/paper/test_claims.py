@@ -13,7 +13,7 @@ from sklearn.isotonic import IsotonicRegression
 import synthetic
 from leakgap import LeakgapError
 from leakgap.__main__ import run
-from leakgap.measure.bootstrap import KINDS
+from leakgap.measure.estimate import KINDS
 from leakgap.measure.verdict import beyond, verdicts
 from leakgap.order import between
 from leakgap.paper import questions as claims

@@ -12,8 +12,8 @@ import synthetic
 from leakgap import LeakgapError
 from leakgap.__main__ import main
 from leakgap.data.masks import balanced_masks, write_masks
-from leakgap.measure.bootstrap import KINDS
 from leakgap.measure.contrast import contrast, unpaired
+from leakgap.measure.estimate import KINDS
 from leakgap.paper.questions import judge
 from leakgap.paper.questions import write as write_claims
 from leakgap.report.compare import compare, side_by_side, stability, verdicts, why_unpaired
@@ -80,10 +80,10 @@ def test_contrasts_are_paired_where_masks_images_and_draws_are_shared(studies: t
     means = [side.mean(side.cell("none"), "test_acc") for side in (one, two)]
     variance = []
     for mean in means:
-        models, images, single = (np.var(mean.replicates[kind], ddof=1) for kind in KINDS)
+        models, images, single = (np.var(mean.draws[kind], ddof=1) for kind in KINDS)
         variance.append(models * 4 / 3 + images - single)
-    assert unpaired(*means).se == pytest.approx(np.sqrt(sum(variance)))
-    assert unpaired(*means).value == pytest.approx(means[0].value - means[1].value)
+    assert unpaired(*means, "difference").se == pytest.approx(np.sqrt(sum(variance)))
+    assert unpaired(*means, "difference").value == pytest.approx(means[0].value - means[1].value)
 
     masks = two.study.paths.masks
     write_masks(masks, balanced_masks(8, 1797, seed=1), np.zeros(1797, bool))

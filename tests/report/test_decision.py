@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import synthetic
-from leakgap.measure.bootstrap import KINDS
+from leakgap.measure.estimate import KINDS
 from leakgap.report.decision import answer, by_accuracy, decide, decision, decisions, sentence, summary
 from leakgap.report.figures.decision import decision as drawn
 from leakgap.report.figures.setting import LeftOut, Setting

@@ -13,7 +13,7 @@ import synthetic
 from leakgap.__main__ import run
 from leakgap.data.datasets import load
 from leakgap.data.pool import write_pool
-from leakgap.measure.contrast import interval
+from leakgap.measure.estimate import interval
 from leakgap.paper.questions import judge
 from leakgap.report.tables import (
     attacks,
@@ -70,7 +70,7 @@ def test_means_over_targets_have_intervals_and_paired_differences(study: Study):
         found = results.difference(*cells, quantity)
         assert found.value == pytest.approx(means[0].value - means[1].value)
         spread = {
-            kind: np.var(means[0].replicates[kind] - means[1].replicates[kind], ddof=1)
+            kind: np.var(means[0].draws[kind] - means[1].draws[kind], ddof=1)
             for kind in ("models", "images", "pairs")
         }
         variance = spread["models"] * 4 / 3 + spread["images"] - spread["pairs"]

@@ -1,6 +1,7 @@
 """What an attack achieves on the targets of an audit, with intervals, and the thresholds that shadow models set."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,17 +9,16 @@ import numpy as np
 from leakgap.answers.joined import Joined, given_away
 from leakgap.audit.scores import Scores
 from leakgap.measure.bootstrap import Resampling
-from leakgap.measure.contrast import Interval, interval
+from leakgap.measure.estimate import Estimate, interval
 from leakgap.measure.means import mean_auc
 from leakgap.measure.ranking import rankings
+from leakgap.measure.roc import threshold
 from leakgap.measure.single import (
     PRIORS,
     UNDEFINED,
-    Bounds,
     auc_interval,
     precision,
     share_interval,
-    threshold,
     tpr_interval,
 )
 
@@ -49,7 +49,7 @@ def achieved(score: Scores, joined: Joined, fprs: Sequence[float], seed: int) ->
     for fpr, tpr, limit in zip(fprs, tprs, limits, strict=True):
         found |= _named(f"tpr_at_{fpr:g}", tpr)
         for prior in PRIORS:
-            called = Bounds(*(precision(rate, fpr, prior) for rate in tpr))
+            called = tpr.carried(partial(precision, fpr=fpr, prior=prior))
             found |= _named(f"precision_at_{fpr:g}_of_{prior:g}", called)
         found[f"threshold_at_{fpr:g}"] = limit
         for rate, side in (("fpr", ~member), ("tpr", member)):
@@ -70,7 +70,7 @@ def shadow_nonmembers(score: Scores, joined: Joined) -> np.ndarray:
 
 def _single(
     score: np.ndarray, member: np.ndarray, fprs: Sequence[float], _seed: int
-) -> tuple[Bounds, list[Bounds]]:
+) -> tuple[Estimate, list[Estimate]]:
     """AUC and TPRs of one target, with its records as a sample."""
     tprs = [tpr_interval(score[0], member[0], fpr, LEVEL) for fpr in fprs]
     return auc_interval(score[0], member[0], LEVEL), tprs
@@ -78,7 +78,7 @@ def _single(
 
 def _several(
     score: np.ndarray, member: np.ndarray, fprs: Sequence[float], seed: int
-) -> tuple[Bounds, list[Bounds]]:
+) -> tuple[Estimate, list[Estimate]]:
     """Mean AUC and pooled TPRs of several targets, with models and records as samples."""
     every = np.ones(member.shape[1], bool)
     # a target and its complement are one draw
@@ -86,20 +86,16 @@ def _several(
     draws = Resampling(member, every, unit=alike, seed=seed)
     auc = draws.mean(mean_auc(rankings(score, member, every), len(every)), "logit")
     pooled = draws.pooled(score, fprs, abstentions=True)
-    return _bounds(interval(auc, LEVEL)), [_bounds(interval(each, LEVEL)) for each in pooled]
+    return interval(auc, LEVEL), [interval(each, LEVEL) for each in pooled]
 
 
-def _bounds(found: Interval) -> Bounds:
-    return Bounds(found.value, found.low, found.high)
-
-
-def _share_above(score: np.ndarray, side: np.ndarray, limit: float) -> Bounds:
+def _share_above(score: np.ndarray, side: np.ndarray, limit: float) -> Estimate:
     """The share of one side above a threshold; with an interval for one target, of independent records."""
     if not np.isfinite(limit):
         return UNDEFINED
     above, of = int((side & (score > limit)).sum()), int(side.sum())
-    return share_interval(above, of, LEVEL) if len(score) == 1 else Bounds(above / of, np.nan, np.nan)
+    return share_interval(above, of, LEVEL) if len(score) == 1 else Estimate(above / of, np.nan, np.nan)
 
 
-def _named(name: str, bounds: Bounds) -> dict[str, float]:
+def _named(name: str, bounds: Estimate) -> dict[str, float]:
     return {name: bounds.value, f"{name}_low": bounds.low, f"{name}_high": bounds.high}

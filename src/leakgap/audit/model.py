@@ -24,7 +24,8 @@ from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, run_attacks
 from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
-from leakgap.measure.single import PRIORS, conformal_curve, threshold
+from leakgap.measure.roc import conformal_curve, threshold
+from leakgap.measure.single import PRIORS
 from leakgap.report.audit_words import answer, not_looked_at
 
 __all__ = ["Audit", "audit_files", "audit_model"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from leakgap.measure.single import thresholds
+from leakgap.measure.roc import thresholds
 
 
 def exposure(score: np.ndarray, nonmembers: np.ndarray, fpr: float) -> np.ndarray:

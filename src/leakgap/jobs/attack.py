@@ -28,12 +28,12 @@ from leakgap.audit.records import memorization, over_targets
 from leakgap.data.masks import mask_row, members_digest, read_inputs
 from leakgap.files import atomic
 from leakgap.measure import roc
-from leakgap.measure.bootstrap import KINDS, Pooled, Resampling
-from leakgap.measure.contrast import interval
+from leakgap.measure.bootstrap import Resampling
 from leakgap.measure.epsilon import epsilon_of, guesses_for, right_guesses
+from leakgap.measure.estimate import KINDS, Estimate
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr, means_of
 from leakgap.measure.ranking import Ranking, among, rankings
-from leakgap.measure.single import threshold
+from leakgap.measure.roc import threshold
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, UNKNOWN, scale_of, tpr_column
 from leakgap.study import NONE, Study, attacker
 from leakgap.study.variant import compare
@@ -277,7 +277,7 @@ def _measure(
     score: np.ndarray,
     resampled: dict[str, Resampling],
     last: bool,
-) -> list[Pooled]:
+) -> list[Estimate]:
     """Append what one attack at one step achieves on single targets and pooled; return the latter, for every FPR.
 
     Halves of the images are what claims are made of: the headline attack's alone. Bootstrap draws are kept of
@@ -301,7 +301,7 @@ def _measure(
         for fpr, result in zip(study.attack.fpr, found[design], strict=True):
             tables["pooled"].append(pd.DataFrame([place | _with_interval(fpr, result) | counts]))
             if headline or last or head["technique"] == NONE:
-                draws = [{"resampled": kind, "tprs": tprs} for kind, tprs in result.replicates.items()]
+                draws = [{"resampled": kind, "tprs": tprs} for kind, tprs in result.draws.items()]
                 tables["draws"].append(pd.DataFrame([place | {"fpr": fpr} | draw for draw in draws]))
         if headline or head["attack"] in (LOSS, *study.attack.kept):
             curve = roc.curve([ranked[row] for row in rows])
@@ -333,16 +333,16 @@ def _means(
         means["acc_gap"] = means["train_acc"] - means["test_acc"]
         means["loss_gap"] = means["test_loss"] - means["train_loss"]
         for quantity, mean in means.items():
-            value, low, high, *_ = interval(mean)
+            value, low, high, *_ = mean
             row = {"design": design, "quantity": quantity, "value": value, "low": low, "high": high}
             counts = {"n_targets": len(rows), "n_pairs": mean.pairs}
-            draws = {kind: mean.replicates[kind].astype(np.float32) for kind in KINDS}
+            draws = {kind: mean.draws[kind].astype(np.float32) for kind in KINDS}
             tables.append(head | row | counts | draws)
     return pd.DataFrame(tables)
 
 
-def _with_interval(fpr: float, pooled: Pooled) -> dict[str, float]:
-    value, low, high, *_ = interval(pooled)
+def _with_interval(fpr: float, pooled: Estimate) -> dict[str, float]:
+    value, low, high, *_ = pooled
     return {"fpr": fpr, "tpr": value, "low": low, "high": high}
 
 
@@ -391,7 +391,7 @@ def _by_shadows(
     targets: Targets,
     known: attacks.Evidence,
     resampled: dict[str, Resampling],
-    everyone: list[Pooled],
+    everyone: list[Estimate],
 ) -> pd.DataFrame:
     """Return an attack's pooled TPR when 2, 6, 14, ... shadow models are known; `everyone`: that of all.
 

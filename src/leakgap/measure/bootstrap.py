@@ -2,8 +2,8 @@
 
 Pairs that share a model or an image are dependent, and no single resampling has the right variance: drawing models
 and images together ("pigeonhole", Owen 2007) counts the noise that belongs to single pairs three times. Apart, the
-three give V(models) + V(images) - V(pairs) (Cameron, Gelbach and Miller 2011), which `measure.contrast` makes
-intervals of.
+three give V(models) + V(images) - V(pairs) (Cameron, Gelbach and Miller 2011), which `measure.estimate`
+makes intervals of.
 
 More than GROUPS images are dealt into as many groups at random, and a group's images are drawn together (the random
 group method: Wolter 2007, "Introduction to variance estimation", chapter 2). In a variance every pair of images
@@ -12,23 +12,19 @@ noise of 1,000 replicates is said in docs/statistics.md.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
 from leakgap import ArgumentError
-from leakgap.arrays import numbers, truths
+from leakgap.arrays import numbers, truths, whole
+from leakgap.measure.estimate import KINDS, Estimate, Kind, Scale
 from leakgap.measure.means import OverTargets
 from leakgap.measure.roc import false_positives, refuse_nan
 
-__all__ = ["KINDS", "Kind", "Mean", "Pooled", "Resampling", "Scale"]
-
-Kind = Literal["models", "images", "pairs"]
-Scale = Literal["log", "logit", "fisher", "plain"]  # of an interval: see `measure.contrast`
-KINDS: tuple[Kind, ...] = ("models", "images", "pairs")
+__all__ = ["Resampling"]
 
 GROUPS = 4096  # of images, at most
 BLOCK = 32  # replicates whose weights are float32 at once: few, so that they stay in the cache
@@ -40,40 +36,6 @@ REACH = (
     4.0,
     np.inf,
 )  # times the false positives that are allowed: how many are looked at, at first, then
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """A pooled TPR and its replicates, float64 [replicates] of each kind.
-
-    units: how many sets of models were resampled as one (mask pairs); members: how many pairs (model, image) the
-    TPR is a share of.
-    """
-
-    tpr: float
-    replicates: dict[Kind, np.ndarray] = field(repr=False)
-    units: int
-    members: int
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over targets and its replicates, float64 [replicates] of each kind; scale: that of its interval.
-
-    pairs: how many pairs (model, image) it is made of.
-    """
-
-    value: float
-    replicates: dict[Kind, np.ndarray] = field(repr=False)
-    units: int
-    pairs: int
-    scale: Scale
-
-    def __sub__(self, other: "Mean") -> "Mean":
-        """The difference of two means with the same draws."""
-        drawn = {kind: self.replicates[kind] - other.replicates[kind] for kind in KINDS}
-        units, pairs = min(self.units, other.units), min(self.pairs, other.pairs)
-        return Mean(self.value - other.value, drawn, units, pairs, "plain")
 
 
 class Resampling:
@@ -96,7 +58,7 @@ class Resampling:
     >>> member = np.stack([half, ~half] * 4)
     >>> score = rng.normal(size=member.shape) + 3 * member
     >>> (pooled,) = Resampling(member, np.ones(400, bool)).pooled(score, [0.01])
-    >>> pooled.units, round(pooled.tpr, 1)
+    >>> pooled.units, round(pooled.value, 1)
     (4, 0.7)
     """
 
@@ -108,6 +70,7 @@ class Resampling:
         replicates: int = 1000,
         seed: int = 0,
     ):
+        replicates, seed = whole(replicates, "replicates"), whole(seed, "seed")
         self.member = member = truths(member, "member")
         if member.ndim != 2:
             raise ArgumentError(f"member must have the shape [models, images], not {list(member.shape)}")
@@ -129,7 +92,8 @@ class Resampling:
         cells = self._cells(np.zeros(member.shape, np.float32), 0.0)
         counts = _Tables.counts(cells.member.astype(np.intp), 2, cells)
         self._replicates = replicates
-        self._weights = _draws(self.units, self._groups, replicates, seed)
+        self._drawn = self.units, self._groups, replicates, seed  # what the draws depend on
+        self._weights = _draws(*self._drawn)
         self._totals = {kind: weights.sums(counts) for kind, weights in self._weights.items()}
 
     def multiplicity(self, kind: Kind, replicate: int) -> np.ndarray:
@@ -140,11 +104,11 @@ class Resampling:
         cells = Cells(np.zeros(0), np.zeros(0), self._unit[model], self._group[image], shape)
         return weights.of(cells, np.array([replicate])).reshape(models, images)
 
-    def mean(self, found: OverTargets, scale: Scale) -> Mean:
+    def mean(self, found: OverTargets, scale: Scale) -> Estimate:
         """A mean over targets with replicates: each pair's influence as often as it was drawn, to first order."""
         return self.means([found], [scale])[0]
 
-    def means(self, found: Sequence[OverTargets], scales: Sequence[Scale]) -> list[Mean]:
+    def means(self, found: Sequence[OverTargets], scales: Sequence[Scale]) -> list[Estimate]:
         """Several such means, in one pass over the draws."""
         of_pair = np.zeros((len(found), self.units, len(self._group)), np.float32)
         for total, one in zip(of_pair, found, strict=True):
@@ -156,13 +120,18 @@ class Resampling:
         tables = _Tables.of(of_pair)
         sums = {kind: weights.sums(tables)[:, : self._replicates] for kind, weights in self._weights.items()}
         return [
-            Mean(
-                one.value, {kind: one.value + sums[kind][row] for kind in KINDS}, self.units, one.pairs, scale
+            Estimate.of_draws(
+                one.value,
+                {kind: one.value + sums[kind][row] for kind in KINDS},
+                self.units,
+                one.pairs,
+                scale,
+                self._drawn,
             )
             for row, (one, scale) in enumerate(zip(found, scales, strict=True))
         ]
 
-    def pooled(self, score: ArrayLike, fprs: Sequence[float], *, abstentions: bool = False) -> list[Pooled]:
+    def pooled(self, score: ArrayLike, fprs: Sequence[float], *, abstentions: bool = False) -> list[Estimate]:
         """The conformal TPR of all pairs under one threshold, for every FPR; score: float [T,S].
 
         A replicate is `tpr_at_fpr` of the pairs, each written as often as it was drawn. NaN where undefined.
@@ -180,7 +149,7 @@ class Resampling:
                 return found
         raise AssertionError("no replicate allows more false positives than there are non-members")
 
-    def _pooled(self, score: np.ndarray, fprs: Sequence[float], share: float) -> list[Pooled] | None:
+    def _pooled(self, score: np.ndarray, fprs: Sequence[float], share: float) -> list[Estimate] | None:
         """None where the best `share` of the non-members are too few for some replicate; all are never."""
         flat = np.where(np.isnan(score), -np.inf, score)
         cells = self._cells(flat, self._lowest(flat, share))
@@ -205,7 +174,7 @@ class Resampling:
             tpr = float("nan")
             if self._members and most >= 0:
                 tpr = float((cells.score[cells.member] > others[most]).sum() / self._members)
-            found.append(Pooled(tpr, values, self.units, self._members))
+            found.append(Estimate.of_draws(tpr, values, self.units, self._members, "logit", self._drawn))
         return found
 
     def _lowest(self, score: np.ndarray, share: float) -> float:

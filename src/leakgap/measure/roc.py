@@ -4,17 +4,32 @@ A higher score means "member". A score of NaN is an abstention and counts as -in
 public, want to be told so. Where one of the two classes is missing, every measure is NaN.
 """
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from leakgap import ArgumentError
-from leakgap.arrays import numbers, truths
+from leakgap.arrays import fraction, numbers, truths
 from leakgap.measure.ranking import Ranking, at_ranks
 
-__all__ = ["Curve", "Reading", "auc", "balanced_accuracy", "curve", "flagged", "per_target", "tpr_at_fpr"]
+__all__ = [
+    "Curve",
+    "Reading",
+    "auc",
+    "balanced_accuracy",
+    "conformal_curve",
+    "conformal_rank",
+    "curve",
+    "flagged",
+    "least_nonmembers",
+    "per_target",
+    "threshold",
+    "thresholds",
+    "tpr_at_fpr",
+]
 
 Reading = Literal["conformal", "last-point", "strict"]
 
@@ -48,17 +63,18 @@ def tpr_at_fpr(
     >>> tpr_at_fpr(score, member, 0.01), tpr_at_fpr(score, member, 0.001)
     (1.0, nan)
     """
-    score, member = _flat(_told(score, abstentions), member)
-    threshold = _threshold(score[~member], fpr, reading)
-    if np.isnan(threshold) or not member.any():
+    score, member = _flat(score, member, abstentions)
+    (limit,) = _thresholds(score[~member], [fpr], reading)
+    if np.isnan(limit) or not member.any():
         return float("nan")
-    return float((score[member] > threshold).mean())
+    return float((score[member] > limit).mean())
 
 
 def flagged(score: np.ndarray, member: np.ndarray, fpr: float) -> np.ndarray:
     """Which images are called members in the conformal reading: bool, shaped as score; none where undefined."""
     flat, truth = _flat(score, member)
-    return (flat > _threshold(flat[~truth], fpr, "conformal")).reshape(np.shape(score))
+    (limit,) = _thresholds(flat[~truth], [fpr], "conformal")
+    return (flat > limit).reshape(np.shape(score))
 
 
 def auc(score: ArrayLike, member: ArrayLike, *, abstentions: bool = False) -> float:
@@ -69,7 +85,7 @@ def auc(score: ArrayLike, member: ArrayLike, *, abstentions: bool = False) -> fl
     >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True]))
     0.875
     """
-    return _area(_ranked(_told(score, abstentions), member))[0]
+    return _area(_ranked(score, member, abstentions))[0]
 
 
 def balanced_accuracy(score: np.ndarray, member: np.ndarray) -> float:
@@ -94,6 +110,30 @@ def curve(ranked: Sequence[Ranking], points: int = 200) -> Curve:
     return Curve(allowed / n0, np.where(allowed < n0, called, n1) / n1)
 
 
+def conformal_curve(
+    score: np.ndarray, member: np.ndarray, points: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ROC in the conformal reading: FPRs k / (n0 + 1) and the TPR at each.
+
+    score, member: of one shape, any. All k from 1 to n0 + 1, or about as many as `points` says, spaced by
+    ratio. Where one class is missing, none.
+
+    >>> conformal_curve(np.array([3.0, 1, 2, 0]), np.array([True, True, False, False]))
+    (array([0.33333333, 0.66666667, 1.        ]), array([0.5, 1. , 1. ]))
+    """
+    flat, truth = _abstaining(np.ravel(score)), np.ravel(member)
+    inside, outside = flat[truth], flat[~truth]
+    n1, n0 = len(inside), len(outside)
+    if not n1 or not n0:
+        return np.empty(0), np.empty(0)
+    ranks = np.arange(1, n0 + 2)
+    if points is not None:
+        ranks = np.unique(np.geomspace(1, n0 + 1, points).round().astype(int))
+    thresholds = np.append(np.sort(outside)[::-1], -np.inf)[ranks - 1]
+    above = n1 - np.searchsorted(np.sort(inside), thresholds, side="right")
+    return ranks / (n0 + 1), np.where(ranks > n0, 1.0, above / n1)
+
+
 def per_target(ranked: Iterable[Ranking], fprs: Sequence[float]) -> dict[str, np.ndarray]:
     """auc, balanced_acc and tpr_at_<fpr> (conformal) of every target, float64 [T]."""
     rows = []
@@ -116,19 +156,21 @@ def refuse_nan(score: np.ndarray) -> None:
         )
 
 
-def _told(score: ArrayLike, abstentions: bool) -> np.ndarray:
-    array = numbers(score, "score")
-    if not abstentions:
-        refuse_nan(array)
-    return array
-
-
-def _flat(score: ArrayLike, member: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _flat(score: ArrayLike, member: ArrayLike, abstentions: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    tables: list[Any] = [each for each in (score, member) if hasattr(each, "iloc")]
+    if len(tables) == 2 and not tables[0].index.equals(tables[1].index):
+        raise ArgumentError("score and member are tables with different indices: bring them into one order")
     score, member = numbers(score, "score"), truths(member, "member")
     if score.shape != member.shape:
         raise ArgumentError(f"score and member must have one shape, not {score.shape} and {member.shape}")
-    score = np.ravel(score)
-    return np.where(np.isnan(score), -np.inf, score), np.ravel(member)
+    if not abstentions:
+        refuse_nan(score)
+    return np.ravel(_abstaining(score)), np.ravel(member)
+
+
+def _abstaining(score: np.ndarray) -> np.ndarray:
+    """NaN as -inf; whole numbers stay what they are, above 2^53 too."""
+    return np.where(np.isnan(score), -np.inf, score) if score.dtype.kind == "f" else score
 
 
 def conformal_rank(n0, fpr: float):
@@ -142,10 +184,18 @@ def conformal_rank(n0, fpr: float):
     return np.floor(fpr * (n0 + 1) + 1e-9)  # (n0 + 1) * fpr may be an integer but for rounding
 
 
+def least_nonmembers(fpr: float) -> int:
+    """How many non-members a threshold at this FPR needs: the least n0 with a conformal rank of 1.
+
+    >>> least_nonmembers(0.01), least_nonmembers(0.001)
+    (99, 999)
+    """
+    return math.ceil(1 / fpr - 1 - 1e-9)
+
+
 def false_positives(n0, fpr: float, reading: Reading):
     """How many of n0 non-members (a number or an array) may be called members; -1 where undefined."""
-    if not 0 < fpr < 1:
-        raise ArgumentError(f"fpr must lie between 0 and 1, not {fpr}")
+    fraction(fpr, "fpr")
     if reading == "conformal":
         return conformal_rank(n0, fpr) - 1
     if reading == "last-point":
@@ -155,17 +205,40 @@ def false_positives(n0, fpr: float, reading: Reading):
     raise ArgumentError(f"reading must be conformal, last-point or strict, not {reading!r}")
 
 
-def _threshold(nonmembers: np.ndarray, fpr: float, reading: Reading) -> float:
-    """The score above which images are called members; NaN where undefined."""
-    allowed = int(false_positives(len(nonmembers), fpr, reading))
-    if allowed < 0:
-        return float("nan")
-    rank = len(nonmembers) - 1 - allowed
-    return float(np.partition(nonmembers, rank)[rank])
+def threshold(nonmembers: ArrayLike, fpr: float, reading: Reading = "conformal") -> float:
+    """Return the score above which records are called members; nonmembers: scores of any shape, NaN abstains.
+
+    In the conformal reading: the non-member of rank fpr (n0 + 1) from the top, so that the next non-member is above
+    it with a probability of at most fpr. NaN where undefined, as n0 < 1 / fpr - 1 is.
+
+    >>> threshold(np.arange(99), 0.01), threshold(np.arange(98), 0.01)
+    (98.0, nan)
+    """
+    return thresholds(nonmembers, [fpr], reading)[0]
 
 
-def _ranked(score: ArrayLike, member: ArrayLike) -> Ranking:
-    return Ranking.of(*_flat(score, member))
+def thresholds(nonmembers: ArrayLike, fprs: Sequence[float], reading: Reading = "conformal") -> list[float]:
+    """Return the `threshold` of each FPR.
+
+    >>> thresholds(np.arange(99), [0.01, 0.5])
+    [98.0, 49.0]
+    """
+    return [
+        float(limit) for limit in _thresholds(_abstaining(numbers(nonmembers, "nonmembers")), fprs, reading)
+    ]
+
+
+def _thresholds(nonmembers: np.ndarray, fprs: Sequence[float], reading: Reading) -> list[Any]:
+    """Those of scores of any type, which a whole number above 2^53 keeps."""
+    flat = np.ravel(nonmembers)
+    allowed = [int(false_positives(len(flat), fpr, reading)) for fpr in fprs]
+    places = [len(flat) - 1 - most for most in allowed if most >= 0]
+    ordered = np.partition(flat, places) if places else flat
+    return [ordered[len(flat) - 1 - most] if most >= 0 else np.nan for most in allowed]
+
+
+def _ranked(score: ArrayLike, member: ArrayLike, abstentions: bool = True) -> Ranking:
+    return Ranking.of(*_flat(score, member, abstentions))
 
 
 def _area(ranking: Ranking) -> tuple[float, float]:

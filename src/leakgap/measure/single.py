@@ -4,31 +4,22 @@ One target says nothing about how much models of its recipe vary; these interval
 records as a sample. For several targets see `leakgap.measure.bootstrap`.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
+from leakgap.arrays import fraction
+from leakgap.measure.estimate import Estimate
 from leakgap.measure.means import placements
 from leakgap.measure.ranking import Ranking
-from leakgap.measure.roc import auc, conformal_rank, tpr_at_fpr
+from leakgap.measure.roc import auc, conformal_curve, conformal_rank, tpr_at_fpr
 
 PRIORS = (0.01, 0.1, 0.5)  # shares of members among those suspected, for the precision
 
 
-class Bounds(NamedTuple):
-    """An estimate and its confidence interval."""
-
-    value: float
-    low: float
-    high: float
+UNDEFINED = Estimate(float("nan"), float("nan"), float("nan"))
 
 
-UNDEFINED = Bounds(float("nan"), float("nan"), float("nan"))
-
-
-def tpr_interval(score: np.ndarray, member: np.ndarray, fpr: float, level: float = 0.95) -> Bounds:
+def tpr_interval(score: np.ndarray, member: np.ndarray, fpr: float, level: float = 0.95) -> Estimate:
     """Return the conformal TPR of one target with its interval; score, member: [S], NaN abstains.
 
     Two things vary with the records: which members are above the threshold, and the threshold itself, one of the
@@ -43,93 +34,42 @@ def tpr_interval(score: np.ndarray, member: np.ndarray, fpr: float, level: float
     --------
     >>> import numpy as np
     >>> score, member = np.arange(400) % 199 / 199, np.arange(400) < 200
-    >>> [round(value, 3) for value in tpr_interval(score, member, fpr=0.01)]
+    >>> [round(value, 3) for value in tpr_interval(score, member, fpr=0.01)[:3]]
     [0.005, 0.0, 0.034]
     """
     value = tpr_at_fpr(score, member, fpr, abstentions=True)
     if np.isnan(value):
         return UNDEFINED
     inside, outside = _split(score, member)
-    n1, n0, tail = len(inside), len(outside), (1 - level) / 2
-    _, low, high = share_interval(round(value * n1), n1, level)
+    n1, n0, tail = len(inside), len(outside), (1 - fraction(level, "level")) / 2
+    _, low, high, *_ = share_interval(round(value * n1), n1, level)
     rank = int(conformal_rank(n0, fpr))
     fprs, tprs = conformal_curve(score, member)
     few, many = np.interp(
         betaincinv(rank, n0 + 1 - rank, [tail, 1 - tail]), np.append(0, fprs), np.append(0, tprs)
     )
-    return Bounds(
+    return Estimate(
         value,
         max(0.0, value - float(np.hypot(value - low, value - few))),
         min(1.0, value + float(np.hypot(high - value, many - value))),
     )
 
 
-def conformal_curve(
-    score: np.ndarray, member: np.ndarray, points: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ROC in the conformal reading: FPRs k / (n0 + 1) and the TPR at each.
-
-    score, member: of one shape, any. All k from 1 to n0 + 1, or about as many as `points` says, spaced by
-    ratio. Where one class is missing, none.
-
-    >>> import numpy as np
-    >>> conformal_curve(np.array([3.0, 1, 2, 0]), np.array([True, True, False, False]))
-    (array([0.33333333, 0.66666667, 1.        ]), array([0.5, 1. , 1. ]))
-    """
-    inside, outside = _split(np.ravel(score), np.ravel(member))
-    n1, n0 = len(inside), len(outside)
-    if not n1 or not n0:
-        return np.empty(0), np.empty(0)
-    ranks = np.arange(1, n0 + 2)
-    if points is not None:
-        ranks = np.unique(np.geomspace(1, n0 + 1, points).round().astype(int))
-    thresholds = np.append(np.sort(outside)[::-1], -np.inf)[ranks - 1]
-    above = n1 - np.searchsorted(np.sort(inside), thresholds, side="right")
-    return ranks / (n0 + 1), np.where(ranks > n0, 1.0, above / n1)
-
-
-def share_interval(count: int, of: int, level: float = 0.95) -> Bounds:
+def share_interval(count: int, of: int, level: float = 0.95) -> Estimate:
     """Return a share of independent records with its interval (Clopper and Pearson 1934); NaN of none.
 
-    >>> [round(value, 3) for value in share_interval(0, 30)]
+    >>> [round(value, 3) for value in share_interval(0, 30)[:3]]
     [0.0, 0.0, 0.116]
     """
     if not of:
         return UNDEFINED
-    tail = (1 - level) / 2
+    tail = (1 - fraction(level, "level")) / 2
     low = betaincinv(count, of - count + 1, tail) if count else 0.0
     high = betaincinv(count + 1, of - count, 1 - tail) if count < of else 1.0
-    return Bounds(count / of, float(low), float(high))
+    return Estimate(count / of, float(low), float(high))
 
 
-def threshold(nonmembers: np.ndarray, fpr: float) -> float:
-    """Return the score above which records are called members; nonmembers: scores of any shape, NaN abstains.
-
-    In the conformal reading: the non-member of rank fpr (n0 + 1) from the top, so that the next non-member is above
-    it with a probability of at most fpr. NaN where n0 is less than 1 / fpr - 1.
-
-    >>> import numpy as np
-    >>> threshold(np.arange(99), 0.01), threshold(np.arange(98), 0.01)
-    (98.0, nan)
-    """
-    return thresholds(nonmembers, [fpr])[0]
-
-
-def thresholds(nonmembers: np.ndarray, fprs: Sequence[float]) -> list[float]:
-    """Return the `threshold` of each FPR.
-
-    >>> import numpy as np
-    >>> thresholds(np.arange(99), [0.01, 0.5])
-    [98.0, 49.0]
-    """
-    flat = np.ravel(nonmembers)
-    ranks = [int(conformal_rank(len(flat), fpr)) for fpr in fprs]
-    places = [len(flat) - rank for rank in ranks if rank]
-    ordered = np.partition(np.where(np.isnan(flat), -np.inf, flat), places) if places else flat
-    return [float(ordered[len(flat) - rank]) if rank else float("nan") for rank in ranks]
-
-
-def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> Bounds:
+def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> Estimate:
     """Return the AUC of one target with its interval; score, member: [S], NaN abstains.
 
     DeLong, DeLong and Clarke-Pearson 1988: the variances of the share of non-members that a member outscores, and
@@ -140,9 +80,10 @@ def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> 
     Examples
     --------
     >>> import numpy as np
-    >>> [round(value, 3) for value in auc_interval(np.arange(40) % 23, np.arange(40) < 20)]
+    >>> [round(value, 3) for value in auc_interval(np.arange(40) % 23, np.arange(40) < 20)[:3]]
     [0.489, 0.314, 0.666]
     """
+    fraction(level, "level")
     value = auc(score, member, abstentions=True)
     if np.isnan(value):
         return UNDEFINED
@@ -150,14 +91,14 @@ def auc_interval(score: np.ndarray, member: np.ndarray, level: float = 0.95) -> 
     n0 = len(member) - n1
     if value in (0, 1):
         bound = ((1 - level) / 2) ** (1 / min(n1, n0))
-        return Bounds(value, bound, 1.0) if value else Bounds(value, 0.0, 1 - bound)
+        return Estimate(value, bound, 1.0) if value else Estimate(value, 0.0, 1 - bound)
     if min(n1, n0) < 2:
-        return Bounds(value, 0.0, 1.0)
+        return Estimate(value, 0.0, 1.0)
     of_members, of_others = placements(Ranking.of(score, member))
     error = np.sqrt(of_members.var(ddof=1) / n1 + of_others.var(ddof=1) / n0)
     middle, half = np.log(value / (1 - value)), -ndtri((1 - level) / 2) * error / (value * (1 - value))
     low, high = 1 / (1 + np.exp(-(middle + np.array([-half, half]))))
-    return Bounds(value, float(low), float(high))
+    return Estimate(value, float(low), float(high))
 
 
 def precision(rate: float, fpr: float, prior: float) -> float:

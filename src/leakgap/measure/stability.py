@@ -7,7 +7,9 @@ independent of other images: so images are resampled. Both numbers speak of runs
 import numpy as np
 from scipy import stats
 
-from leakgap.measure.single import Bounds, share_interval
+from leakgap.arrays import fraction, whole
+from leakgap.measure.estimate import Estimate
+from leakgap.measure.single import share_interval
 
 SHARE, LEAST = 0.01, 20  # the most exposed images: this share of all, and so many at the least
 
@@ -22,19 +24,19 @@ def most(exposure: np.ndarray) -> np.ndarray:
     return np.argsort(-exposure, kind="stable")[:count]
 
 
-def overlap(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> tuple[Bounds, float]:
+def overlap(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> tuple[Estimate, float]:
     """Jaccard overlap of the most exposed images of two runs with its interval, and what chance alone gives.
 
     first, second: exposure of the same images, float [S]. Of the k most exposed images of one run c are among those
     of the other: Jaccard's c / (2k - c) rises with the share c / k, whose interval is Clopper and Pearson's.
 
     >>> run = np.arange(2000.0)
-    >>> [round(end, 3) for end in overlap(run, run)[0]], round(overlap(run, run)[1], 4)
+    >>> [round(end, 3) for end in overlap(run, run)[0][:3]], round(overlap(run, run)[1], 4)
     ([1.0, 0.712, 1.0], 0.005)
     """
     one, other = set(most(first).tolist()), set(most(second).tolist())
     share = share_interval(len(one & other), len(one), level)
-    return Bounds(*(_jaccard(end) for end in share)), _jaccard(len(one) / len(first))
+    return share.carried(_jaccard), _jaccard(len(one) / len(first))
 
 
 def _jaccard(share: float) -> float:
@@ -44,16 +46,17 @@ def _jaccard(share: float) -> float:
 
 def rank_correlation(
     first: np.ndarray, second: np.ndarray, level: float = 0.95, replicates: int = 400, seed: int = 0
-) -> Bounds:
+) -> Estimate:
     """Spearman's correlation of two runs over images, float [S] each, with its interval; NaN for fewer than 4.
 
     The standard error of Fisher's z is that of its bootstrap over images.
 
     >>> run = np.random.default_rng(0).normal(size=500)
-    >>> [round(end, 2) for end in rank_correlation(run, run + np.random.default_rng(1).normal(size=500))]
+    >>> [round(end, 2) for end in rank_correlation(run, run + np.random.default_rng(1).normal(size=500))[:3]]
     [0.72, 0.67, 0.76]
     """
-    rng = np.random.default_rng(seed)
+    fraction(level, "level")
+    rng = np.random.default_rng(whole(seed, "seed"))
     rho = spearman(first, second) if len(first) >= 4 else float("nan")
     drawn = [
         spearman(first[rows], second[rows])
@@ -61,9 +64,10 @@ def rank_correlation(
     ]
     error = np.nanstd(_fisher(np.array(drawn)), ddof=1) if np.isfinite(rho) else np.nan
     if not error > 0:
-        return Bounds(rho, np.nan, np.nan)
+        return Estimate(rho, np.nan, np.nan)
     half = stats.norm.isf((1 - level) / 2) * error
-    return Bounds(rho, *(float(np.tanh(_fisher(rho) + sign * half)) for sign in (-1, 1)))
+    low, high = (float(np.tanh(_fisher(rho) + sign * half)) for sign in (-1, 1))
+    return Estimate(rho, low, high)
 
 
 def _fisher(rho: float | np.ndarray):

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from leakgap.measure.contrast import Interval
+from leakgap.measure.estimate import Estimate
 
 Verdict = Literal["supported", "contradicted", "undecided"]
 
@@ -26,14 +26,14 @@ class Trial(NamedTuple):
 UNDEFINED = Trial(False, float("nan"))
 
 
-def beyond(found: Interval, threshold: float, *, below: bool = False) -> Trial:
+def beyond(found: Estimate, threshold: float, *, below: bool = False) -> Trial:
     """The claim that the truth is above the threshold (below it, if so asked)."""
     if np.isnan(found.value):
         return UNDEFINED
     return Trial(bool((found.value > threshold) != below), found.p_value(threshold))
 
 
-def equivalent(ratio: Interval, margin: float) -> Trial:
+def equivalent(ratio: Estimate, margin: float) -> Trial:
     """The claim that the truth lies between 1 / margin and margin, the margin having been stated beforehand.
 
     Two one-sided tests (Schuirmann 1987): for the claim speaks an estimate inside, by its p-value against the

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import special, stats
 from scipy.optimize import isotonic_regression
 
-from leakgap.measure.contrast import SCALES, Interval, Scale
+from leakgap.measure.estimate import SCALES, Estimate, Scale
 from leakgap.measure.roc import conformal_rank
 from leakgap.measure.stability import spearman
 from leakgap.results import MEANS, tpr_column
@@ -28,7 +28,7 @@ PREDICTORS = {
 }
 
 
-def student(value: float, se: float, df: int, level: float = 0.95, scale: Scale = "plain") -> Interval:
+def student(value: float, se: float, df: int, level: float = 0.95, scale: Scale = "plain") -> Estimate:
     """Student's t interval of a value on its scale; no spread is no standard error, and no interval.
 
     >>> [round(end, 3) for end in student(1.0, 0.5, 4)[:3]]
@@ -39,7 +39,7 @@ def student(value: float, se: float, df: int, level: float = 0.95, scale: Scale 
     half = stats.t.isf((1 - level) / 2, df) * se if df else np.nan
     middle, low, high = (float(back(end)) for end in (value, value - half, value + half))
     note = "" if se > 0 else "no spread between techniques"
-    return Interval(middle, low, high, float(value), se, float(df), scale, note)
+    return Estimate(middle, low, high, float(value), se, float(df), scale, note)
 
 
 def censoring_floor(
@@ -108,7 +108,7 @@ def left_out_errors(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> np.nda
     return np.array(errors)
 
 
-def mean_interval(values: np.ndarray, level: float = 0.95, *, folds: bool = False) -> Interval:
+def mean_interval(values: np.ndarray, level: float = 0.95, *, folds: bool = False) -> Estimate:
     """Student's t interval of the mean of one value per cluster [G]; undefined ones are left out.
 
     `folds`: the values come from cross-validation, whose training sets overlap; the variance of their mean is then
@@ -122,7 +122,7 @@ def mean_interval(values: np.ndarray, level: float = 0.95, *, folds: bool = Fals
     return student(values.mean(), values.std(ddof=1) * np.sqrt(scale), count - 1, level)
 
 
-def error_difference(table: pd.DataFrame, first: str, second: str, level: float = 0.95) -> Interval:
+def error_difference(table: pd.DataFrame, first: str, second: str, level: float = 0.95) -> Estimate:
     """Left-out error by `first` minus that by `second`, mean over techniques, in decades of TPR."""
     return mean_interval(error_differences(table, first, second), level, folds=True)
 
@@ -157,7 +157,7 @@ def _fisher(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> float:
 
 def correlation(
     table: pd.DataFrame, x: str, y: str = "log_tpr", level: float = 0.95, within: str | None = None
-) -> Interval:
+) -> Estimate:
     """Spearman over cells, or its mean over the groups of column `within`; jackknife over techniques on Fisher's z.
 
     The standard error is at least that of as many independent cells: few clusters can agree by luck.
@@ -179,14 +179,14 @@ def partial_slope(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
     return float((x * y).sum() / spread) if spread > 0 else np.nan
 
 
-def slope_at_equal(table: pd.DataFrame, x: str, given: str, level: float = 0.95) -> Interval:
+def slope_at_equal(table: pd.DataFrame, x: str, given: str, level: float = 0.95) -> Estimate:
     """`partial_slope` of log_tpr over cells, with a delete-one-technique jackknife interval."""
     columns = (table[column].to_numpy(float) for column in (x, "log_tpr", given))
     value, error, count = jackknife(partial_slope, table["technique"].to_numpy(), *columns)
     return student(value, error, count - 1, level)
 
 
-def correlation_within_cells(targets: pd.DataFrame, x: str, fpr: float, level: float = 0.95) -> Interval:
+def correlation_within_cells(targets: pd.DataFrame, x: str, fpr: float, level: float = 0.95) -> Estimate:
     """Spearman of x and TPR across the targets of a cell, mean over cells; one value per technique, t interval.
 
     A TPR that chance explains is set to its floor.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from leakgap import LeakgapError
-from leakgap.measure.contrast import Interval
+from leakgap.measure.estimate import Estimate as Measured
 from leakgap.order import between
 from leakgap.results import MASK_PREFIX, Cell, Results, at_fpr, tpr_column
 
@@ -87,7 +87,7 @@ class Case:
         second: Sequence[Cell],
         comparisons: int = 1,
         fpr: float | None = None,
-    ) -> Interval:
+    ) -> Measured:
         """Return the ratio of two geometric means; raises Undecidable where a TPR or its draws are missing."""
         fpr = fpr or self.fpr
         try:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from leakgap import LeakgapError
 from leakgap.files import read_records, write_records
-from leakgap.measure.contrast import Interval
+from leakgap.measure.estimate import Estimate as Measured
 from leakgap.measure.verdict import Trial
 from leakgap.paper.case import Case, Rows
 
@@ -27,7 +27,7 @@ class Estimate:
     high: float | None = None
 
     @classmethod
-    def of(cls, name: str, found: Interval) -> Self:
+    def of(cls, name: str, found: Measured) -> Self:
         """Give an interval its name; NaN becomes None.
 
         >>> from leakgap.order.between import student
@@ -89,7 +89,7 @@ def span(low: float, high: float) -> str:
     )
 
 
-def against(found: Interval, threshold: float) -> str:
+def against(found: Measured, threshold: float) -> str:
     """Where the interval lies, in words."""
     if not np.isfinite(found.low):
         return "the interval is undefined" + (f": {found.note}" if found.note else "")
@@ -97,7 +97,7 @@ def against(found: Interval, threshold: float) -> str:
     return f"the interval {span(found.low, found.high)} is {side} {threshold:g}"
 
 
-def compared(found: Interval, paper: float) -> str:
+def compared(found: Measured, paper: float) -> str:
     """Where the paper's number lies, in words."""
     if not np.isfinite(found.low):
         return f"the paper's {paper:g} can't be compared"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from leakgap.files import atomic
-from leakgap.measure.contrast import Interval
+from leakgap.measure.estimate import Estimate as Measured
 from leakgap.measure.stability import spearman
 from leakgap.measure.verdict import UNDEFINED, beyond, equivalent, holm, together, verdicts
 from leakgap.order import between
@@ -120,7 +120,7 @@ def early_stopping(case: Case) -> Finding:
     )
 
 
-def _knowledge(case: Case, technique: str, fpr: float) -> tuple[Interval, Finding]:
+def _knowledge(case: Case, technique: str, fpr: float) -> tuple[Measured, Finding]:
     """Informed over uninformed attacker, last step; the finding still without its trial.
 
     Beside it, over the uninformed attacker's best attack: an attack that is strong with the right shadow models may
@@ -189,12 +189,12 @@ def knowing_all(case: Case) -> Finding:
 CELL = "cells: each technique at each step, mean over its targets, where it can be told from chance"
 
 
-def _both(name: str, case: Case, estimate: Callable[[pd.DataFrame], Interval]) -> tuple[Interval, Estimate]:
+def _both(name: str, case: Case, estimate: Callable[[pd.DataFrame], Measured]) -> tuple[Measured, Estimate]:
     """The estimate on the cells told from chance, and on all cells as what stands beside it."""
     return estimate(case.cells), Estimate.of(f"{name}, all cells", estimate(case.all_cells))
 
 
-def _above_0(name: str, case: Case, estimate: Callable[[pd.DataFrame], Interval]) -> Finding:
+def _above_0(name: str, case: Case, estimate: Callable[[pd.DataFrame], Measured]) -> Finding:
     """The claim that one estimate is above 0."""
     found, beside = _both(name, case, estimate)
     own, trial = Estimate.of(name, found), beyond(found, 0)
@@ -279,7 +279,7 @@ def _rank_correlations(case: Case) -> Iterable[Estimate]:
             )
 
 
-def _bounded(name: str, found: Interval) -> Estimate:
+def _bounded(name: str, found: Measured) -> Estimate:
     """A mean of correlations, its interval cut at -1 and 1."""
     return Estimate.of(name, found._replace(low=np.maximum(found.low, -1), high=np.minimum(found.high, 1)))
 

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from leakgap import LeakgapError
 from leakgap.data.masks import members_digest, read_masks
 from leakgap.files import atomic
-from leakgap.measure.contrast import Interval, contrast, interval, unpaired
+from leakgap.measure.contrast import contrast, unpaired
+from leakgap.measure.estimate import Estimate
 from leakgap.measure.single import share_interval
 from leakgap.measure.stability import most, overlap, rank_correlation
 from leakgap.paper.claim import read as read_claims
@@ -113,14 +114,14 @@ def side_by_side(
             own = side.mean(cell, "test_acc")
             row: dict[str, Any] = {"technique": technique, "study": side.study.name}
             row["targets"] = int(side.row(cell, fprs[0])["n_targets"])
-            row |= _named("test_acc", interval(own))
+            row |= _named("test_acc", own)
             for fpr in fprs:
                 tpr = side.row(cell, fpr)
                 row |= {f"pooled_{end}_at_{fpr:g}": tpr[end] for end in ("tpr", "low", "high")}
             if side is not sides[0]:
                 row["intervals"] = "not paired" if reason else "paired"
                 row |= _named(
-                    "acc_difference", unpaired(accuracy, own) if reason else interval(accuracy - own)
+                    "acc_difference", unpaired(accuracy, own, "difference") if reason else accuracy - own
                 )
                 for fpr in fprs:
                     pair = sides[0].replicated(first, fpr), side.replicated(cell, fpr)
@@ -129,7 +130,7 @@ def side_by_side(
     return pd.DataFrame(rows)
 
 
-def _named(name: str, found: Interval) -> dict[str, float]:
+def _named(name: str, found: Estimate) -> dict[str, float]:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
@@ -265,7 +266,7 @@ def verdicts(one: Results, other: Results) -> tuple[pd.DataFrame, str]:
     attack = one.study.attack.headline
     headline = [_together(a.verdict, b.verdict) for a, b in pairs if a.attack == attack]
     counts = {word: headline.count(word) for word in ("differ", "open")}
-    low, high = share_interval(sum(counts.values()), len(headline))[1:]
+    low, high = share_interval(sum(counts.values()), len(headline))[1:3]
     summary = (
         f"Verdicts with {attack}: of {len(headline)}, {counts['differ']} flip from supported to "
         f"contradicted or back, and {counts['open']} are decided in one study alone. Were the claims independent, "

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from leakgap.measure.contrast import Interval, interval
+from leakgap.measure.estimate import Estimate
 from leakgap.report.rounding import ends, fixed, share, signed, times
 from leakgap.results import Results
 
@@ -35,8 +35,8 @@ class Comparison:
 
     one: Recipe
     other: Recipe
-    accuracy: Interval  # difference of test accuracies
-    tpr: Interval  # ratio of pooled TPRs
+    accuracy: Estimate  # difference of test accuracies
+    tpr: Estimate  # ratio of pooled TPRs
 
     @property
     def apart(self) -> str:
@@ -60,8 +60,8 @@ class Decision:
     baseline: str
     variants: tuple[str, ...]
     last: int
-    accuracy: dict[Recipe, Interval]
-    tpr: dict[Recipe, Interval]
+    accuracy: dict[Recipe, Estimate]
+    tpr: dict[Recipe, Estimate]
     to_baseline: dict[str, Comparison]
     front: tuple[str, ...]
     trade: tuple[Comparison, ...]
@@ -73,7 +73,7 @@ class Decision:
         return Recipe(variant, self.last)
 
 
-def told(found: Interval, null: float) -> bool:
+def told(found: Estimate, null: float) -> bool:
     """Whether an interval leaves out `null`."""
     return found.low > null or found.high < null
 
@@ -92,8 +92,8 @@ def decide(results: Results, fpr: float, along: Sequence[str] = ()) -> Decision:
     """Compare the variants of a study at an FPR; along: the front whose trade is looked at, by default its own."""
     variants, first = results.study.grid.techniques, results.study.attack.baseline
     recipes = [Recipe(variant, step) for variant in variants for step in range(1, results.last + 1)]
-    accuracy = {recipe: interval(results.mean(results.cell(*recipe), "test_acc")) for recipe in recipes}
-    tpr = {recipe: interval(results.replicated(results.cell(*recipe), fpr)) for recipe in recipes}
+    accuracy = {recipe: results.mean(results.cell(*recipe), "test_acc") for recipe in recipes}
+    tpr = {recipe: results.replicated(results.cell(*recipe), fpr) for recipe in recipes}
 
     def compare(one: Recipe, other: Recipe, comparisons: int) -> Comparison:
         cells = results.cell(*one), results.cell(*other)
@@ -204,7 +204,7 @@ def summary(decisions: Sequence[Decision]) -> list[str]:
     return said
 
 
-def _loss(difference: Interval) -> str:
+def _loss(difference: Estimate) -> str:
     """The largest loss of accuracy that an interval leaves possible."""
     if isnan(difference.low):
         return difference.note
@@ -239,7 +239,7 @@ def sentence(decisions: Sequence[Decision], variant: str) -> str:
     return said
 
 
-def _accuracy(difference: Interval, other: str) -> str:
+def _accuracy(difference: Estimate, other: str) -> str:
     """How accurate one is beside another: a predicate."""
     value, low, high = (100 * end for end in difference[:3])
     if isnan(low):
@@ -251,7 +251,7 @@ def _accuracy(difference: Interval, other: str) -> str:
     return f"is {fixed(-value)} points less accurate than {other} {ends(-high, -low)}"
 
 
-def _leaks(ratios: Sequence[tuple[float, Interval]]) -> str:
+def _leaks(ratios: Sequence[tuple[float, Estimate]]) -> str:
     """How much one leaks beside another, at each FPR: a sentence about `it`."""
     apart, open_, unknown = list[str](), list[str](), list[str]()
     for fpr, ratio in ratios:
@@ -307,7 +307,7 @@ def decision(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object)  # None: nothing to compare with; NaN: undefined
 
 
-def _columns(name: str, found: Interval | None) -> dict[str, float | None]:
+def _columns(name: str, found: Estimate | None) -> dict[str, float | None]:
     """A quantity and the ends of its interval; None: it has none."""
     ends = found[:3] if found else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))

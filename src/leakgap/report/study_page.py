@@ -24,6 +24,7 @@ from markupsafe import Markup, escape
 
 from leakgap import LeakgapError, __version__
 from leakgap.files import atomic, read_records
+from leakgap.measure.roc import least_nonmembers
 from leakgap.paper.claim import read as read_claims
 from leakgap.paper.claim import span
 from leakgap.report import figures as drawings
@@ -32,7 +33,6 @@ from leakgap.report.decision import answer, by_accuracy, decisions, sentence, su
 from leakgap.report.topics import DECISION, TOPICS, Topic
 from leakgap.results import Results, at_fpr, tpr_column
 from leakgap.study import Study
-from leakgap.study.grid import least_nonmembers
 
 PROVENANCE = {
     "technique": "Technique",

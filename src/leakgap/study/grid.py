@@ -4,9 +4,9 @@ Apart from the study file, whose own code only checks values: those are what a j
 change a job by its values alone, and an edit here by what is made of them.
 """
 
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from leakgap.measure.roc import least_nonmembers
 from leakgap.study.paths import Paths
 
 NONE = "none"
@@ -15,11 +15,6 @@ NONE = "none"
 def attacker(technique: str, shadow: str) -> str:
     """Name the attacker of a job: informed when the shadow models share the target's technique."""
     return "informed" if technique == shadow else "uninformed"
-
-
-def least_nonmembers(fpr: float) -> int:
-    """Return how many non-members a TPR at this FPR needs: n0 + 1 >= 1 / fpr in the conformal reading."""
-    return ceil(1 / fpr - 1 - 1e-9)
 
 
 class Headline:

@@ -78,7 +78,7 @@ def largest_effect(setting: Setting) -> str:
             found[name] = effect
     if not found:
         return f"No main effect at {percent(fpr)}% FPR is defined."
-    name = max(found, key=lambda one: abs(found[one].estimate))
+    name = max(found, key=lambda one: abs(found[one].on_scale))
     value, low, high = found[name][:3]
     told = f"{name}, the TPR times {times(value)} {ends(low, high, times)}"
     return f"Largest main effect at {percent(fpr)}% FPR: {told}."
