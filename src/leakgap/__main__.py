@@ -127,6 +127,11 @@ VERBS = {
             "say beforehand what the study costs, what it can tell, and what will be undefined",
         ),
         Verb(
+            "doctor",
+            "leakgap.jobs.doctor:show_doctor",
+            "try on this machine what a training needs: device, bits twice the same, a kill and a resume, speed",
+        ),
+        Verb(
             "attacks",
             "leakgap.attacks.listing:print_attacks",
             "print the Markdown list of all attacks",
