@@ -55,6 +55,29 @@ def test_equals_torchvisions_with_another_stem(training):
         assert torch.allclose(mine, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("side", [28, 14, 8])
+@pytest.mark.parametrize("width", range(1, 17))
+def test_gradients_are_those_of_double_precision_at_every_width(width, side):
+    """Narrow weight gradients of strided 1x1 convolutions in channels_last are wrong, or deadly, in oneDNN."""
+    torch.manual_seed(width)
+    model = resnet18(10, 1, width, norm="group").to(memory_format=torch.channels_last)
+    exact = resnet18(10, 1, width, norm="group").double()
+    exact.load_state_dict(model.state_dict())
+    images, labels = torch.randn(6, 1, side, side), torch.arange(6)
+    for each, x in ((model, images.to(memory_format=torch.channels_last)), (exact, images.double())):
+        nn.functional.cross_entropy(each(x), labels).backward()
+    for mine, other in zip(model.parameters(), exact.parameters(), strict=True):
+        assert mine.grad is not None
+        # a value that rounding puts on the other side of ReLU's kink moves a gradient by this much, and no more
+        assert (mine.grad - other.grad).abs().max() < 0.01 * other.grad.abs().max() + 1e-4
+
+
+def test_no_convolution_of_one_pixel_has_a_stride():
+    for module in resnet18(10).modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+            assert module.stride == (1, 1)
+
+
 @pytest.mark.parametrize("size", [(1, 8, 8), (1, 28, 28), (3, 9, 20), (3, 4, 4)])
 def test_any_size_of_image(size):
     model = resnet18(7, size[0], 2).eval()

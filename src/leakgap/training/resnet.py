@@ -9,10 +9,15 @@ GROUP = 16  # channels of a group at least: Wu and He 2018, table 3
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with normalization and a shortcut: 1x1 where the shape changes."""
+    """Two 3x3 convolutions with normalization and a shortcut: 1x1 where the shape changes.
+
+    The shortcut's stride is taken by slicing. A 1x1 convolution with a stride is the same function, but its weight
+    gradient in oneDNN (issue 6035) writes beyond its memory, in channels_last, fp32 and few channels on a CPU.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: str):
         super().__init__()
+        self.stride = stride
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.bn1 = normalization(norm, outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
@@ -20,11 +25,12 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Sequential()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), normalization(norm, outputs)
+                nn.Conv2d(inputs, outputs, 1, bias=False), normalization(norm, outputs)
             )
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = x[..., :: self.stride, :: self.stride]
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x), inplace=True)
 
 
