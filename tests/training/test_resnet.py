@@ -57,8 +57,12 @@ def test_equals_torchvisions_with_another_stem(training):
 
 @pytest.mark.parametrize("side", [28, 14, 8])
 @pytest.mark.parametrize("width", range(1, 17))
-def test_gradients_are_those_of_double_precision_at_every_width(width, side):
-    """Narrow weight gradients of strided 1x1 convolutions in channels_last are wrong, or deadly, in oneDNN."""
+def test_gradients_are_those_of_double_precision_at_every_width(width, side, monkeypatch):
+    """Narrow weight gradients of strided 1x1 convolutions in channels_last are wrong, or deadly, in oneDNN.
+
+    ReLU is made smooth: rounding puts some values on the other side of its kink.
+    """
+    monkeypatch.setattr(nn.functional, "relu", lambda x, inplace=False: nn.functional.gelu(x))
     torch.manual_seed(width)
     model = resnet18(10, 1, width, norm="group").to(memory_format=torch.channels_last)
     exact = resnet18(10, 1, width, norm="group").double()
@@ -68,8 +72,7 @@ def test_gradients_are_those_of_double_precision_at_every_width(width, side):
         nn.functional.cross_entropy(each(x), labels).backward()
     for mine, other in zip(model.parameters(), exact.parameters(), strict=True):
         assert mine.grad is not None
-        # a value that rounding puts on the other side of ReLU's kink moves a gradient by this much, and no more
-        assert (mine.grad - other.grad).abs().max() < 0.01 * other.grad.abs().max() + 1e-4
+        assert (mine.grad - other.grad).abs().max() < 1e-3 * other.grad.abs().max() + 1e-6
 
 
 def test_no_convolution_of_one_pixel_has_a_stride():
