@@ -3,9 +3,11 @@ import hashlib
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -618,6 +620,97 @@ def test_folders_with_other_content_are_refused(tmp_path):
     save(tmp_path / "b/0.png", RGB[0, 0].astype(np.uint16) * 256)
     with pytest.raises(LeakgapError, match=r"b/0.png: has pixels of more than 8 bits"):
         load(path)
+
+
+def test_hidden_folders_and_files_are_no_classes_and_no_images(tmp_path):
+    for name in (
+        "a/0.png",
+        "b/0.png",
+        ".ipynb_checkpoints/0-checkpoint.png",
+        "a/.thumbnails/0.png",
+        "b/.0.png",
+    ):
+        save(tmp_path / name, RGB[0, 0])
+    pool = load(str(tmp_path))
+    assert pool.labels.tolist() == [0, 1]
+    assert pool.classes == 2
+
+
+def test_postscript_that_is_named_png_starts_no_program(tmp_path, monkeypatch):
+    for name in ("a/0.png", "b/0.png"):
+        save(tmp_path / name, RGB[0, 0])
+    (tmp_path / "b/0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\nshowpage\n%%EOF\n")
+
+    def start(*_, **__):
+        raise AssertionError("a program is started")
+
+    monkeypatch.setattr("subprocess.Popen", start)
+    monkeypatch.setattr("os.system", start)
+    with pytest.raises(LeakgapError, match=r"b/0.png: can't be read as an image"):
+        load(str(tmp_path))
+    assert image_size(str(tmp_path)) in (None, (6, 5))
+
+
+def png_of_16_bits(path: Path) -> None:
+    """As the PNG specification says: Pillow writes none."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    rows = b"".join(b"\0" + bytes(range(30)) for _ in range(6))
+    header = (5).to_bytes(4, "big") + (6).to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+
+
+def two_pages(path: Path) -> None:
+    first, second = (Image.fromarray(RGB[k, 0]) for k in (0, 1))
+    first.save(path, save_all=True, append_images=[second])
+
+
+def in_its_alpha(path: Path) -> None:
+    planes = np.zeros((6, 5, 4), np.uint8)
+    planes[..., 3] = RGB[0, 0]
+    Image.fromarray(planes).save(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "told"),
+    [
+        ("1.png", png_of_16_bits, "has pixels of more than 8 bits"),
+        (
+            "1.ppm",
+            lambda path: path.write_bytes(b"P6 5 6 65535\n" + bytes(180)),
+            "has pixels of more than 8 bits",
+        ),
+        ("1.tiff", two_pages, "holds 2 pictures, and one is asked for"),
+        ("1.png", in_its_alpha, "is of one colour but for its transparency"),
+        (
+            "1.gif",
+            lambda path: Image.fromarray(RGB[0, 0]).save(path),
+            "is image/gif, and images are read of JPEG",
+        ),
+    ],
+)
+def test_what_an_image_holds_beside_eight_bits_and_one_picture_is_refused(tmp_path, name, write, told):
+    for each in ("a/0.png", "b/0.png"):
+        save(tmp_path / each, RGB[0, 0])
+    write(tmp_path / "b" / name)
+    with pytest.raises(LeakgapError, match=rf"b/{re.escape(name)}: {told}"):
+        load(str(tmp_path))
+
+
+def test_images_are_turned_as_their_exif_says(tmp_path):
+    picture = np.repeat(np.repeat(RGB[0, 0], 8, 0), 8, 1)  # blocks that JPEG keeps
+    for name, orientation in (("a/0.jpg", 6), ("b/0.jpg", 8)):
+        (tmp_path / name).parent.mkdir()
+        exif = Image.Exif()
+        exif[274] = orientation
+        turned = np.rot90(picture, 1 if orientation == 6 else -1)
+        Image.fromarray(turned).save(tmp_path / name, exif=exif, quality=100)
+    images = load(str(tmp_path)).images
+    assert images.shape[2:] == picture.shape == image_size(str(tmp_path))
+    assert np.abs(images[:, 0].astype(int) - picture).max() <= 3
 
 
 def test_splits_are_no_classes(tmp_path):

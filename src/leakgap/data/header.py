@@ -6,6 +6,9 @@ import zipfile
 from pathlib import Path
 
 CHANNELS = (1, 3)
+ORIENTATION = 274  # EXIF's tag: from 5 on, rows are columns
+# Pillow's decoders of these alone are tried, whatever a file is named: that of PostScript starts Ghostscript
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 # of torchvision's ImageFolder
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -24,15 +27,17 @@ def image_size(dataset: str) -> tuple[int, int] | None:
 
 def _of_folder(path: Path) -> tuple[int, int] | None:
     """Return the size of the first image in the folder of a class, whose header alone is read."""
-    for folder, _, files in os.walk(path):
-        for file in (Path(folder, name) for name in files if folder != str(path)):
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        for file in (Path(folder, name) for name in sorted(files) if folder != str(path) and name[0] != "."):
             if file.suffix.lower() not in SUFFIXES or not file.is_file():  # a pipe would be waited for
                 continue
             try:
                 from PIL import Image
 
-                with Image.open(file) as image:
-                    return image.height, image.width
+                with Image.open(file, formats=FORMATS) as image:
+                    lying = image.getexif().get(ORIENTATION, 1) > 4
+                    return (image.width, image.height) if lying else (image.height, image.width)
             except Exception:  # of a damaged file, nearly anything
                 return None
     return None
