@@ -4,10 +4,11 @@ import glob
 import hashlib
 import json
 import os
+import re
 import socket
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from leakgap import LeakgapError
 
 HOST = socket.gethostname()
+MARK = "leakgap-writes"  # in the names of temporary files
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     removed. Raises LeakgapError naming `path` for a full disk and any other OSError.
     """
     path = Path(path)
-    token = f"{HOST}-{os.getpid()}-{os.urandom(4).hex()}"
+    token = f"{MARK}-{HOST}-{os.getpid()}-{os.urandom(4).hex()}"
     temporary = path.with_name(f".{path.stem}.{token}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,19 +52,47 @@ def discard(path: str | Path) -> None:
     _sweep(Path(path))
 
 
-def keep_only(folder: str | Path, names: set[str]) -> None:
-    """Remove the files of a folder that are not among `names`, which an earlier run left."""
-    for path in Path(folder).iterdir():
-        if path.is_file() and not path.name.startswith(".") and path.name not in names:
-            path.unlink()
+def replace_index(
+    index: str | Path,
+    records: list[dict[str, Any]],
+    made_by: str,
+    origin: str,
+    kept: set[str],
+    suffixes: Sequence[str],
+) -> None:
+    """Write the index of a folder, and remove what the index before it lists by name and this run does not make.
+
+    kept: the names of the files that this run makes; of a listed name those with `suffixes` are ours. Any other
+    file of the folder is somebody's own. LeakgapError where the index is somebody's own, too.
+    """
+    for name in _listed(Path(index)):
+        for suffix in suffixes:
+            if Path(name).name == name and name + suffix not in kept:
+                Path(index).with_name(name + suffix).unlink(missing_ok=True)
+    write_records(index, records, made_by, origin)
+
+
+def _listed(index: Path) -> list[str]:
+    if not index.exists():
+        return []
+    try:
+        return [str(record["name"]) for record in json.loads(index.read_bytes()) if record["digest"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise LeakgapError(f"{index}: is no index of leakgap's: move it, or name another folder") from None
 
 
 def _sweep(path: Path) -> None:
-    """Remove temporary files of `path` whose process on this host is dead, or that are an hour old."""
-    for left in path.parent.glob(f".{glob.escape(path.stem)}.*-*-????????{path.suffix}"):
-        host, process, _ = left.name.removeprefix(f".{path.stem}.").rsplit("-", 2)
+    """Remove temporary files of `path` whose process on this host is dead, or that are an hour old.
+
+    Only `atomic` gives such names, which end with its mark, a host, a process and eight hexadecimal digits.
+    """
+    ours = re.compile(rf"\.{re.escape(path.stem)}\.{MARK}-(.+)-(\d+)-[0-9a-f]{{8}}{re.escape(path.suffix)}")
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.{MARK}-*"):
+        named = ours.fullmatch(left.name)
+        if named is None:
+            continue
         with suppress(OSError, ValueError):  # another process may have been quicker
-            if (host == HOST and not _alive(int(process))) or time.time() - left.stat().st_mtime > 3600:
+            if (named[1] == HOST and not _alive(int(named[2]))) or time.time() - left.stat().st_mtime > 3600:
                 left.unlink()
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import synthetic
+from leakgap import LeakgapError
 from leakgap.__main__ import run
 from leakgap.data.datasets import load
 from leakgap.data.pool import write_pool
@@ -37,6 +38,29 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     made = synthetic.study(techniques=["none", "policy", "crop+mirror+cutout+policy"], replicates=3)
     synthetic.write_study(made)
     return made
+
+
+def test_nothing_is_removed_that_an_index_of_ours_does_not_list(study: Study):
+    mine = ["thesis.tex", "mine.yaml", "recipe.py", "notes.md", "old.csv", ".hidden"]
+    for name in mine:
+        Path(name).write_text("mine")
+    Path("index.json").write_text(
+        json.dumps([{"name": "old", "digest": "x"}, {"name": "../results/x", "digest": "x"}])
+    )
+    run("tables", study, out=".")
+    run("figures", study, out=".")
+    for name in set(mine) - {"old.csv"}:
+        assert Path(name).read_text() == "mine"
+    assert not Path("old.csv").exists()  # the index said that it is ours
+    assert Path("techniques.csv").is_file()  # the figures did not remove the tables
+    assert Path("decision.svg").is_file()
+
+
+def test_an_index_that_is_not_ours_is_not_replaced(study: Study):
+    Path("index.json").write_text('{"mine": 1}')
+    with pytest.raises(LeakgapError, match=r"^index\.json: is no index of leakgap's"):
+        run("tables", study, out=".")
+    assert Path("index.json").read_text() == '{"mine": 1}'
 
 
 def test_techniques_hold_both_estimands(study: Study):

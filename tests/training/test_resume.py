@@ -497,11 +497,11 @@ def test_temporary_files_are_one_s_own_and_left_ones_go(tmp_path):
     assert path.read_text() == "1"
     process = subprocess.Popen(["true"])
     process.wait()
-    dead = tmp_path / f".a.{files.HOST}-{process.pid}-00000000.csv"
-    living = tmp_path / f".a.{files.HOST}-{os.getpid()}-00000000.csv"
-    elsewhere = tmp_path / f".a.other-host-{process.pid}-00000000.csv"
-    old = tmp_path / ".a.other-host-1-00000000.csv"
-    stranger = tmp_path / f".b.{files.HOST}-{process.pid}-00000000.csv"
+    dead = tmp_path / f".a.leakgap-writes-{files.HOST}-{process.pid}-00000000.csv"
+    living = tmp_path / f".a.leakgap-writes-{files.HOST}-{os.getpid()}-00000000.csv"
+    elsewhere = tmp_path / f".a.leakgap-writes-other-host-{process.pid}-00000000.csv"
+    old = tmp_path / ".a.leakgap-writes-other-host-1-00000000.csv"
+    stranger = tmp_path / f".b.leakgap-writes-{files.HOST}-{process.pid}-00000000.csv"
     for file in (dead, living, elsewhere, old, stranger):
         file.touch()
     os.utime(old, (0, time.time() - 4000))
@@ -512,6 +512,24 @@ def test_temporary_files_are_one_s_own_and_left_ones_go(tmp_path):
     files.discard(path)
     files.discard(path)
     assert sorted(tmp_path.iterdir()) == sorted([living, elsewhere, stranger])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".report.draft-john-20261130.html",
+        ".report.leakgap-writes-notes-of-may-20261130.html",
+        ".report.x.html",
+    ],
+)
+def test_a_hidden_file_that_merely_looks_like_ours_stays(tmp_path, name):
+    mine, path = tmp_path / name, tmp_path / "report.html"
+    mine.touch()
+    os.utime(mine, (0, 0))
+    with files.atomic(path) as temporary:
+        temporary.touch()
+    files.discard(path)
+    assert list(tmp_path.iterdir()) == [mine]
 
 
 def test_what_fails_leaves_the_file_before_as_it_was(tmp_path):

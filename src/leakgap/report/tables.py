@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from leakgap.files import atomic, keep_only, write_records
+from leakgap.files import atomic, replace_index
 from leakgap.measure.single import PRIORS
 from leakgap.measure.single import precision as true_share
 from leakgap.report.chance import exposed_images
@@ -26,6 +26,7 @@ from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results, at_fpr, tpr_colu
 from leakgap.study import NONE, Study
 
 INDEX = "index.json"
+SUFFIXES = (".csv", ".md")
 # Tables I and II of the study, CIFAR-10, percent: train accuracy, test accuracy, TPR at 0.1% FPR of one target
 PAPER_TECHNIQUES = {
     "none": (100, 76.55, 19.56),
@@ -380,8 +381,8 @@ def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], 
             index.append({"name": name, **about, "columns": list(shown), "rows": rows, "sha256": digest})
         with atomic(Path(out) / f"{name}.md") as temporary:
             temporary.write_text(f"{about['heading']}. {about['caption']}\n\n{text}\n", encoding="utf-8")
-    write_records(Path(out) / INDEX, index, "tables", results.origin)
-    keep_only(out, {INDEX, *(f"{name}{suffix}" for name, _, _ in made for suffix in (".csv", ".md"))})
+    names = {f"{name}{suffix}" for name, _, _ in made for suffix in SUFFIXES}
+    replace_index(Path(out) / INDEX, index, "tables", results.origin, names, SUFFIXES)
 
 
 def markdown(table: pd.DataFrame) -> str:

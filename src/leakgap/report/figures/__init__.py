@@ -14,7 +14,7 @@ from pathlib import Path
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
-from leakgap.files import atomic, keep_only, write_records
+from leakgap.files import atomic, replace_index
 from leakgap.report.figures import decision as choice
 from leakgap.report.figures import forest, found, images, roc, scatter
 from leakgap.report.figures.setting import LeftOut, Setting
@@ -24,6 +24,7 @@ from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results
 from leakgap.study import Study
 
 INDEX = "index.json"
+SUFFIXES = (".svg", ".png")
 PIXELS = 100  # an inch, of what is drawn as pixels in an SVG
 EMBEDDED = re.compile(r"(data:image/png;base64,)([^\"]+)")
 
@@ -211,10 +212,8 @@ def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], 
                 entry["sha256"] = _save(drawing, folder, name)
                 entry["inches"] = round(drawing.get_figwidth(), 2)
             index.append(entry)
-    write_records(folder / INDEX, index, "figures", results.origin)
-    keep_only(
-        folder, {INDEX, *(f"{entry['name']}{suffix}" for entry in index for suffix in (".svg", ".png"))}
-    )
+    names = {f"{entry['name']}{suffix}" for entry in index for suffix in SUFFIXES}
+    replace_index(folder / INDEX, index, "figures", results.origin, names, SUFFIXES)
 
 
 def _in_words(text: str) -> Drawing:
@@ -239,7 +238,7 @@ def _save(drawing: Drawing, folder: Path, name: str) -> str:
 
 def _lighter(embedded: re.Match[str]) -> str:
     """Return the pixels of dense dots in 256 colours: a third of the size, to the eye the same."""
-    with Image.open(BytesIO(b64decode(embedded[2]))) as pixels:
+    with Image.open(BytesIO(b64decode(embedded[2])), formats=("PNG",)) as pixels:
         buffer = BytesIO()
         pixels.quantize(256, method=Image.Quantize.FASTOCTREE).save(buffer, "PNG", optimize=True)
     return embedded[1] + b64encode(buffer.getvalue()).decode()
