@@ -5,10 +5,13 @@ and images together ("pigeonhole", Owen 2007) counts the noise that belongs to s
 three give V(models) + V(images) - V(pairs) (Cameron, Gelbach and Miller 2011), which `measure.estimate`
 makes intervals of.
 
-More than GROUPS images are dealt into as many groups at random, and a group's images are drawn together (the random
-group method: Wolter 2007, "Introduction to variance estimation", chapter 2). In a variance every pair of images
-that share a group then counts as well, which is zero on the average of how they were dealt; what that adds to the
-noise of 1,000 replicates is said in docs/statistics.md.
+Images of one group (the visits of a patient) depend on one another too: then groups take the place of images, and
+V(groups) is made by leaving out each of them in its turn, as `measure.estimate` says why.
+
+More than GROUPS images, or groups, are dealt into as many groups at random, and a group's images are drawn
+together (the random group method: Wolter 2007, "Introduction to variance estimation", chapter 2). In a variance
+every pair of images that share a group then counts as well, which is zero on the average of how they were dealt;
+what that adds to the noise of 1,000 replicates is said in docs/statistics.md.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +23,7 @@ from scipy import sparse
 
 from leakgap import ArgumentError
 from leakgap.arrays import numbers, truths, whole
-from leakgap.measure.estimate import KINDS, Estimate, Kind, Scale
+from leakgap.measure.estimate import Estimate, Kind, Scale
 from leakgap.measure.means import OverTargets
 from leakgap.measure.roc import false_positives, refuse_nan
 
@@ -46,9 +49,13 @@ class Resampling:
     non-members). How often a replicate counts the pair of model t and image x:
 
         models  as often as the unit of t is drawn, of all units with replacement
-        images  as often as x is drawn, of all images (or groups of them) with replacement
+        images  as often as x is drawn, of all images with replacement; with groups, there is no such draw
         pairs   twice or not at all ("double or nothing", Owen and Eckles 2012), 1 + a(unit of t) b(x) with fair
-                signs a and b: of mean 1 and variance 1, and any two of them uncorrelated
+                signs a and b (of the group of x): of mean 1 and variance 1, and any two of them uncorrelated
+
+    group: int [S], images with the same number belong together. One image in each group is as no groups. The kinds
+    are then models, groups and pairs; of `groups`, a value for every group says what leaving it out changes, of a
+    variance that is the jackknife's.
 
     The draws depend on seed, number of units, S and number of replicates only: replicates of two attacks, steps or
     techniques on the same masks and images are paired, as contrasts need them.
@@ -69,6 +76,7 @@ class Resampling:
         unit: ArrayLike | None = None,
         replicates: int = 1000,
         seed: int = 0,
+        group: ArrayLike | None = None,
     ):
         replicates, seed = whole(replicates, "replicates"), whole(seed, "seed")
         self.member = member = truths(member, "member")
@@ -82,10 +90,20 @@ class Resampling:
                 f"unit must hold a number for each of the {models} models, not {len(self._unit)}"
             )
         self.units = int(self._unit.max()) + 1
-        self._group = np.arange(images)
-        if images > GROUPS:
-            self._group = np.random.default_rng(seed).permutation(images) % GROUPS
-        self._groups = min(images, GROUPS)
+        self._group, count = np.arange(images), images
+        self.grouped = False
+        if group is not None:
+            codes = np.unique(group, return_inverse=True)[1].reshape(-1)
+            if len(codes) != images:
+                raise ArgumentError(
+                    f"group must hold a number for each of the {images} images, not {len(codes)}"
+                )
+            self.grouped = bool(codes.max() + 1 < images)
+            if self.grouped:
+                self._group, count = codes, int(codes.max()) + 1
+        if count > GROUPS:
+            self._group = (np.random.default_rng(seed).permutation(count) % GROUPS)[self._group]
+        self._groups = min(count, GROUPS)
         self._inside, outside = member & self.evaluated, np.flatnonzero(~member & self.evaluated)
         self._members, self._others = int(self._inside.sum()), len(outside)
         self._some = outside[:: max(1, len(outside) // SAMPLE)]
@@ -94,6 +112,8 @@ class Resampling:
         self._replicates = replicates
         self._drawn = self.units, self._groups, replicates, seed  # what the draws depend on
         self._weights = _draws(*self._drawn)
+        if self.grouped:
+            del self._weights["images"]
         self._totals = {kind: weights.sums(counts) for kind, weights in self._weights.items()}
 
     def multiplicity(self, kind: Kind, replicate: int) -> np.ndarray:
@@ -119,10 +139,12 @@ class Resampling:
             of_pair = np.array(rows, np.float32).reshape(len(found), self.units, self._groups)
         tables = _Tables.of(of_pair)
         sums = {kind: weights.sums(tables)[:, : self._replicates] for kind, weights in self._weights.items()}
+        if self.grouped:
+            sums["groups"] = _left_out(-of_pair.sum(1, dtype=float) / (1 - self._share()))
         return [
             Estimate.of_draws(
                 one.value,
-                {kind: one.value + sums[kind][row] for kind in KINDS},
+                {kind: one.value + drawn[row] for kind, drawn in sums.items()},
                 self.units,
                 one.pairs,
                 scale,
@@ -169,6 +191,12 @@ class Resampling:
             for values, weight in zip(replicates, called, strict=True):
                 with np.errstate(invalid="ignore", divide="ignore"):
                     values[kind] = (weight / inside)[: self._replicates]
+        if self.grouped:
+            for fpr, values in zip(fprs, replicates, strict=True):
+                without = self._without(cells, others, fpr)
+                if without is None:
+                    return None
+                values["groups"] = without
         found = []
         for most, values in zip(allowed, replicates, strict=True):
             tpr = float("nan")
@@ -176,6 +204,35 @@ class Resampling:
                 tpr = float((cells.score[cells.member] > others[most]).sum() / self._members)
             found.append(Estimate.of_draws(tpr, values, self.units, self._members, "logit", self._drawn))
         return found
+
+    def _share(self) -> np.ndarray:
+        """Each group's share of the pairs that are evaluated, [groups]."""
+        size = np.bincount(self._group, self.evaluated.sum(0), self._groups)
+        return size / size.sum()
+
+    def _without(self, cells: "Cells", others: np.ndarray, fpr: float) -> np.ndarray | None:
+        """The TPR without one group, in turn without each, spread as `_left_out` spreads them; [groups].
+
+        None where the cells end above the threshold of one.
+        """
+        of = [np.bincount(self._group, side.sum(0), self._groups) for side in (self._inside, self.evaluated)]
+        n1, n0 = self._members - of[0], self._others - (of[1] - of[0])
+        outside, inside = (cells.take(np.flatnonzero(side)) for side in (~cells.member, cells.member))
+        outside, inside = (part.take(np.argsort(-part.score, kind="stable")) for part in (outside, inside))
+        allowed = false_positives(n0, fpr, "conformal").astype(int)
+        own, place = _Places(outside.image, self._groups), np.maximum(allowed, 0)
+        while True:  # the threshold's place among all non-members is after those of the group itself
+            after = np.where(allowed < 0, 0, allowed + own.first(place + 1))
+            if after.max() >= len(others):
+                return None
+            if (after == place).all():
+                break
+            place = after
+        called = np.searchsorted(-inside.score, -others[place], "left")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            tpr = (called - _Places(inside.image, self._groups).first(called)) / n1
+        tpr[(allowed < 0) | (n1 == 0)] = np.nan
+        return tpr.mean() + _left_out(tpr - tpr.mean())
 
     def _lowest(self, score: np.ndarray, share: float) -> float:
         """About the score that the best `share` of the non-members reach."""
@@ -350,6 +407,29 @@ class Strata:
             before = np.searchsorted(-outside.score, -inside.score, "right")
             self._ordered[stratum] = outside, inside, before
         return self._ordered[stratum]
+
+
+class _Places:
+    """Where in a list each group is, to say how often it is among the first of all."""
+
+    def __init__(self, group: np.ndarray, groups: int):
+        self._length = len(group) + 1
+        self._key = np.sort(group.astype(np.int64) * self._length + np.arange(len(group)))
+        self._start = np.searchsorted(self._key, np.arange(groups) * self._length)
+
+    def first(self, count: np.ndarray) -> np.ndarray:
+        """How many of the first `count` are each group's; int [groups]."""
+        upto = np.arange(len(self._start)) * self._length + np.minimum(count, self._length - 1)
+        return np.searchsorted(self._key, upto) - self._start
+
+
+def _left_out(change: np.ndarray) -> np.ndarray:
+    """Spread what leaving out each of G groups changes, so that its variance is the jackknife's of the estimate.
+
+    change: [...,G], of mean 0. (G - 1) / G times the sum of squares is the variance of (G - 1) / sqrt(G) times it.
+    """
+    groups = change.shape[-1]
+    return (groups - 1) / np.sqrt(groups) * change
 
 
 def _draws(units: int, images: int, replicates: int, seed: int) -> dict[Kind, Weights]:

@@ -13,7 +13,6 @@ from scipy import special
 
 from leakgap.arrays import fraction
 from leakgap.measure.estimate import (
-    KINDS,
     ONE_PAIR,
     SCALES,
     TOO_FEW,
@@ -42,6 +41,7 @@ def contrast(
     A sequence stands for its mean: geometric for a ratio, arithmetic for a difference. Raises ArgumentError for
     estimates that were not resampled together, and for a level that does not lie between 0 and 1.
 
+    >>> from leakgap.measure.estimate import KINDS
     >>> noise = 0.01 * np.random.default_rng(0).normal(size=(3, 1000))
     >>> def pooled(tpr):
     ...     return Estimate.of_draws(tpr, dict(zip(KINDS, tpr + noise)), units=8, pairs=4000, scale="logit")
@@ -59,7 +59,7 @@ def contrast(
     above, below = (_mean([term(one, scale) for one in side]) for side in (firsts, seconds))
     difference = Term(
         above.value - below.value,
-        {kind: above.draws[kind] - below.draws[kind] for kind in KINDS},
+        {kind: draws - below.draws[kind] for kind, draws in above.draws.items()},
         above.further + below.further,
     )
     return student(difference, scale, units, level)
@@ -100,6 +100,6 @@ def _mean(terms: list[Term]) -> Term:
     count = len(terms)
     return Term(
         sum(each.value for each in terms) / count,
-        {kind: np.mean([each.draws[kind] for each in terms], axis=0) for kind in KINDS},
+        {kind: np.mean([each.draws[kind] for each in terms], axis=0) for kind in terms[0].draws},
         sum(each.further for each in terms) / count**2,
     )

@@ -8,8 +8,13 @@ U / (U - 1), U the number of mask pairs. The interval is value -+ t sqrt(V) on a
     a ratio of TPRs, a loss       log
     a difference, a gap           as it is
 
-with draws carried to that scale by its slope at the estimate (so none is the logarithm of zero), and sent back by
-its ends. The degrees of freedom are Satterthwaite's: V(models) has U - 1, V(images) is taken as known.
+Draws are carried to that scale by its slope at the estimate (so none is the logarithm of zero), and the interval is
+sent back by its ends. The degrees of freedom are Satterthwaite's: V(models) has U - 1, V(images) is taken as known.
+
+Where records belong to groups (the visits of a patient), V(groups) takes the place of V(images), from leaving out
+one group at a time (Miller 1974, "The jackknife - a review"): few groups, drawn with replacement, show too little
+of how far the largest carry a threshold. Its degrees of freedom are 2 G / (k - 1), k the kurtosis of what the G
+groups add, at most G - 1: few persons, or some that count for many, make the interval wider.
 
 Zeros: a TPR of 0 counts as half a member caught on a logarithmic scale (Haldane 1956), and its logarithm has the
 further variance 2 (one over half a count); 1 likewise on the logit scale. Where no draw differs from the estimate
@@ -29,13 +34,14 @@ from leakgap.arrays import fraction
 
 __all__ = ["KINDS", "SCALES", "Estimate", "Kind", "Scale", "interval", "nothing"]
 
-Kind = Literal["models", "images", "pairs"]  # what is drawn: see `measure.bootstrap`
+Kind = Literal["models", "images", "groups", "pairs"]  # what is drawn or left out: see `measure.bootstrap`
 Scale = Literal["log", "logit", "fisher", "plain"]  # of an interval
-KINDS: tuple[Kind, ...] = ("models", "images", "pairs")
+KINDS: tuple[Kind, ...] = ("models", "images", "pairs")  # of records that belong to no groups
 Draws = Mapping[Kind, np.ndarray]
 
 TIED = 1e-24  # a variance so small is that of rounding
 TOO_FEW, ONE_PAIR = "too few non-members for the FPR, or no members", "one mask pair has no interval"
+ONE_GROUP = "without its largest group, nothing could be measured"
 HALF = 0.5  # the count that stands for a count of zero; the variance of its logarithm is 1 / HALF
 NAN = float("nan")
 
@@ -167,24 +173,43 @@ def term(one: Estimate, scale: Scale) -> Term:
         carried = float(special.logit(value))
     if not slope > 0:
         return Term(carried, one.draws, np.inf)
-    return Term(carried, {kind: one.draws[kind] / slope for kind in KINDS}, 1 / HALF if lifted else 0.0)
+    return Term(
+        carried, {kind: draws / slope for kind, draws in one.draws.items()}, 1 / HALF if lifted else 0.0
+    )
 
 
 def student(of: Term, scale: Scale, units: int, level: float) -> Estimate:
     """The interval of a term, sent back from its scale."""
     if not np.isfinite(of.further):
         return nothing(scale, "the logarithm of 0 has no interval")
-    variance = {kind: float(np.nanvar(of.draws[kind], ddof=1)) for kind in KINDS}
+    if "groups" in of.draws and (len(of.draws["groups"]) < 2 or np.isnan(of.draws["groups"]).any()):
+        return nothing(scale, ONE_GROUP, float(SCALES[scale][1](of.value)))
+    variance = {kind: float(np.nanvar(draws, ddof=1)) for kind, draws in of.draws.items()}
     models = variance["models"] * units / (units - 1)
-    total = max(models + variance["images"] - variance["pairs"], variance["pairs"]) + of.further
+    images = variance["groups" if "groups" in variance else "images"]
+    total = max(models + images - variance["pairs"], variance["pairs"]) + of.further
     back = SCALES[scale][1]
     value = float(back(of.value))
     if total <= TIED:
         return nothing(scale, "no draw differs from the estimate", value)._replace(on_scale=of.value)
-    df = max(units - 1.0, (units - 1) * (total / models) ** 2) if models else np.inf
+    if "groups" in variance:
+        df = _freedom(total, models, units, of.draws["groups"])
+    else:
+        df = max(units - 1.0, (units - 1) * (total / models) ** 2) if models else np.inf
     half = -special.stdtrit(df, (1 - level) / 2) * np.sqrt(total)
     low, high = (float(back(end)) for end in (of.value - half, of.value + half))
     return Estimate(value, low, high, of.value, float(np.sqrt(total)), df, scale)
+
+
+def _freedom(total: float, models: float, units: int, groups: np.ndarray) -> float:
+    """Satterthwaite's degrees of freedom, at least those of the poorer part: of models, or of groups."""
+    away, count = groups - groups.mean(), len(groups)
+    square, fourth = (away**2).sum(), (away**4).sum()
+    kurtosis = count * fourth / square**2 if square else 3.0
+    of_groups = min(count - 1.0, 2 * count / (kurtosis - 1)) if kurtosis > 1 else count - 1.0
+    images = square / (count - 1)
+    spread = models**2 / (units - 1) + images**2 / of_groups
+    return max(min(units - 1.0, of_groups), total**2 / spread) if spread else np.inf
 
 
 def same_draws(one: Estimate, other: Estimate) -> dict[Kind, tuple[np.ndarray, np.ndarray]]:
@@ -192,9 +217,10 @@ def same_draws(one: Estimate, other: Estimate) -> dict[Kind, tuple[np.ndarray, n
     if not (one.draws and other.draws):
         raise ArgumentError("an estimate without draws can't be compared with another one draw by draw")
     alike = None in (one.drawn, other.drawn) or one.drawn == other.drawn
-    if not alike or any(len(one.draws[kind]) != len(other.draws[kind]) for kind in KINDS):
+    sizes = [{kind: len(draws) for kind, draws in each.draws.items()} for each in (one, other)]
+    if not alike or sizes[0] != sizes[1]:
         raise ArgumentError(
             "the two estimates were resampled differently (seed, replicates, models or images): only `unpaired` "
             "compares them"
         )
-    return {kind: (one.draws[kind], other.draws[kind]) for kind in KINDS}
+    return {kind: (draws, other.draws[kind]) for kind, draws in one.draws.items()}
