@@ -95,7 +95,7 @@ def test_one_group_has_no_interval_and_groups_are_one_for_each_record():
     (found,) = Resampling(member, np.ones(120, bool), replicates=20, group=np.zeros(120)).pooled(score, [0.1])
     assert found.note == "without its largest group, nothing could be measured"
     assert np.isnan([found.low, found.high]).all()
-    with pytest.raises(ArgumentError, match="group must hold a number for each of the 120 images, not 7"):
+    with pytest.raises(ArgumentError, match="group must hold a number for each of the 120 records, not 7"):
         Resampling(member, np.ones(120, bool), group=np.zeros(7))
 
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 from leakgap.measure import roc
 from leakgap.measure.roc import conformal_curve, threshold
-from leakgap.measure.single import auc_interval, precision, share_interval, tpr_interval
+from leakgap.measure.single import auc_interval, precision, share_above, share_interval, tpr_interval
 
 
 def sample(rng, members=400, others=300, shift=1.0):
@@ -110,3 +110,68 @@ def test_precision_is_the_share_of_members_among_the_called(prior: float):
     right, wrong = people * prior * tpr, people * (1 - prior) * fpr
     assert precision(tpr, fpr, prior) == pytest.approx(right / (right + wrong))
     assert precision(0.01, 0.01, prior) == pytest.approx(prior)  # guessing
+
+
+def persons(rng, persons=60, records=5, shift=1.0, whole=True):
+    """Scores that the records of a person share a part of; members whole persons, or single records."""
+    group = np.arange(persons * records) // records
+    member = (rng.permutation(persons) < persons // 2)[group] if whole else rng.random(len(group)) < 0.5
+    return rng.normal(size=persons)[group] + rng.normal(size=len(group)) + shift * member, member, group
+
+
+def test_groups_of_one_record_are_none_to_the_last_bit():
+    rng = np.random.default_rng(0)
+    score, member = sample(rng)
+    alone = rng.permutation(len(score)) + 5
+    assert tpr_interval(score, member, 0.01, group=alone) == tpr_interval(score, member, 0.01)
+    assert auc_interval(score, member, group=alone) == auc_interval(score, member)
+    assert share_above(score > 1, group=alone) == share_above(score > 1)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_auc_by_group_has_the_variance_of_leaving_out_each_group(whole):
+    score, member, group = persons(np.random.default_rng(1), 200, 4, whole=whole)
+    without = [roc.auc(score[group != g], member[group != g]) for g in range(200)]
+    variance = 199 / 200 * ((without - np.mean(without)) ** 2).sum()
+    found = auc_interval(score, member, group=group)
+    logit = np.log([found.low / (1 - found.low), found.high / (1 - found.high)])
+    error = np.ptp(logit) / 2 / stats.t.isf(0.025, 199) * found.value * (1 - found.value)
+    assert error == pytest.approx(np.sqrt(variance), rel=0.02)
+
+
+def test_records_that_are_all_alike_count_as_one():
+    rng = np.random.default_rng(2)
+    above = rng.random(100) < 0.3
+    one = share_above(above)
+    copies = share_above(np.repeat(above, 7), group=np.repeat(np.arange(100), 7))
+    assert copies[:3] == pytest.approx(one[:3], rel=0.03)
+    nobody = share_above(np.zeros(700, bool), group=np.repeat(np.arange(100), 7))
+    assert nobody[:3] == pytest.approx(share_above(np.zeros(100, bool))[:3])
+
+
+def test_no_more_records_are_independent_than_there_are():
+    group = np.arange(60) // 2
+    apart = (
+        np.arange(60) % 2 == 0
+    )  # one of every two: shares that vary less than those of independent records
+    assert share_above(apart, group=group) == share_above(apart)
+    assert np.isnan(share_above(np.zeros(0, bool), group=np.zeros(0))[:3]).all()
+    assert np.ptp(share_above(np.arange(9) < 4, group=np.zeros(9))[1:3]) > 0.9  # one person
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_intervals_by_group_cover(whole):
+    rng, fpr = np.random.default_rng(3), 0.05
+    worlds = [persons(rng, 80, 10, whole=whole) for _ in range(300)]
+    score, member = (np.concatenate(part) for part in list(zip(*worlds, strict=True))[:2])
+    truth = roc.tpr_at_fpr(score, member, fpr), roc.auc(score, member)
+    covered = {"record": [], "group": []}
+    for score, member, group in worlds:
+        for name, codes in (("record", None), ("group", group)):
+            found = tpr_interval(score, member, fpr, group=codes), auc_interval(score, member, group=codes)
+            covered[name].append(
+                [one.low <= true <= one.high for one, true in zip(found, truth, strict=True)]
+            )
+    assert (np.mean(covered["group"], 0) > 0.92).all()
+    if whole:
+        assert (np.mean(covered["record"], 0) < 0.9).all()

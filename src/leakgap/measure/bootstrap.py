@@ -24,6 +24,7 @@ from scipy import sparse
 from leakgap import ArgumentError
 from leakgap.arrays import numbers, truths, whole
 from leakgap.measure.estimate import Estimate, Kind, Scale
+from leakgap.measure.groups import group_codes
 from leakgap.measure.means import OverTargets
 from leakgap.measure.roc import false_positives, refuse_nan
 
@@ -91,16 +92,10 @@ class Resampling:
             )
         self.units = int(self._unit.max()) + 1
         self._group, count = np.arange(images), images
-        self.grouped = False
-        if group is not None:
-            codes = np.unique(group, return_inverse=True)[1].reshape(-1)
-            if len(codes) != images:
-                raise ArgumentError(
-                    f"group must hold a number for each of the {images} images, not {len(codes)}"
-                )
-            self.grouped = bool(codes.max() + 1 < images)
-            if self.grouped:
-                self._group, count = codes, int(codes.max()) + 1
+        codes = group_codes(group, images)
+        self.grouped = codes is not None
+        if codes is not None:
+            self._group, count = codes, int(codes.max()) + 1
         if count > GROUPS:
             self._group = (np.random.default_rng(seed).permutation(count) % GROUPS)[self._group]
         self._groups = min(count, GROUPS)
