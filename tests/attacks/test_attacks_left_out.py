@@ -118,6 +118,9 @@ def test_every_entry_resolves_and_says_what_it_is(name):
         ({"left_out": np.eye(7, dtype=bool)}, r"left_out must have shape \[8, 8\], not \[7, 7\]"),
         ({"labels": np.zeros(39, int)}, r"labels must have shape \[40\], not \[39\]"),
         ({"reserved": np.ones(40, bool)}, "image 0 is reserved, yet in a mask"),
+        ({"base": np.zeros(39)}, r"base must have shape \[40\]"),
+        ({"features": np.zeros((39, 2))}, r"features must have shape \[40, 2\]"),
+        ({"target_signals": {"a": np.zeros((8, 40))}}, "must hold the same names"),
         ({"target_logits": np.zeros((8, 39, 4))}, r"target_logits must have shape \[8, 40, 4\]"),
     ],
 )
@@ -125,3 +128,38 @@ def test_evidence_that_does_not_fit_together_is_refused(changes, message):
     known, _ = random_evidence(reserved=0)
     with pytest.raises(ValueError, match=message):
         Evidence(**(vars(known) | changes))
+
+
+def test_an_attack_can_not_spoil_the_evidence_of_the_next():
+    """One that works in place is an error, and the arrays that the caller holds stay as they are, and writable."""
+    known, _ = random_evidence(reserved=0)
+    known = replace(
+        known,
+        target_signals={"min-k-20": known.target[..., 0]},
+        shadow_signals={"min-k-20": known.shadow[..., 0]},
+    )
+    phi = np.array(known.target)
+    held = Evidence(**(vars(known) | {"target": phi, "shadow": phi}))
+    assert held.target is held.shadow
+    for array in (held.target, held.target_logits, held.labels, held.target_signals["min-k-20"]):
+        with pytest.raises(ValueError, match="read-only"):
+            array += 1
+    with pytest.raises(TypeError):
+        held.target_signals["min-k-20"] = phi[..., 0]
+    phi += 1
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_order_of_the_shadow_models_plays_no_part(name):
+    if name in {"shadow-nn", "one-shadow", "rapid", "lira-pooled"}:
+        pytest.skip("draws models or rows")
+    known, _ = random_evidence(n=12, images=300, targets="paired", reserved=20, seed=4)
+    order = np.random.default_rng(0).permutation(12)
+    moved = replace(
+        known,
+        shadow=known.shadow[order],
+        shadow_logits=known.shadow_logits[order],
+        member=known.member[order],
+        left_out=known.left_out[:, order],
+    )
+    np.testing.assert_allclose(run(name, moved), run(name, known), rtol=1e-4, atol=2e-5)

@@ -11,6 +11,7 @@ from leakgap.attacks import ATTACKS, gives_away, run, run_all
 from leakgap.attacks.lira import leave_one_out
 from leakgap.attacks.lira_definition import definition
 from leakgap.data.masks import balanced_masks
+from leakgap.measure import roc
 
 LARGEST = float(np.finfo(np.float32).max)
 CHOICES = [
@@ -324,3 +325,20 @@ def test_one_view_may_have_no_axis_of_its_own():
     np.testing.assert_array_equal(
         leave_one_out(phi, phi, member), leave_one_out(phi[..., None], phi[..., None], member)
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "tail"), [("online", "one-sided"), ("offline", "one-sided"), ("offline", "two-sided")]
+)
+def test_single_models_have_no_spread_to_pool(mode, tail):
+    """With two shadow models `within` was a deviation of 0: every score the largest number, or the least."""
+    member = balanced_masks(4, 2000, 0)
+    rng = np.random.default_rng(0)
+    phi = (rng.normal(0, 3, 2000) + 4 * member + rng.normal(size=member.shape))[..., None].astype(np.float32)
+    score = assert_is_the_definition(phi, phi, member, mode, "within", tail)
+    assert len(np.unique(score[0])) > 1000
+    if mode == "online":
+        fixed = leave_one_out(phi, phi, member, variance="fixed")
+        rates = [roc.tpr_at_fpr(each, member, 0.01) for each in (score, fixed)]
+        assert rates[0] == pytest.approx(rates[1], abs=1e-3)
+        assert rates[0] > 0.5

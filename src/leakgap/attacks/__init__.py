@@ -9,8 +9,9 @@ file; importing the registry imports none.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from leakgap import ArgumentError, LeakgapError
@@ -27,6 +28,7 @@ class Evidence:
     """All that a black-box attacker holds about T targets at one step: phi of S images, N shadow models.
 
     Shapes, types and finite phi are checked on creation: ArgumentError names the array, axis, model or image.
+    The arrays are read-only from then on, so that no attack changes what the next one is given.
 
     >>> import numpy as np
     >>> from leakgap import balanced_masks, run
@@ -51,6 +53,11 @@ class Evidence:
     seed: int = 0
     target_earlier: np.ndarray | None = None  # float32 [T,K,S]: phi of the clean view at K earlier steps
     shadow_earlier: np.ndarray | None = None  # float32 [N,K,S]
+    # further numbers that models say of every record, by name, such as "min-k-20": float32 [T,S], [N,S] each
+    target_signals: Mapping[str, np.ndarray] = field(default_factory=dict)
+    shadow_signals: Mapping[str, np.ndarray] = field(default_factory=dict)
+    base: np.ndarray | None = None  # float32 [S]: phi of a model that was trained on none of the records
+    features: np.ndarray | None = None  # float32 [S,F]: what is known of the records without any model
 
     def __post_init__(self) -> None:
         check(self.target, self.shadow, self.member, self.left_out)
@@ -79,6 +86,38 @@ class Evidence:
         ):
             if logits is not None:
                 _expect(name, logits, (*phi.shape[:2], logits.shape[-1]))
+        if self.target_signals.keys() != self.shadow_signals.keys() and len(self.shadow):
+            raise ArgumentError("target_signals and shadow_signals must hold the same names")
+        for of, signals, phi in (
+            ("target_signals", self.target_signals, self.target),
+            ("shadow_signals", self.shadow_signals, self.shadow),
+        ):
+            for name, values in signals.items():
+                _expect(f"{of} {name!r}", values, phi.shape[:2])
+        if self.base is not None:
+            _expect("base", self.base, (images,))
+        if self.features is not None:
+            _expect("features", self.features, (images, self.features.shape[-1]))
+        self._lock()
+
+    def _lock(self) -> None:
+        """Put read-only views in the place of the arrays; one array stays one."""
+        views: dict[int, np.ndarray] = {}
+
+        def locked(array: np.ndarray) -> np.ndarray:
+            if id(array) not in views:
+                views[id(array)] = array.view()
+                views[id(array)].flags.writeable = False
+            return views[id(array)]
+
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, Mapping):
+                object.__setattr__(
+                    self, each.name, MappingProxyType({name: locked(array) for name, array in value.items()})
+                )
+            elif hasattr(value, "flags"):
+                object.__setattr__(self, each.name, locked(value))
 
     def __repr__(self) -> str:
         targets, images, views = self.target.shape

@@ -53,7 +53,8 @@ def leave_one_out(
         fixed        median; one sd for each target, of all in-scores (online, for I and O alike) or of all
                      out-scores (offline), pooled over images, models and views, ddof 0
         within       mean; one sd for each target and each of I and O: the root of (squared deviations from the
-                     mean of image and view, summed over images, models and views) / (sum of (models - 1))
+                     mean of image and view, summed over images, models and views) / (sum of (models - 1)); where
+                     no image has two models on a side, that side's is the other's, or 1
         pooled       mean and sd borrowed from images like it, see `pooled`; the strongest with few shadow models.
                      Online, BASE's score on the clean view is added; it needs one in- and one out-model
 
@@ -328,8 +329,14 @@ def _overall(
     if variant.variance == "fixed":
         return dict.fromkeys(variant.sides, _overall_variance(shadow, member, sets, images, variant.sides[0]))
     if variant.variance == "within":
-        return {side: _within_variance(shadow, member, sets, images, side) for side in variant.sides}
+        within = {side: _within_variance(shadow, member, sets, images, side) for side in variant.sides}
+        others = {side: within.get(not side, within[side]) for side in within}
+        return {side: _known_or(within[side], _known_or(others[side], 1.0)) for side in within}
     return {}
+
+
+def _known_or(variance: np.ndarray, other: np.ndarray | float) -> np.ndarray:
+    return np.where(np.isnan(variance), other, variance)
 
 
 def _overall_variance(
@@ -360,13 +367,16 @@ def _combined(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> tuple
 def _within_variance(
     shadow: np.ndarray, member: np.ndarray, sets: _Sets, images: np.ndarray, side: bool
 ) -> np.ndarray:
-    """Variance [U] of one side's phi about the means of image and view, pooled, without the models of each set."""
+    """Variance [U] of one side's phi about the means of image and view, pooled, without the models of each set.
+
+    NaN where no image is left with two of them.
+    """
     squares, freedom = np.zeros((2, len(sets.left_out)))
     for block in _blocks(shadow, member, images):
         values = _Values(_columns(shadow, block), np.equal(member[:, block].T, side), sets)
         squares += np.nansum(values.squares(), (0, 1))
         freedom += shadow.shape[2] * values.freedom()
-    return squares / np.maximum(freedom, 1)
+    return np.divide(squares, freedom, out=np.full(len(squares), np.nan), where=freedom > 0)
 
 
 def _padded(variance: np.ndarray) -> np.ndarray:

@@ -16,6 +16,15 @@ def definition(target, shadow, member, left_out, mode="online", variance="per-ex
         mean = np.nanmean if variance == "within" else np.nanmedian
         mu_in, mu_out = mean(inside, axis=0), mean(outside, axis=0)  # [S,V]
         sd_in, sd_out = _sd(inside, variance) + 1e-30, _sd(outside, variance) + 1e-30
+        if variance == "within":  # a side without two models for any image takes the other's spread, or 1
+            alone_in, alone_out = ((~np.isnan(side)).sum(0).max() < 2 for side in (inside, outside))
+            other_in, other_out = sd_in, sd_out
+            if mode == "offline":
+                alone_in = True
+            if alone_in:
+                sd_in = 1.0 if alone_out else other_out
+            if alone_out:
+                sd_out = 1.0 if alone_in else other_in
         if mode == "online":
             sd_out = sd_in if variance == "fixed" else sd_out
             term = norm.logpdf(phi, mu_in, sd_in) - norm.logpdf(phi, mu_out, sd_out)
