@@ -1,36 +1,25 @@
 """What one model answers about records, read from a file and brought to what attacks take.
 
-An answer is, from the most telling to the least: logits, probabilities, the logit-scaled confidence phi, the loss,
-or the predicted label alone. Everything but the last is brought to phi = log(p / (1 - p)), p the probability of
-the record's label, and logits and probabilities to log-probabilities up to a constant.
-
-How finely an answer resolves phi: logits and the loss exactly. Probabilities by the sum of the other classes, which
-keeps its digits where p itself is 1 in float32; where they don't add up to one, because they are rounded or only
-the top k are given, by 1 - p. Missing probabilities are taken as equal shares of what is left, none above the
-smallest that is given. An answer of exactly 0 or 1 leaves phi infinite here; whoever puts files side by side
-gives it a number that is the same for all of them (`leakgap.answers.joined`).
+What a file may hold, and what becomes of each kind of answer, is `leakgap.answers.kinds`' affair; here stand the
+records, who was a member, and how several answers about one record are put side by side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from leakgap import LeakgapError
-from leakgap.answers.reading import IDS, MATRICES, is_known, part_of_matrix, read_columns
-from leakgap.answers.store import are_probabilities
-from leakgap.answers.store import phi as phi_of_logits
+from leakgap.answers.kinds import KINDS, LABELLED, Rows, Signal
+from leakgap.answers.reading import IDS, LISTS, MATRICES, How, is_known, part_of_matrix, read_columns
 
 __all__ = ["Answers"]
 
-KINDS = ("logits", "probabilities", "phi", "loss", "prediction")  # the first that a file holds is used
-SUM = 0.005  # how far probabilities may be from adding up to one, however they were rounded
-LARGEST = 1e30  # of a logit: what is beyond has no place in float32
-WHOLE = 1e-6  # closer than this to one, a sum of probabilities is whole: none is missing or rounded
+ALONE = ("log_density", "score", "prediction")  # kinds with no probability: never beside another kind
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,9 +40,9 @@ class Answers:
     """
 
     name: str  # the file, as errors and reports call it
-    kind: str  # one of KINDS
+    kind: str  # one of kinds.KINDS, or "regression": numbers predicted
     record: np.ndarray  # int64 or str [S]: ids, each once
-    label: np.ndarray  # int64 or str [S]
+    label: np.ndarray  # int64 or str [S]; zeros where the answers are about none
     member: np.ndarray | None  # bool [S]; None: not known
     reserved: np.ndarray | None  # bool [S]: records set aside, in no model's training set; None: none are
     phi: (
@@ -62,29 +51,60 @@ class Answers:
     logits: np.ndarray | None  # float32 [S, C] of the first view, -inf where a probability is 0
     correct: (
         np.ndarray | None
-    )  # bool [S], first view: is the label the prediction? None for phi or loss alone
+    )  # bool [S], first view: is the label the prediction? None where that can't be told
+    code: np.ndarray | None = (
+        None  # int64 [S]: the number of the label's class, where the answers know classes
+    )
+    class_names: tuple[str, ...] | None = None  # of the columns of logits, where they are named by class
+    group: np.ndarray | None = (
+        None  # int64 or str [S]: whose record it is, such as a patient; None: each its own
+    )
+    slice: np.ndarray | None = None  # int64 or str [S]: a part of the records that is looked at by itself
+    signals: Mapping[str, np.ndarray] = field(
+        default_factory=dict
+    )  # float32 [S]: further numbers about a record
 
     @classmethod
-    def read(cls, path: str | Path) -> Answers:
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        separator: str | None = None,
+        decimal: str | None = None,
+        positive: str | None = None,
+    ) -> Answers:
         """Read a Parquet, CSV or .npz file: one row a record, or one for each record and view.
 
-        Columns: `record` (any id), `label`, and what the model answered: `logits` or `probabilities` (a list, or
-        columns logits_0, logits_1, ...; of the probabilities all but the top k may be missing), or `phi`, or
-        `loss` (cross-entropy in nats), or `prediction`. With logits or probabilities a label is the number of a
-        class, from 0; otherwise anything. `member` (bool) says which records the model was trained on. Several
-        answers about one record are rows that a column `view` tells apart. `reserved` (bool) marks records that
-        were set aside from the training of every model, for attacks that need such a population.
+        Columns: `record` (any id), and what the model answered, the first of these that there is:
 
-        Raises LeakgapError, naming the file and the column, for anything that can't be right.
+        - `logits` or `probabilities`: a list, or columns logits_0, logits_1, ..., or columns named by class,
+          logit_cat or probability_cat; of the probabilities all but the top k may be missing;
+        - `probability` of the positive one of two labels;
+        - `phi`, or `loss` (cross-entropy in nats), or `log_density`;
+        - `tokens`: the log-probabilities of a sequence's tokens, a list of any length;
+        - `score`: any number, such as a risk;
+        - `prediction`: a class, or a number beside a `label` that is a number.
+
+        `label` is the number of a class from 0 beside numbered columns, a name beside named ones, otherwise
+        anything; kinds that need none may lack it. `labels` (lists of 0 and 1) beside as many probabilities are
+        several labels of one record. `member` (bool) says which records the model was trained on. Several answers
+        about one record are rows that a column `view` tells apart. `reserved` (bool) marks records that were set
+        aside from the training of every model. `group` says whose record it is, `slice` which part it is of.
+
+        separator, decimal: of a CSV file, where they are not found out; positive: the label that `probability` is
+        of. Raises LeakgapError, naming the file and the column, for anything that can't be right.
         """
-        return cls.of(read_columns(path), name=str(path))
+        columns = read_columns(path, How(separator, decimal))
+        return cls.of(columns, name=str(path), positive=positive)
 
     @classmethod
-    def of(cls, columns: Mapping[str, object], name: str = "answers") -> Answers:
+    def of(
+        cls, columns: Mapping[str, object], name: str = "answers", *, positive: str | None = None
+    ) -> Answers:
         """Make answers of arrays, a DataFrame or anything that maps the columns of `read` to their values."""
         given = [key for key in columns if is_known(key) and columns[key] is not None]
         known = {key: _array(name, key, columns[key]) for key in given}
-        return _answers(name, _side_by_side(name, known))
+        return _answers(name, *_side_by_side(name, known), None if positive is None else str(positive))
 
     def __repr__(self) -> str:
         return f"Answers({self.name!r}, {self.kind} of {len(self.record)} records, {self.views} views)"
@@ -99,40 +119,101 @@ class Answers:
         """Number of classes; None where the answers don't say."""
         return None if self.logits is None else self.logits.shape[1]
 
+    @property
+    def has_probability(self) -> bool:
+        """Whether phi is of a probability of the truth."""
+        return self.kind not in (*ALONE, "regression")
+
 
 def _array(name: str, column: str, values: object) -> np.ndarray:
+    if isinstance(values, np.ma.MaskedArray):
+        values = values.filled(np.nan) if values.dtype.kind == "f" else values.astype(object).filled(None)
+    if hasattr(values, "detach"):  # a tensor of torch, of any type and on any device
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype.is_floating_point else values).numpy()  # type: ignore[attr-defined]
+    if column in LISTS:
+        return _lists(name, column, values)
     if isinstance(values, np.ndarray):
-        return values
-    values = values.tolist() if isinstance(values, pd.Series) else list(values)  # type: ignore[call-overload]
+        return _without_structure(name, column, values)
+    if isinstance(values, pd.Series):
+        values = (
+            values.astype(object).where(values.notna(), None).tolist()
+            if values.isna().any()
+            else values.tolist()
+        )
+    else:
+        values = list(values)  # type: ignore[call-overload]
     try:
         return np.array(values, dtype=object) if column in IDS else np.asarray(values)
     except ValueError:  # lists of unequal lengths
         raise LeakgapError(f"{name}: {column} does not have as many values for every record") from None
 
 
-def _side_by_side(name: str, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return columns with logits_0, logits_1, ... as those of one array `logits`, and so with probabilities."""
-    found = {key: values for key, values in columns.items() if part_of_matrix(key) is None}
-    for matrix in MATRICES:
-        parts = {part[1]: key for key in columns if (part := part_of_matrix(key)) and part[0] == matrix}
-        if sorted(parts) != list(range(len(parts))):
-            raise LeakgapError(
-                f"{name}: the columns {matrix}_0.. are not numbered from 0 to {len(parts) - 1} without a gap"
-            )
-        if len({columns[key].shape for key in parts.values()}) > 1:
-            raise LeakgapError(f"{name}: the columns {matrix}_0.. are not equally long")
-        if parts:
-            found[matrix] = np.stack([columns[parts[place]] for place in sorted(parts)], axis=-1)
+def _without_structure(name: str, column: str, values: np.ndarray) -> np.ndarray:
+    if values.dtype.names is not None:
+        raise LeakgapError(f"{name}: {column} holds records of several fields, not one value for every row")
+    return values
+
+
+def _lists(name: str, column: str, values: object) -> np.ndarray:
+    """Return lists of any lengths as an array of arrays."""
+    try:
+        lists = [np.asarray(each, np.float64) for each in values]  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise LeakgapError(f"{name}: {column} does not hold a list of numbers in every row") from None
+    found = np.empty(len(lists), object)
+    found[:] = lists
     return found
 
 
-def _answers(name: str, columns: Mapping[str, np.ndarray]) -> Answers:
-    for required in ("record", "label"):
-        if required not in columns:
-            raise LeakgapError(f"{name}: has no column {required!r}")
+def _side_by_side(
+    name: str, columns: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None]:
+    """Return columns of classes as one array `logits` or `probabilities`, and the names of classes that have any.
+
+    Named classes are in alphabetical order, whatever the order of the columns: they are the same in every file.
+    """
+    found = {key: values for key, values in columns.items() if part_of_matrix(key) is None}
+    classes: tuple[str, ...] | None = None
+    for matrix in MATRICES:
+        parts = {part[1]: key for key in columns if (part := part_of_matrix(key)) and part[0] == matrix}
+        if not parts:
+            continue
+        if matrix in found:
+            raise LeakgapError(
+                f"{name}: has both a column {matrix} and columns {next(iter(parts.values()))}, ..."
+            )
+        numbered = {int(place): key for place, key in parts.items() if place.isdecimal()}
+        if len(numbered) < len(parts) and (numbered or len(parts) < 2):
+            raise LeakgapError(
+                f"{name}: the columns {', '.join(list(parts.values())[:3])} are neither all named by class nor all "
+                "numbered, each once"
+            )
+        if numbered and sorted(numbered) != list(range(len(parts))):
+            absent = next(place for place in range(len(parts) + 1) if place not in numbered)
+            raise LeakgapError(
+                f"{name}: has {', '.join(parts[each] for each in list(parts)[:3])}, ... but no column for class "
+                f"{absent}: number the columns of all classes from 0"
+            )
+        if not numbered:
+            classes = tuple(sorted(parts))
+        order = [numbered[place] for place in sorted(numbered)] or [parts[each] for each in sorted(parts)]
+        if len({columns[key].shape for key in order}) > 1:
+            raise LeakgapError(f"{name}: the columns {order[0]}, ... are not equally long")
+        found[matrix] = np.stack([columns[key] for key in order], axis=-1)
+    return found, classes
+
+
+def _answers(
+    name: str, columns: Mapping[str, np.ndarray], classes: tuple[str, ...] | None, positive: str | None
+) -> Answers:
+    if "record" not in columns:
+        raise LeakgapError(f"{name}: has no column 'record'")
     kind = next((kind for kind in KINDS if kind in columns), None)
     if kind is None:
         raise LeakgapError(f"{name}: has none of the columns {', '.join(KINDS)}")
+    if "label" not in columns and kind in LABELLED and "labels" not in columns:
+        raise LeakgapError(f"{name}: has no column 'label'")
     rows = len(columns["record"])
     if not rows:
         raise LeakgapError(f"{name}: holds no records")
@@ -142,10 +223,12 @@ def _answers(name: str, columns: Mapping[str, np.ndarray]) -> Answers:
             raise LeakgapError(
                 f"{name}: {column} has the shape {list(values.shape)}, not {shape} for {rows} records"
             )
-    record, label = _ids(name, "record", columns["record"]), _ids(name, "label", columns["label"])
+    record = _ids(name, "record", columns["record"])
+    label = _label(name, kind, columns["label"]) if "label" in columns else None
     order = _by_view(name, record, columns.get("view"))
     first = order[:, 0]
-    _same_in_views(name, "label", label, order, record)
+    if label is not None:
+        _same_in_views(name, "label", label, order, record)
 
     flags: dict[str, np.ndarray | None] = {"member": None, "reserved": None}
     for flag in flags:
@@ -154,40 +237,68 @@ def _answers(name: str, columns: Mapping[str, np.ndarray]) -> Answers:
             _same_in_views(name, flag, values, order, record)
             flags[flag] = values[first]
     _check_flags(name, record[first], flags["member"], flags["reserved"])
+    parts: dict[str, np.ndarray | None] = {"group": None, "slice": None}
+    for part in parts:
+        if part in columns:
+            values = _ids(name, part, columns[part])
+            _same_in_views(name, part, values, order, record)
+            parts[part] = values[first]
 
-    phi = logits = correct = None
-    if kind == "logits":
-        given = _finite(name, kind, columns[kind], record)
-        if are_probabilities(given):
-            raise LeakgapError(f"{name}: logits are probabilities; call the column probabilities")
-        codes = _classes(name, kind, label, given.shape[1], record)
-        phi, logits = phi_of_logits(given, codes), given
-    elif kind == "probabilities":
-        given = _numeric(name, kind, columns[kind])
-        codes = _classes(name, kind, label, given.shape[1], record)
-        probabilities, whole = _probabilities(name, given, record)
-        phi = _phi_of_probabilities(probabilities, whole, codes)
-        with np.errstate(divide="ignore"):
-            logits = np.log(probabilities)
-    elif kind == "loss":
-        phi = _phi_of_loss(name, columns[kind], record)
-    elif kind == "phi":
-        phi = _number(name, kind, columns[kind], record)
-    if logits is not None:
-        correct = logits[first].argmax(-1) == label[first]
-    elif "prediction" in columns:
-        correct = _text(_ids(name, "prediction", columns["prediction"]))[first] == _text(label)[first]
+    used = dict(columns)
+    if kind == "prediction":
+        used["prediction"] = _label(name, kind, columns["prediction"], "prediction")
+    found = KINDS[kind](Rows(name, record, label, used, classes, positive))
+    phi = _phi_by_view(found, order)
+    if kind == "prediction":
+        kind = "regression" if found.phi is not None else kind
+    correct = found.correct
+    if correct is None and "prediction" in columns and label is not None:
+        given = _label(name, "prediction", columns["prediction"], "prediction")
+        correct = given.astype(str) == label.astype(str)
     return Answers(
         name=name,
         kind=kind,
         record=record[first],
-        label=label[first],
+        label=np.zeros(len(first), np.int64) if label is None else label[first],
         member=flags["member"],
         reserved=flags["reserved"],
-        phi=None if phi is None else phi.astype(np.float32)[order],
-        logits=None if logits is None else logits[first].astype(np.float32),
-        correct=correct,
+        phi=None if phi is None else phi.astype(np.float32),
+        logits=None if found.logits is None else found.logits[first].astype(np.float32),
+        correct=None if correct is None else correct[first],
+        code=None if found.code is None else found.code[first],
+        class_names=classes,
+        group=parts["group"],
+        slice=parts["slice"],
+        signals={key: values[order].mean(1).astype(np.float32) for key, values in found.signals.items()},
     )
+
+
+def _phi_by_view(found: Signal, order: np.ndarray) -> np.ndarray | None:
+    """Return phi [S, V] of rows put side by side: labels of one record are views of it as well.
+
+    Of predicted classes over several views what is seen is their agreement with the label (Choquette-Choo et al.
+    2021, "Label-only membership inference attacks"): log odds of its share, half a view added to either side.
+    """
+    if found.phi is not None:
+        return found.phi[order].reshape(len(order), -1)
+    if order.shape[1] == 1 or found.correct is None:
+        return None
+    right, views = found.correct[order].sum(1), order.shape[1]
+    return np.log((right + 0.5) / (views - right + 0.5))[:, None]
+
+
+def _label(name: str, kind: str, values: np.ndarray, column: str = "label") -> np.ndarray:
+    """Return labels: ids, or numbers with a fraction beside a predicted number."""
+    if kind == "prediction" and values.dtype.kind in "fiu":
+        if np.isnan(values.astype(np.float64)).any():
+            raise LeakgapError(
+                f"{name}: {column} is missing in row {int(np.isnan(values.astype(np.float64)).argmax())}"
+            )
+        if not np.isfinite(values.astype(np.float64)).all():
+            raise LeakgapError(f"{name}: {column} is infinite in row {int((~np.isfinite(values)).argmax())}")
+        if (values % 1).any():
+            return values.astype(np.float64)
+    return _ids(name, column, values)
 
 
 def _ids(name: str, column: str, values: np.ndarray) -> np.ndarray:
@@ -277,110 +388,3 @@ def _check_flags(
 ) -> None:
     if member is not None and reserved is not None and (member & reserved).any():
         raise LeakgapError(f"{name}: record {record[member & reserved][0]} is reserved, yet a member")
-
-
-def _classes(name: str, kind: str, label: np.ndarray, classes: int, record: np.ndarray) -> np.ndarray:
-    """Return labels that are numbers of classes."""
-    if label.dtype.kind != "i":
-        raise LeakgapError(
-            f"{name}: label is text, such as {str(label[0])!r}; beside {kind} it is the number of a class, from 0"
-        )
-    if classes < 2:
-        raise LeakgapError(f"{name}: {kind} of {classes} classes: an answer needs two or more")
-    outside = (label < 0) | (label >= classes)
-    if outside.any():
-        row = int(outside.argmax())
-        raise LeakgapError(
-            f"{name}: label {label[row]} of record {record[row]} is none of the {classes} classes of {kind}"
-        )
-    return label
-
-
-def _numeric(name: str, column: str, values: np.ndarray) -> np.ndarray:
-    try:
-        return values.astype(np.float64)
-    except (TypeError, ValueError):
-        raise LeakgapError(f"{name}: {column} does not hold numbers") from None
-
-
-def _number(name: str, column: str, values: np.ndarray, record: np.ndarray) -> np.ndarray:
-    """Return numbers as float64; NaN is an error."""
-    values = _numeric(name, column, values)
-    absent = np.isnan(values).reshape(len(values), -1).any(1)
-    if absent.any():
-        raise LeakgapError(f"{name}: {column} of record {record[absent.argmax()]} is NaN or missing")
-    return values
-
-
-def _finite(name: str, column: str, values: np.ndarray, record: np.ndarray) -> np.ndarray:
-    values = _number(name, column, values, record)
-    infinite = (np.abs(values) > LARGEST).any(-1)
-    if infinite.any():
-        raise LeakgapError(
-            f"{name}: {column} of record {record[infinite.argmax()]} are infinite, or nearly so"
-        )
-    return values
-
-
-def _phi_of_loss(name: str, values: np.ndarray, record: np.ndarray) -> np.ndarray:
-    """phi of the loss l = -log p: -log(exp(l) - 1)."""
-    loss = _number(name, "loss", values, record)
-    if (loss < -WHOLE).any():
-        row = int((loss < -WHOLE).argmax())
-        raise LeakgapError(
-            f"{name}: loss of record {record[row]} is {loss[row]:g}; a cross-entropy is never negative"
-        )
-    loss = np.maximum(loss, 0)
-    with np.errstate(divide="ignore"):
-        return -(loss + np.log(-np.expm1(-loss)))
-
-
-def _probabilities(name: str, given: np.ndarray, record: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities with the missing filled in, and which rows are whole: all given, adding up to one."""
-    known = ~np.isnan(given)
-    outside = (known & ((given < 0) | (given > 1 + WHOLE))).any(1)
-    if outside.any():
-        raise LeakgapError(
-            f"{name}: probabilities of record {record[outside.argmax()]} are not between 0 and 1"
-        )
-    count = known.sum(1)
-    if not count.all():
-        raise LeakgapError(f"{name}: probabilities of record {record[count.argmin()]} are all NaN or missing")
-    if (count != count[0]).any():
-        row = int((count != count[0]).argmax())
-        raise LeakgapError(
-            f"{name}: record {record[row]} has {count[row]} probabilities and record {record[0]} {count[0]}: "
-            "one is NaN, or these are the top k, and then each record has the same k"
-        )
-    total = np.where(known, given, 0).sum(1)
-    classes = given.shape[1]
-    allowed = max(SUM, classes * _step(given[known]) / 2)
-    off = (total > 1 + allowed) | ((count == classes) & (total < 1 - allowed))
-    if off.any():
-        row = int(off.argmax())
-        raise LeakgapError(
-            f"{name}: probabilities of record {record[row]} add up to {total[row]:.4g}, not to 1"
-        )
-    missing = classes - count
-    left = np.maximum(1 - total, 0) / np.maximum(missing, 1)
-    share = np.minimum(left, np.where(known, given, np.inf).min(1))
-    return np.where(known, given, share[:, None]), (missing == 0) & (np.abs(total - 1) <= WHOLE)
-
-
-def _step(values: np.ndarray) -> float:
-    """Return what probabilities are rounded to, .01 or finer, such as .001; 0 where they are not rounded."""
-    for decimals in range(2, 6):
-        scaled = values * 10**decimals
-        if (np.abs(scaled - np.round(scaled)) < 1e-3).all():
-            return 10.0**-decimals
-    return 0.0
-
-
-def _phi_of_probabilities(probabilities: np.ndarray, whole: np.ndarray, label: np.ndarray) -> np.ndarray:
-    at_label = label[:, None]
-    of_label = np.take_along_axis(probabilities, at_label, 1)[:, 0]
-    others = probabilities.copy()
-    np.put_along_axis(others, at_label, 0, 1)
-    rest = np.where(whole, others.sum(1), 1 - of_label)
-    with np.errstate(divide="ignore"):
-        return np.log(of_label) - np.log(np.maximum(rest, 0))

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +18,25 @@ import pyarrow.parquet as pq
 from leakgap import LeakgapError
 from leakgap.files import read_arrays
 
-IDS = ("record", "label", "prediction")  # of any type: whole numbers, or text
-VALUES = ("view", "member", "reserved", "phi", "loss")
-MATRICES = ("logits", "probabilities")  # a list in every row, or columns logits_0, logits_1, ...
+IDS = ("record", "label", "prediction", "group", "slice")  # of any type: whole numbers, or text
+VALUES = ("view", "member", "reserved", "phi", "loss", "log_density", "score", "probability")
+MATRICES = ("logits", "probabilities", "labels")  # a list in every row, or columns logits_0, logits_1, ...
+LISTS = ("tokens", "token_means", "token_deviations")  # of any length in every row
+SEPARATORS = (",", ";", "\t", "|")
+NULLS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-", "?")  # how a missing value is written
 
 
-def read_columns(path: str | Path) -> dict[str, np.ndarray]:
+class How(NamedTuple):
+    """What is told of a CSV file; None is found out."""
+
+    separator: str | None = None
+    decimal: str | None = None
+
+
+FOUND_OUT = How()
+
+
+def read_columns(path: str | Path, how: How = FOUND_OUT) -> dict[str, np.ndarray]:
     """Return the columns of a file that answers are made of; others are ignored.
 
     Raises LeakgapError for a file that is missing, damaged, of another kind, or whose columns are not numbers.
@@ -35,7 +49,7 @@ def read_columns(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise LeakgapError(f"{path}: no such file")
     try:
-        return READERS[path.suffix](path)
+        return _csv(path, how) if path.suffix == ".csv" else READERS[path.suffix](path)
     except (pa.ArrowException, OSError, ValueError, EOFError) as error:
         raise LeakgapError(f"{path}: can't be read ({str(error).splitlines()[0]})") from None
 
@@ -46,18 +60,35 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
         return _of_table(path, file.read(columns=names))
 
 
-def _csv(path: Path) -> dict[str, np.ndarray]:
+def _csv(path: Path, how: How = FOUND_OUT) -> dict[str, np.ndarray]:
+    """Read a CSV file; a separator and a decimal comma that are not told are found out by the header and a row."""
     with path.open("rb") as file:
-        header = pc.read_csv(pa.py_buffer(file.readline() + b"\n")).column_names
-    names = [name for name in header if is_known(name)]
+        first, second = file.readline(), file.readline()
+    separator = how.separator or _separator(path, first)
+    parsing = pc.ParseOptions(delimiter=separator)
+    names = [name for name in _header(first, parsing) if is_known(name)]
     if not names:
         return {}
+    decimal = how.decimal or ("," if separator != "," and re.search(rb"\d,\d", second) else ".")
     # ids stay text, so that 007 is not 7; ids that are all written as whole numbers become numbers below
-    kinds = dict.fromkeys(IDS, pa.string()) | {name: pa.float64() for name in names if part_of_matrix(name)}
-    columns = _of_table(
-        path, pc.read_csv(path, convert_options=pc.ConvertOptions(include_columns=names, column_types=kinds))
-    )
-    return columns | {name: _numbers(columns[name]) for name in IDS if name in columns}
+    kinds: dict[str, pa.DataType] = dict.fromkeys(IDS + MATRICES + LISTS, pa.string())
+    kinds |= {name: pa.float64() for name in names if part_of_matrix(name)}
+    convert = pc.ConvertOptions(include_columns=names, column_types=kinds, decimal_point=decimal)
+    columns = _of_table(path, pc.read_csv(path, parse_options=parsing, convert_options=convert))
+    return columns | {name: _numbers(path, name, columns[name], decimal) for name in IDS if name in columns}
+
+
+def _header(line: bytes, parsing: pc.ParseOptions) -> list[str]:
+    return pc.read_csv(pa.py_buffer(line.rstrip(b"\r\n") + b"\n"), parse_options=parsing).column_names
+
+
+def _separator(path: Path, header: bytes) -> str:
+    """Return the separator under which the header has a column that answers have; a comma where none has."""
+    for separator in SEPARATORS:
+        names = _header(header, pc.ParseOptions(delimiter=separator))
+        if "record" in names and len(names) > 1:
+            return separator
+    return ","
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
@@ -79,19 +110,26 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
 }
 
 
-def part_of_matrix(name: str) -> tuple[str, int] | None:
-    """Return the matrix that a column is a part of, and its place there; None for any other column.
+PARTS = {"logit": "logits", "probability": "probabilities"}  # how columns named by class begin
 
-    >>> part_of_matrix("logits_12"), part_of_matrix("logits")
-    (('logits', 12), None)
+
+def part_of_matrix(name: str) -> tuple[str, str] | None:
+    """Return the matrix that a column is a part of, and its class there; None for any other column.
+
+    >>> part_of_matrix("logits_12"), part_of_matrix("probability_cat"), part_of_matrix("logits")
+    (('logits', '12'), ('probabilities', 'cat'), None)
     """
-    found = re.fullmatch(rf"({'|'.join(MATRICES)})_(\d+)", name)
-    return (found[1], int(found[2])) if found else None
+    if found := re.fullmatch(rf"({'|'.join(MATRICES)})_(\d+)", name):
+        return found[1], found[2]
+    if found := re.fullmatch(rf"({'|'.join(PARTS)})_(.+)", name, re.DOTALL):
+        return PARTS[found[1]], found[2]
+    return None
 
 
 def is_known(name: object) -> bool:
     """Say whether answers are made of columns of this name."""
-    return isinstance(name, str) and (name in (*IDS, *VALUES, *MATRICES) or part_of_matrix(name) is not None)
+    known = (*IDS, *VALUES, *MATRICES, *LISTS)
+    return isinstance(name, str) and (name in known or part_of_matrix(name) is not None)
 
 
 def _of_table(path: Path, table: pa.Table) -> dict[str, np.ndarray]:
@@ -103,6 +141,8 @@ def _of_table(path: Path, table: pa.Table) -> dict[str, np.ndarray]:
             columns[name] = _ids(path, name, table[name])
         elif name in MATRICES:
             columns[name] = _lists(path, name, table[name])
+        elif name in LISTS:
+            columns[name] = _ragged(path, name, table[name])
         else:
             columns[name] = _values(path, name, table[name])
     return columns
@@ -124,15 +164,31 @@ def _ids(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
         raise LeakgapError(f"{path}: {name} holds {kind}, neither numbers nor text") from None
 
 
-def _numbers(ids: np.ndarray) -> np.ndarray:
-    """Return text ids as int64 where all are whole numbers as usually written, as bool where all are truths."""
+def _numbers(path: Path, name: str, ids: np.ndarray, decimal: str) -> np.ndarray:
+    """Return text ids as int64 where all are whole numbers as usually written, as bool where all are truths.
+
+    Labels and predictions that are numbers with a fraction become float64: they are predicted numbers.
+    """
     # the second as pandas writes numbers beside a gap
+    absent = [text in NULLS or text == "" for text in ids]
+    present = [text for text, missing in zip(ids, absent, strict=True) if not missing]
     for whole in (r"0|-?[1-9]\d{0,17}", r"(0|-?[1-9]\d{0,17})\.0"):
-        if all(re.fullmatch(whole, text) for text in ids):
+        if present and all(re.fullmatch(whole, text) for text in present):
+            _check_present(path, name, ids, absent)
             return np.array([int(text.removesuffix(".0")) for text in ids])
     if {text.lower() for text in ids} <= {"true", "false"}:
         return np.array([text.lower() == "true" for text in ids])
+    number = rf"[-+]?(\d+([{decimal}]\d*)?|[{decimal}]\d+)([eE][-+]?\d+)?"
+    if name in ("label", "prediction") and present and all(re.fullmatch(number, text) for text in present):
+        _check_present(path, name, ids, absent)
+        return np.array([float(text.replace(decimal, ".")) for text in ids])
     return ids
+
+
+def _check_present(path: Path, name: str, ids: np.ndarray, absent: list[bool]) -> None:
+    if any(absent):
+        row = absent.index(True)
+        raise LeakgapError(f"{path}: {name} is missing in row {row}: {ids[row]!r}")
 
 
 def _values(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
@@ -168,6 +224,21 @@ def _lists(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
         return np.empty((0, 0))
     values = pa.chunked_array([chunk.flatten() for chunk in arrays])
     return _values(path, name, values).reshape(len(lengths), -1)
+
+
+def _ragged(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
+    """Return lists of any length, float64, as an array of arrays."""
+    if pa.types.is_string(column.type):
+        column = _parsed(column)
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise LeakgapError(f"{path}: {name} holds {kind}, not a list of numbers in every row")
+    if column.null_count:
+        raise LeakgapError(f"{path}: {name} is empty in row {_first_null(column)}")
+    lists = [np.asarray(each, np.float64) for each in column.to_pylist()]
+    found = np.empty(len(lists), object)
+    found[:] = lists
+    return found
 
 
 def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:

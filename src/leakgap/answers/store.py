@@ -64,16 +64,31 @@ def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     return (true - rest).astype(np.float32)
 
 
-def are_probabilities(values: np.ndarray) -> bool:
-    """Say whether all rows of float [..., classes] are probabilities, which somebody took for logits.
+def mistaken_for_logits(values: np.ndarray) -> str:
+    """Say what float [..., classes] are if they can't be logits; nothing if they can.
 
-    Rows of a one and zeros alone are none: they may be logits of votes.
+    Logits have no bounds and no constant sum. Whole numbers may be logits of votes, unless they are percent.
 
-    >>> are_probabilities(np.array([[0.5, 0.5], [1, 0]])), are_probabilities(np.array([[0.5, -0.5], [1, 0]]))
-    (True, False)
+    >>> mistaken_for_logits(np.array([[0.5, 0.5], [1, 0]])), mistaken_for_logits(np.array([[0.5, -0.5], [1, 0]]))
+    ('probabilities', '')
+    >>> mistaken_for_logits(np.array([[12.5, 87.5], [40, 60]]))
+    'probabilities in percent, or shares of a whole'
+    >>> mistaken_for_logits(np.array([[0.2, 0.3], [0.9, 0.8]]))
+    'probabilities of each class by itself, between 0 and 1'
     """
-    shares = (values >= 0).all() and (np.abs(values.sum(-1) - 1) <= 1e-3).all()
-    return bool(shares and (values % 1).any())
+    if not values.size or (values < 0).any():
+        return ""
+    whole, total = not (values % 1).any(), values.sum(-1)
+    percent = np.abs(total - 100).max() <= 2
+    if whole and not percent:
+        return ""
+    if np.abs(total - 1).max() <= 0.02:
+        return "probabilities"
+    if values.max() <= 1:
+        return "probabilities of each class by itself, between 0 and 1"
+    if percent or np.ptp(total) <= 1e-3 * total.mean():
+        return "probabilities in percent, or shares of a whole"
+    return ""
 
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
@@ -141,8 +156,8 @@ def write(
     """
     if not all(np.isfinite(step).all() for step in steps):
         raise LeakgapError(f"{path}: not written, some logits are not finite")
-    if any(are_probabilities(step) for step in steps):
-        raise LeakgapError(f"{path}: not written, these are probabilities, not logits: give their logarithm")
+    if called := next(filter(None, map(mistaken_for_logits, steps)), ""):
+        raise LeakgapError(f"{path}: not written, these are {called}, not logits: give their logarithm")
     views, images, classes = steps[0].shape
     about = {"study": study, "technique": technique, "mask": mask, "epochs": list(epochs), "views": views} | {
         "images": images,

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from leakgap import LeakgapError
-from leakgap.answers.store import are_probabilities
+from leakgap.answers.store import mistaken_for_logits
 from leakgap.data.masks import members_digest
 from leakgap.jobs.train import Answers, Job
 from leakgap.objects import Object, check_call
@@ -21,6 +21,7 @@ from leakgap.study import variant
 from leakgap.study.train import RECIPE, RESUME
 from leakgap.versions import version
 
+SMALLEST = float(np.log(np.finfo(np.float32).smallest_subnormal))
 MOST_VIEWS = 127  # a view's number is int8 in the logits' files
 
 
@@ -130,11 +131,14 @@ def checked(value: Any, job: Job, step: int, before: list[np.ndarray]) -> np.nda
         raise LeakgapError(f"{what} are of {len(logits)} views, and {told} of {views}")
     with np.errstate(over="ignore"):
         logits = logits.astype(np.float32)
+    # the logarithm of a probability of 0, as trees answer: that of the smallest number that is told from 0
+    least = logits.max(-1, keepdims=True) + SMALLEST
+    logits = np.where(np.isneginf(logits) & np.isfinite(least), least, logits)
     if not np.isfinite(logits).all():
         view, record = np.argwhere(~np.isfinite(logits).all(2))[0]
         raise LeakgapError(f"{what} are not finite for record {record} (view {view}): {logits[view, record]}")
-    if are_probabilities(logits):
-        raise LeakgapError(f"{what} are probabilities: yield their logarithm")
+    if called := mistaken_for_logits(logits):
+        raise LeakgapError(f"{what} are {called}: yield their logarithm")
     return logits
 
 
