@@ -51,7 +51,8 @@ def test_predicted_numbers_are_judged_by_their_squared_error():
     found = of(label=label, prediction=given)
     assert found.kind == "regression"
     assert not found.has_probability
-    np.testing.assert_allclose(found.phi[:, 0], [-np.log((a - b) ** 2) for a, b in both], rtol=1e-5)
+    expected = [-np.log((a - b) ** 2) for a, b in zip(label, given, strict=True)]
+    np.testing.assert_allclose(found.phi[:, 0], expected, rtol=1e-5)
     whole = of(label=RECORD, prediction=RECORD + 0.5)  # ages, say
     np.testing.assert_allclose(whole.phi, -np.log(0.25), rtol=1e-6)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,10 +128,11 @@ class Answers:
 
 def _array(name: str, column: str, values: object) -> np.ndarray:
     if isinstance(values, np.ma.MaskedArray):
-        values = values.filled(np.nan) if values.dtype.kind == "f" else values.astype(object).filled(None)
+        masked: Any = values
+        values = masked.filled(np.nan) if masked.dtype.kind == "f" else masked.astype(object).filled(None)
     if hasattr(values, "detach"):  # a tensor of torch, of any type and on any device
-        values = values.detach().cpu()
-        values = (values.float() if values.dtype.is_floating_point else values).numpy()  # type: ignore[attr-defined]
+        tensor: Any = values.detach().cpu()
+        values = (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
     if column in LISTS:
         return _lists(name, column, values)
     if isinstance(values, np.ndarray):

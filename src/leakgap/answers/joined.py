@@ -5,14 +5,18 @@ All that can't be right between two files is found here, before any attack runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from leakgap import LeakgapError
 from leakgap.answers.answers import Answers
+
+Both = tuple[np.ndarray, np.ndarray]  # of targets and of shadow models
+PROBE = 64  # records by which models are compared first
+NEAR, ALIKE, LEAST = 1e-3, 0.9, 20  # copies: this near in phi, in this share of so many records at the least
 
 
 @dataclass(frozen=True)
@@ -29,19 +33,21 @@ class Joined:
     member: np.ndarray  # bool [N, S]: of the shadow models
     asked: np.ndarray  # bool [N, S]: which records each shadow model answered
     left_out: np.ndarray  # bool [T, N]: shadow models whose training set gives the target's away
-    phi: (
-        tuple[np.ndarray, np.ndarray] | None
-    )  # float32 [T, S, V] and [N, S, V]; None: some file has predictions alone
-    logits: tuple[np.ndarray, np.ndarray] | None  # float32 [T, S, C] and [N, S, C]; None: some file has none
-    correct: (
-        tuple[np.ndarray, np.ndarray] | None
-    )  # float32 [T, S] and [N, S], 0 or 1; None: some file can't tell
+    phi: Both | None  # float32 [T, S, V] and [N, S, V]; None: some file has predictions alone
+    logits: Both | None  # float32 [T, S, C] and [N, S, C]; None: some file has none
+    correct: Both | None  # float32 [T, S] and [N, S], 0 or 1; None: some file can't tell
     saturated: float  # share of the answers of exactly 0 or 1
+    code: np.ndarray | None = None  # int64 [S], numbers of classes; None where the answers know none
+    has_probability: bool = True  # phi is of a probability of the truth
+    group: np.ndarray | None = None  # int64 or str [S]: whose record it is; None: no file says
+    slice: np.ndarray | None = None  # int64 or str [S]: a part of the records; None: no file says
+    base: np.ndarray | None = None  # float32 [S]: phi of a model trained on none of the records
+    signals: Mapping[str, Both] = field(default_factory=dict)  # float32 [T, S] and [N, S] that all files have
 
     @property
     def codes(self) -> np.ndarray:
         """The labels as int [S]: numbers of classes where there are any, else in the order of first appearance."""
-        return self.label if self.logits is not None else pd.factorize(self.label)[0]
+        return self.code if self.code is not None else pd.factorize(self.label)[0]
 
     @property
     def shadows_left_out(self) -> np.ndarray:
@@ -49,46 +55,47 @@ class Joined:
         return given_away(self.member, self.member, self.asked)
 
 
-def join(targets: Sequence[Answers], shadows: Sequence[Answers]) -> Joined:
+def join(targets: Sequence[Answers], shadows: Sequence[Answers], base: Answers | None = None) -> Joined:
     """Put answers side by side; LeakgapError names the files that can't be about the same records or models."""
     if not targets:
         raise LeakgapError("no target: an audit needs the answers of at least one model")
-    first = targets[0]
+    first, every = targets[0], [*targets, *shadows, *([] if base is None else [base])]
     for model in shadows:
         if model.member is None:
             raise LeakgapError(f"{model.name}: a shadow model needs the column 'member'")
+    if base is not None and base.member is not None and base.member.any():
+        raise LeakgapError(
+            f"{base.name}: has members, and the base model is one that was trained on none of the records"
+        )
     rows = [_places(first, model, complete=True) for model in targets]
     places = [_places(first, model, complete=False) for model in shadows]
-    for model, at in zip((*targets, *shadows), (*rows, *places), strict=True):
+    of_base = [] if base is None else [_places(first, base, complete=True)]
+    for model, at in zip(every, (*rows, *places, *of_base), strict=True):
         _check_pair(first, model, at)
-    _check_distinct([*targets, *shadows])
+    _check_distinct(every)
 
     asked = np.array([at >= 0 for at in places], bool).reshape(len(shadows), len(first.record))
     member = _stack([model.member for model in shadows], places, False).reshape(asked.shape).astype(bool)
-    reserved = np.zeros(len(first.record), bool) if first.reserved is None else first.reserved
+    every_place = [*rows, *places, *of_base]
+    told = _agreed("reserved", every, every_place)
+    reserved = np.zeros(len(first.record), bool) if told is None else told.astype(bool)
     if (member & reserved).any():
-        model, record = np.argwhere(member & reserved)[0]
+        number, record = np.argwhere(member & reserved)[0]
+        by = next(model.name for model in every if model.reserved is not None)
         raise LeakgapError(
-            f"{shadows[model].name}: record {first.record[record]} is a member, and reserved in {first.name}"
+            f"{shadows[number].name}: record {first.record[record]} is a member, and reserved in {by}"
         )
-    silent = [model.name for model in targets if model.member is None]
-    known = not silent
-    if 0 < len(silent) < len(targets):
-        raise LeakgapError(
-            f"{silent[0]}: has no column 'member', and another target has: give it for all, or none"
-        )
-    target_member = _stack([model.member for model in targets], rows, False).astype(bool) if known else None
-    for model, inside in zip(targets, [] if target_member is None else target_member, strict=known):
-        if (inside & reserved).any():
-            record = first.record[inside & reserved][0]
-            raise LeakgapError(f"{model.name}: record {record} is a member, and reserved in {first.name}")
-        if not inside.any() or (inside | reserved).all():
-            share = "all" if inside.any() else "none"
-            raise LeakgapError(
-                f"{model.name}: {share} of its {(~reserved).sum()} records are members: nothing to tell apart"
-            )
+    target_member = _known_members(targets, rows, first.record, reserved)
     phi, saturated = _finite(_both(targets, shadows, rows, places, lambda model: model.phi))
+    if phi is not None and first.kind == "regression":
+        phi = _scaled(phi, member, asked)
     logits, _ = _finite(_both(targets, shadows, rows, places, lambda model: model.logits))
+    names = set.intersection(*(set(model.signals) for model in (*targets, *shadows)))
+    signals = {}
+    for name in sorted(names):
+        both = _both(targets, shadows, rows, places, lambda model, name=name: model.signals[name])  # type: ignore[misc]
+        if both is not None:
+            signals[name] = both
     return Joined(
         record=first.record,
         label=first.label,
@@ -103,7 +110,89 @@ def join(targets: Sequence[Answers], shadows: Sequence[Answers]) -> Joined:
         logits=logits,
         correct=_both(targets, shadows, rows, places, lambda model: model.correct),
         saturated=saturated,
+        code=first.code,
+        has_probability=first.has_probability,
+        group=_agreed("group", every, every_place),
+        slice=_agreed("slice", every, every_place),
+        base=None if base is None else _base(base, of_base[0], phi),
+        signals=signals,
     )
+
+
+def _known_members(
+    targets: Sequence[Answers], rows: Sequence[np.ndarray], ids: np.ndarray, reserved: np.ndarray
+) -> np.ndarray | None:
+    """Return the targets' members, bool [T, S]; None where no target says."""
+    silent = [model.name for model in targets if model.member is None]
+    if silent:
+        if len(silent) < len(targets):
+            raise LeakgapError(
+                f"{silent[0]}: has no column 'member', and another target has: give it for all, or none"
+            )
+        return None
+    members = _stack([model.member for model in targets], rows, False).astype(bool)
+    for model, inside in zip(targets, members, strict=True):
+        if (inside & reserved).any():
+            raise LeakgapError(
+                f"{model.name}: record {ids[inside & reserved][0]} is a member, and reserved in {targets[0].name}"
+            )
+        if not inside.any() or (inside | reserved).all():
+            share = "all" if inside.any() else "none"
+            raise LeakgapError(
+                f"{model.name}: {share} of its {(~reserved).sum()} records are members: nothing to tell apart"
+            )
+    return members
+
+
+def _agreed(column: str, models: Sequence[Answers], places: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Return a column [S] that some of the files have, once; LeakgapError where two of them don't agree.
+
+    A record that no file with the column holds is its own group, of no slice, and not reserved.
+    """
+    found: np.ndarray | None = None
+    said = models[0]
+    for model, at in zip(models, places, strict=True):
+        values = getattr(model, column)
+        if values is None:
+            continue
+        mine = np.where(at >= 0, values[at], values[0])
+        if found is None:
+            found, held, said = mine, at >= 0, model
+            continue
+        if found.dtype.kind != mine.dtype.kind:
+            found, mine = found.astype(str), mine.astype(str)
+        differs = held & (at >= 0) & (found != mine)
+        if differs.any():
+            row = int(differs.argmax())
+            raise LeakgapError(
+                f"{model.name}: {column} of record {models[0].record[row]} is {mine[row]}, and {found[row]} in "
+                f"{said.name}"
+            )
+        found, held = np.where(held, found, mine), held | (at >= 0)
+    return found
+
+
+def _scaled(phi: Both, member: np.ndarray, asked: np.ndarray) -> Both:
+    """Scale squared errors by their mean over records that a model was not trained on.
+
+    Those of the shadow models; without any, all of the target's. phi becomes twice the logarithm of a Gaussian
+    density up to a constant, as far as its sign goes: 0 at an error of the usual size.
+    """
+    targets, shadows = phi
+    errors = (
+        np.exp(-shadows.astype(np.float64)[asked & ~member])
+        if (asked & ~member).any()
+        else np.exp(-targets.astype(np.float64))
+    )
+    shift = np.float32(np.log(errors.mean())) if errors.mean() > 0 else np.float32(0)
+    return targets + shift, shadows + shift
+
+
+def _base(base: Answers, at: np.ndarray, phi: Both | None) -> np.ndarray | None:
+    """Return phi of the base model, [S]: the mean over its views, with no infinities."""
+    if base.phi is None or phi is None:
+        raise LeakgapError(f"{base.name}: a base model needs answers with a loss, as the target has")
+    return np.nan_to_num(base.phi[at].mean(1), posinf=phi[0].max(), neginf=phi[0].min())
 
 
 def given_away(target: np.ndarray, shadow: np.ndarray, asked: np.ndarray) -> np.ndarray:
@@ -154,6 +243,17 @@ def _check_pair(first: Answers, other: Answers, at: np.ndarray) -> None:
             f"{other.name}: label of record {first.record[here[odd]]} is {theirs[odd]}, and {mine[odd]} in "
             f"{first.name}"
         )
+    if first.kind != other.kind and not (first.has_probability and other.has_probability):
+        raise LeakgapError(
+            f"{other.name} holds a {other.kind}, and {first.name} a {first.kind}: give the same of all"
+        )
+    if first.class_names != other.class_names and first.logits is not None and other.logits is not None:
+        named = [
+            ", ".join(each.class_names[:6]) if each.class_names else "numbered" for each in (other, first)
+        ]
+        raise LeakgapError(
+            f"the classes of {other.name} are {named[0]}, and of {first.name} {named[1]}: name them alike"
+        )
     for what in ("classes", "views"):
         counts = getattr(other, what), getattr(first, what)
         if None not in counts and counts[0] != counts[1]:
@@ -161,24 +261,64 @@ def _check_pair(first: Answers, other: Answers, at: np.ndarray) -> None:
 
 
 def _check_distinct(models: Sequence[Answers]) -> None:
-    """LeakgapError where two files hold one model: a target attacked with itself, or a shadow counted twice."""
-    seen: dict[tuple[bytes, bytes], Answers] = {}
-    for model in models:
-        order = np.argsort(model.record)  # a copy may have its rows in another order
-        values = model.correct if model.phi is None else model.phi
-        assert values is not None
-        key = (model.record[order].tobytes(), values[order].tobytes())
-        other = seen.get(key)
-        if other is not None and _same_members(model, other):
-            raise LeakgapError(f"{model.name} and {other.name} are one model: all their answers are equal")
-        seen[key] = model
+    """LeakgapError where two files hold one model: a target attacked with itself, or a shadow counted twice.
+
+    Copies that were rounded, or lack a record, are found as well: models that were trained apart never answer
+    nearly all records alike, unless their answers are stored ones of exactly 0 or 1, which don't count.
+    """
+    ids = pd.Index(models[0].record)
+    sample = pd.Index(ids[np.linspace(0, len(ids) - 1, min(len(ids), PROBE)).astype(int)])
+    probes = np.full((len(models), len(sample)), np.nan)
+    for row, model in enumerate(models):
+        values = _values(model)
+        at = pd.Index(
+            model.record.astype(str)
+            if model.record.dtype.kind != models[0].record.dtype.kind
+            else model.record
+        )
+        place = at.get_indexer(sample.astype(str) if at.dtype != sample.dtype else sample)
+        probes[row, place >= 0] = values[place[place >= 0]]
+    probes[~np.isfinite(probes)] = np.nan
+    for row, model in enumerate(models):
+        with np.errstate(invalid="ignore"):
+            near = np.abs(probes[:row] - probes[row]) < NEAR
+        both = np.isfinite(probes[:row]) & np.isfinite(probes[row])
+        for number in np.flatnonzero(near.sum(1) >= np.maximum(ALIKE * both.sum(1), 1)).tolist():
+            other = models[number]
+            if _same_members(model, other) and _alike(model, other):
+                raise LeakgapError(
+                    f"{model.name} and {other.name} are one model: all their answers are equal, or nearly"
+                )
+
+
+def _values(model: Answers) -> np.ndarray:
+    values = model.correct if model.phi is None else model.phi[:, 0]
+    assert values is not None
+    return values.astype(np.float64)
+
+
+def _alike(one: Answers, other: Answers) -> bool:
+    """Whether two models answer nearly all records that both were asked about alike."""
+    mine, theirs = one.record, other.record
+    if mine.dtype.kind != theirs.dtype.kind:
+        mine, theirs = mine.astype(str), theirs.astype(str)
+    at = pd.Index(theirs).get_indexer(pd.Index(mine))
+    first, second = _values(one)[at >= 0], _values(other)[at[at >= 0]]
+    if (first == second).all():
+        return True
+    finite = np.isfinite(first) & np.isfinite(second)
+    if one.phi is None or finite.sum() < LEAST or np.ptp(first[finite]) < 100 * NEAR:
+        return False
+    return bool((np.abs(first - second)[finite] < NEAR).mean() >= ALIKE)
 
 
 def _same_members(one: Answers, other: Answers) -> bool:
-    """Can the two have been trained on the same records? They hold the same ids."""
+    """Can the two have been trained on the same records, as far as both were asked?"""
     if one.member is None or other.member is None:
         return True
-    return bool((one.member[np.argsort(one.record)] == other.member[np.argsort(other.record)]).all())
+    mine, theirs = (pd.Series(each.member, index=each.record.astype(str)) for each in (one, other))
+    both = mine.index.intersection(theirs.index)
+    return bool((mine[both] == theirs[both]).all())
 
 
 def _stack(values: Sequence[np.ndarray | None], places: Sequence[np.ndarray], absent: float) -> np.ndarray:
@@ -198,7 +338,7 @@ def _both(
     rows: Sequence[np.ndarray],
     places: Sequence[np.ndarray],
     of: Callable[[Answers], np.ndarray | None],
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> Both | None:
     """Stack what every file has, targets and shadow models apart; None where one file lacks it."""
     values = [[of(model) for model in models] for models in (targets, shadows)]
     if any(value is None for part in values for value in part):
@@ -213,8 +353,8 @@ def _both(
 
 
 def _finite(
-    both: tuple[np.ndarray, np.ndarray] | None,
-) -> tuple[tuple[np.ndarray, np.ndarray] | None, float]:
+    both: Both | None,
+) -> tuple[Both | None, float]:
     """Replace infinities, and return their share.
 
     An infinite phi, of an answer of exactly 0 or 1, becomes the most extreme finite one in any of the files and
