@@ -233,7 +233,8 @@ def test_called_records_are_the_tpr_and_exposure_is_their_order():
     audit = audited(world(), attacks=["mast", "base"])
     records = audit.records
     called = records["called_at_0.01"]
-    assert called[records["member"]].mean() == pytest.approx(audit.summary["tpr_at_0.01"][0])
+    judged = (records["in_models"] > 0) & (records["out_models"] > 0)
+    assert called[records["member"] & judged].mean() == pytest.approx(audit.summary["tpr_at_0.01"][0])
     assert called[~records["member"]].mean() <= 0.01
     assert (called == (records["exposure"] > 0)).all()
     scored = records.dropna(subset=["exposure"])
@@ -339,8 +340,9 @@ def test_several_targets_are_pooled():
     assert set(audit.records["target"]) == {"model 0", "model 1", "model 2"}
     singles = [row(audit_model(model, models[3:], attacks=["base"]), "base") for model in models[:3]]
     assert found["auc"] == pytest.approx(np.mean([each["auc"] for each in singles]))
-    score, member = audit.records["base"].to_numpy(), audit.records["member"].to_numpy()
-    assert found["tpr_at_0.01"] == roc.tpr_at_fpr(score, member, 0.01, abstentions=True)
+    judged = audit.records.dropna(subset=["base"])  # every record had shadow models, or was not judged
+    score, member = judged["base"].to_numpy(), judged["member"].to_numpy()
+    assert found["tpr_at_0.01"] == roc.tpr_at_fpr(score, member, 0.01)
     assert found["tpr_at_0.01_low"] <= found["tpr_at_0.01"] <= found["tpr_at_0.01_high"]
 
 
@@ -380,19 +382,118 @@ def test_members_that_differ_by_themselves_are_not_taken_for_memory():
     )
 
 
-def test_shadow_models_balanced_against_the_target_are_noticed():
+def test_shadow_models_balanced_against_the_target_are_refused():
     """Every record is in 4 of 8 training sets: how many of the other 7 trained on it tells the eighth's members."""
     tables = world(8, 400, leak=0)
     rng = np.random.default_rng(0)
     member = np.argsort(rng.random((8, 400)), 0) < 4
     for table, inside in zip(tables, member, strict=True):
         table["member"] = inside
-    audit = audited(tables, attacks=["loss"])
-    assert any("how many shadow models were trained" in sign for sign in audit.about["signs_against_chance"])
+    with pytest.raises(LeakgapError, match="nothing can be measured with these shadow models"):
+        audited(tables, attacks=["loss"])
+
+
+def folds(tables: list[pd.DataFrame]) -> None:
+    """Shadow models of a cross-validation: each lacks a fold of the target's members, and knows no other record."""
+    inside = tables[0]["member"].to_numpy()
+    fold = np.random.default_rng(0).integers(len(tables) - 1, size=len(inside))
+    for k, table in enumerate(tables[1:]):
+        table["member"] = inside & (fold != k)
+
+
+def halves_of_members(tables: list[pd.DataFrame]) -> None:
+    rng = np.random.default_rng(1)
+    for table in tables[1:]:
+        table["member"] = tables[0]["member"] & (rng.random(len(table)) < 0.5)
+
+
+def members_alone(tables: list[pd.DataFrame]) -> None:
+    """The shadow models' files hold the target's members, and no other record."""
+    for k, table in enumerate(tables[1:], 1):
+        tables[k] = table[tables[0]["member"]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("drawn", [folds, halves_of_members, members_alone])
+def test_shadow_models_that_know_members_alone_measure_nothing(drawn, seed: int):
+    tables = world(7, 500, leak=0, seed=seed)
+    drawn(tables)
+    with pytest.raises(
+        LeakgapError, match=r"nothing can be measured with these shadow models: .* random half"
+    ):
+        audited(tables)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_records_that_shadow_models_were_not_asked_about_are_not_judged(share: float):
+    """Members are asked about, and some of the others: without a leak an attack does no better than guessing."""
+    found = []
+    for seed in range(10):
+        tables = world(7, 800, leak=0, seed=seed)
+        asked = tables[0]["member"] | (np.random.default_rng(seed).random(800) < share)
+        tables[1:] = [table[asked] for table in tables[1:]]
+        audit = audited(tables, attacks=["base", "lira-offline"])
+        assert any("shadow models answered" in sign for sign in audit.about["signs_against_chance"])
+        assert audit.about["answer"][0].startswith("This can't be decided with these records: ")
+        found.append(audit.summary.set_index("attack")["auc"])
+    assert np.abs(np.mean(found, axis=0) - 0.5).max() < 0.02
+
+
+# --- are the answers what they seem?
+
+
+def votes(models: int = 6, records: int = 400, seed: int = 0) -> list[pd.DataFrame]:
+    """Classifiers of four classes that are right on two of three records, more often on their own."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(4, size=records)
+    tables = []
+    for _ in range(models):
+        member = rng.random(records) < 0.5
+        z = rng.normal(size=(records, 4)) + (1.2 + member[:, None]) * np.eye(4)[label]
+        table = {"record": np.arange(records), "label": label, "member": member, "logits": list(z)}
+        tables.append(pd.DataFrame(table))
+    return tables
+
+
+def permuted(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(logits=[z[[1, 2, 3, 0]] for z in table["logits"]])
+
+
+def test_answers_that_are_what_they_seem_raise_no_warning():
+    for seed in range(20):
+        audit = audited(votes(seed=seed), attacks=["base"])
+        assert audit.about["warnings"] == []
+        right = [z.argmax() for z in votes(seed=seed)[0]["logits"]] == votes(seed=seed)[0]["label"]
+        assert audit.about["accuracy"]["target"]["all"] == pytest.approx(right.mean())
+        assert audit.about["accuracy"]["target"]["members"] > audit.about["accuracy"]["target"]["others"]
+
+
+@pytest.mark.parametrize("whose", ["the target", "a shadow model"])
+def test_classes_in_another_order_than_labels_are_told_by_the_accuracy(whose: str):
+    tables = votes()
+    chosen = [0] if whose == "the target" else range(1, 6)
+    tables = [permuted(table) if k in chosen else table for k, table in enumerate(tables)]
+    audit = audited(tables, attacks=["base"])
+    assert any(told.startswith(f"{whose} is right on") for told in audit.about["warnings"])
+    assert audit.about["answer"][0].startswith("Beware: ")
+
+
+def test_members_the_wrong_way_round_are_told():
+    tables = votes()
+    alone = audited([tables[0].assign(member=~tables[0]["member"])], attacks=["loss"])
+    assert "the attack ranks members below others" in alone.about["warnings"][0]
+    every = audited([table.assign(member=~table["member"]) for table in tables])
+    assert any("the shadow models do worse on their own members" in told for told in every.about["warnings"])
+
+
+def test_copies_of_records_are_counted():
+    tables = [pd.concat([table, table.head(30).assign(record=np.arange(30) + 1000)]) for table in votes()]
+    (told,) = audited(tables, attacks=["base"]).about["warnings"]
+    assert told.startswith("30 of 430 records are answered like another one by every model")
 
 
 def test_random_members_are_rarely_suspected():
-    """Three signs, each in one of 1,000 targets."""
+    """Four signs, each in one of 1,000 targets."""
     suspected = sum(
         bool(audited(world(6, 200, seed=seed), attacks=["loss"]).about["signs_against_chance"])
         for seed in range(100)
@@ -474,7 +575,8 @@ def test_what_users_write_is_text(tmp_path: Path):
 )
 def test_the_answer_says_what_the_numbers_allow(tmp_path: Path, records: int, shadows: int, sentence: str):
     told, page = written(tmp_path, world(shadows + 1, records))
-    assert sentence in told["answer"][0]
+    assert told["answer"][0].startswith("No attacker with shadow models has looked") == (shadows == 0)
+    assert sentence in told["answer"][shadows == 0]
     assert ("Attackers with shadow models." in page) == (shadows == 0)
     assert ("Attackers with more shadow models" in page) == (0 < shadows < 4)
 
@@ -500,8 +602,8 @@ def test_a_leak_that_shows_over_all_thresholds_alone_is_told(tmp_path: Path):
     (found,) = told["attacks"]
     assert found["tpr_at_0.01_low"] <= 0.01
     assert found["auc_low"] > 0.5
-    assert "at this rate the attacker can't be told from somebody who guesses. Over all" in told["answer"][1]
-    assert f"another record {100 * found['auc']:.1f}% [" in told["answer"][1]
+    assert "at this rate the attacker can't be told from somebody who guesses. Over all" in told["answer"][2]
+    assert f"another record {100 * found['auc']:.1f}% [" in told["answer"][2]
 
 
 def test_noise_is_not_called_a_leak_and_a_leak_is(tmp_path: Path):

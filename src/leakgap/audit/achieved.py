@@ -32,9 +32,12 @@ def achieved(score: Scores, joined: Joined, fprs: Sequence[float], seed: int) ->
     their intervals, and the FPR and TPR of the threshold that shadow models set. Else: this threshold, and how many
     records are above it.
     """
-    seen = ~joined.reserved
-    values = score.target[:, seen]
-    found: dict[str, Any] = {"n_targets": len(values), "abstained": float(np.isnan(values).mean())}
+    seen = score.judged.any(0)
+    values, judged = score.target[:, seen], score.judged[:, seen]
+    found: dict[str, Any] = {
+        "n_targets": len(values),
+        "abstained": float(np.isnan(score.target[:, ~joined.reserved]).mean()),
+    }
     limits = [shadow_threshold(score, joined, fpr) for fpr in fprs]
     if joined.target_member is None:
         for fpr, limit in zip(fprs, limits, strict=True):
@@ -42,9 +45,11 @@ def achieved(score: Scores, joined: Joined, fprs: Sequence[float], seed: int) ->
             found |= {f"threshold_at_{fpr:g}": limit, f"called_at_{fpr:g}": count}
         return found
     member = joined.target_member[:, seen]
-    found |= {"n_members": int(member.sum()), "n_nonmembers": int((~member).sum())}
-    measures = _single if len(values) == 1 else _several
-    auc, tprs = measures(values, member, fprs, seed)
+    found |= {"n_members": int((member & judged).sum()), "n_nonmembers": int((~member & judged).sum())}
+    if len(values) == 1:
+        auc, tprs = _single(values[0], member[0], fprs)
+    else:
+        auc, tprs = _several(values, member, judged, fprs, seed)
     found |= _named("auc", auc)
     for fpr, tpr, limit in zip(fprs, tprs, limits, strict=True):
         found |= _named(f"tpr_at_{fpr:g}", tpr)
@@ -52,7 +57,7 @@ def achieved(score: Scores, joined: Joined, fprs: Sequence[float], seed: int) ->
             called = tpr.carried(partial(precision, fpr=fpr, prior=prior))
             found |= _named(f"precision_at_{fpr:g}_of_{prior:g}", called)
         found[f"threshold_at_{fpr:g}"] = limit
-        for rate, side in (("fpr", ~member), ("tpr", member)):
+        for rate, side in (("fpr", ~member & judged), ("tpr", member & judged)):
             found |= _named(f"achieved_{rate}_at_{fpr:g}", _share_above(values, side, limit))
     return found
 
@@ -68,23 +73,20 @@ def shadow_nonmembers(score: Scores, joined: Joined) -> np.ndarray:
     return scores[~np.isnan(scores)]
 
 
-def _single(
-    score: np.ndarray, member: np.ndarray, fprs: Sequence[float], _seed: int
-) -> tuple[Estimate, list[Estimate]]:
+def _single(score: np.ndarray, member: np.ndarray, fprs: Sequence[float]) -> tuple[Estimate, list[Estimate]]:
     """AUC and TPRs of one target, with its records as a sample."""
-    tprs = [tpr_interval(score[0], member[0], fpr, LEVEL) for fpr in fprs]
-    return auc_interval(score[0], member[0], LEVEL), tprs
+    tprs = [tpr_interval(score, member, fpr, LEVEL) for fpr in fprs]
+    return auc_interval(score, member, LEVEL), tprs
 
 
 def _several(
-    score: np.ndarray, member: np.ndarray, fprs: Sequence[float], seed: int
+    score: np.ndarray, member: np.ndarray, judged: np.ndarray, fprs: Sequence[float], seed: int
 ) -> tuple[Estimate, list[Estimate]]:
     """Mean AUC and pooled TPRs of several targets, with models and records as samples."""
-    every = np.ones(member.shape[1], bool)
     # a target and its complement are one draw
     alike = given_away(member, member, np.ones(member.shape, bool)).argmax(1)
-    draws = Resampling(member, every, unit=alike, seed=seed)
-    auc = draws.mean(mean_auc(rankings(score, member, every), len(every)), "logit")
+    draws = Resampling(member, judged, unit=alike, seed=seed)
+    auc = draws.mean(mean_auc(rankings(score, member, judged), member.shape[1]), "logit")
     pooled = draws.pooled(score, fprs, abstentions=True)
     return interval(auc, LEVEL), [interval(each, LEVEL) for each in pooled]
 

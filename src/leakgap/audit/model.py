@@ -19,9 +19,10 @@ from leakgap import LeakgapError, __version__
 from leakgap.answers.answers import Answers
 from leakgap.answers.joined import Joined, join
 from leakgap.audit.achieved import LEVEL, achieved, shadow_nonmembers, shadow_threshold
-from leakgap.audit.chance import signs_against_chance
+from leakgap.audit.chance import check_shadows, signs_against_chance
 from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, run_attacks
+from leakgap.audit.trust import accuracies, warnings
 from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
 from leakgap.measure.roc import conformal_curve, threshold
@@ -121,6 +122,7 @@ def audit_model(
         if not 0 < fpr < 1:
             raise LeakgapError(f"fprs: {fpr} does not lie between 0 and 1")
     joined = join(targets, shadows)
+    check_shadows(joined)
     scores, not_run = run_attacks(joined, tuple(attacks) if attacks is not None else None, seed)
     leading, chosen_by = _leading(scores, joined, max(fprs))
     measured = joined.target_member is not None
@@ -148,6 +150,8 @@ def audit_model(
         "seed": seed,
         "priors": list(PRIORS),
     }
+    about["accuracy"] = accuracies(joined)
+    about["warnings"] = warnings(joined, rows[0]["auc_high"] if measured else None)
     if measured:
         about |= _sureness(joined, scores[leading], seed)
     told = {"answer": answer(about, rows[0]), "not_looked_at": not_looked_at(about, rows[0])}
@@ -199,7 +203,7 @@ def _leading(scores: dict[str, Scores], joined: Joined, fpr: float) -> tuple[str
 def _sureness(joined: Joined, score: Scores, seed: int) -> dict[str, Any]:
     """What the number of non-members and the way that members were drawn allow to say."""
     assert joined.target_member is not None
-    seen = ~joined.reserved
+    seen = score.judged.all(0)
     member = joined.target_member[:, seen]
     signs = [signs_against_chance(joined, t) for t in range(len(member))]
     found = sorted({sign for each in signs for sign in each})
@@ -224,7 +228,7 @@ def _records(
     """Return a row for every target and record that is not reserved, the most exposed first."""
     seen, score = ~joined.reserved, scores[leading]
     if joined.target_member is not None:
-        others = score.target[:, seen][~joined.target_member[:, seen]]
+        others = score.target[score.judged & ~joined.target_member]
         limits = [threshold(others, fpr) for fpr in fprs]
     else:
         others = shadow_nonmembers(score, joined)
@@ -260,9 +264,9 @@ def _probability(joined: Joined) -> np.ndarray:
 def _curves(joined: Joined, scores: dict[str, Scores]) -> pd.DataFrame:
     if joined.target_member is None:
         return pd.DataFrame({"attack": [], "fpr": [], "tpr": []})
-    seen, tables = ~joined.reserved, []
+    tables = []
     for name, score in scores.items():
-        fpr, tpr = conformal_curve(score.target[:, seen], joined.target_member[:, seen], points=200)
+        fpr, tpr = conformal_curve(score.target[score.judged], joined.target_member[score.judged], points=200)
         tables.append(pd.DataFrame({"attack": name, "fpr": fpr, "tpr": tpr}))
     return pd.concat(tables, ignore_index=True)
 

@@ -15,10 +15,16 @@ PATTERNS = 64  # sets of shadow models that answered the same records; records o
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one attack, NaN where it abstains; a reserved record has none."""
+    """Scores of one attack, NaN where it abstains; a reserved record has none.
+
+    An attack abstains of its own accord, which counts as "not a member"; or because a record has too few shadow
+    models, and then the record is not judged at all, member or not. Which records have too few often depends on
+    membership: shadow models that were drawn among the target's members know no other record.
+    """
 
     target: np.ndarray  # float32 [T, S]
     shadow: np.ndarray  # float32 [N, S]: each shadow model attacked by the others
+    judged: np.ndarray  # bool [T, S]: not reserved, and with the shadow models that the attack needs
 
 
 def run_attacks(
@@ -89,16 +95,27 @@ def _run(name: str, joined: Joined, seed: int) -> Scores:
     if name == "correctness":
         assert joined.correct is not None
         target, shadow = (np.where(joined.reserved, np.nan, part) for part in joined.correct)
-        return Scores(target, shadow)
+        return Scores(target, shadow, np.broadcast_to(~joined.reserved, target.shape))
     assert joined.phi is not None
     targets, shadows = joined.phi
     logits = None if joined.logits is None else joined.logits[0]
     known = _Shadows(joined, seed)
     target = known.attack(name, targets, logits, joined.left_out)
+    judged = ~joined.reserved & _has_models(attacks.ATTACKS[name], joined)
     if not len(shadows):
-        return Scores(target, np.empty((0, len(joined.record)), np.float32))
+        return Scores(target, np.empty((0, len(joined.record)), np.float32), judged)
     shadow = known.attack(name, known.phi, known.logits, joined.shadows_left_out)
-    return Scores(target, np.where(joined.asked, shadow, np.nan))
+    return Scores(target, np.where(joined.asked, shadow, np.nan), judged)
+
+
+def _has_models(attack: attacks.Attack, joined: Joined) -> np.ndarray:
+    """Whether a record has the shadow models that an attack on each target needs, bool [T, S]."""
+    found = np.ones((len(joined.left_out), len(joined.record)), bool)
+    for enough, left_out in zip(found, joined.left_out, strict=True):
+        asked, member = joined.asked[~left_out], joined.member[~left_out]
+        for needed, side in ((attack.min_in, member), (attack.min_out, ~member), (attack.min_shadows, True)):
+            enough &= (asked & side).sum(0) >= needed
+    return found
 
 
 class _Shadows:

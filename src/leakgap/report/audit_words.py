@@ -68,10 +68,22 @@ def attacker(about: dict[str, Any]) -> str:
 
 def answer(about: dict[str, Any], leading: Row) -> list[str]:
     """Return the answer, the most important sentence first. leading: the summary's row of the leading attack."""
-    return list(_measured(about, leading) if about["measured"] else _scored(about, leading))
+    beware = [f"Beware: {told}." for told in about["warnings"]]
+    return [*beware, *(_measured(about, leading) if about["measured"] else _scored(about, leading))]
 
 
 def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
+    if about["signs_against_chance"]:
+        yield (
+            f"This can't be decided with these records: {'; '.join(about['signs_against_chance'])}. What is "
+            "recognized below may be this difference, and nothing that the model remembers; it takes a target, or "
+            "shadow models, whose members were drawn at random."
+        )
+    elif not about["shadow_models"]:
+        yield (
+            "No attacker with shadow models has looked at this model, and they recognize most: little below says "
+            "nothing about them. Train four or more models like it on random halves of the records."
+        )
     whose = "the training records" if len(about["targets"]) == 1 else "the models' training records"
     read = sorted(fpr for fpr in about["fprs"] if not math.isnan(row[f"tpr_at_{fpr:g}"]))
     if not read:
@@ -92,16 +104,11 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
         for fpr in read:
             if fpr != first:
                 yield f"At {one_in(fpr)} it is {interval(row, f'tpr_at_{fpr:g}')}."
-    if about["signs_against_chance"]:
-        yield (
-            f"Beware: {'; '.join(about['signs_against_chance'])}. What is recognized may be this difference, and "
-            "nothing that the model remembers."
-        )
     epsilon = about["epsilon"]["bound"]
     if epsilon:
         yield (
-            f"Training was not differentially private with any epsilon below {bound(epsilon)} "
-            f"({100 * about['level']:g}% confidence)."
+            f"If the members were drawn at random, training was not differentially private with any epsilon below "
+            f"{bound(epsilon)} ({100 * about['level']:g}% confidence)."
         )
 
 
