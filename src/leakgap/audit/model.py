@@ -48,7 +48,7 @@ class Audit:
     >>> member = np.arange(400) < 200
     >>> columns = {"record": range(400), "label": [0] * 400, "member": member, "phi": np.sin(range(400)) + member}
     >>> audit = audit_model(Answers.of(columns), [])
-    >>> print(audit.about["answer"][1])
+    >>> print(audit.about["answer"][2])
     Guessing would recognize 1%: this is 11 to 58 times as many.
     >>> audit.summary[["attack", "auc"]].round(2).values.tolist()
     [['loss', 0.82]]
