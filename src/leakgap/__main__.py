@@ -271,6 +271,12 @@ def _add_audit(own: argparse.ArgumentParser) -> None:
     own.add_argument(
         "--out", required=True, metavar="FOLDER", help="for audit.json, records.parquet, report.html"
     )
+    own.add_argument(
+        "--unit",
+        default="person",
+        metavar="WORD",
+        help="what a `group` of records is: patient, customer, author, household",
+    )
     own.add_argument("--attacks", nargs="+", metavar="NAME", help="attacks to run; by default all that can")
 
 

@@ -18,7 +18,7 @@ from leakgap.measure.single import (
     UNDEFINED,
     auc_interval,
     precision,
-    share_interval,
+    share_above,
     tpr_interval,
 )
 
@@ -45,11 +45,12 @@ def achieved(score: Scores, joined: Joined, fprs: Sequence[float], seed: int) ->
             found |= {f"threshold_at_{fpr:g}": limit, f"called_at_{fpr:g}": count}
         return found
     member = joined.target_member[:, seen]
+    group = None if joined.group is None else joined.group[seen]
     found |= {"n_members": int((member & judged).sum()), "n_nonmembers": int((~member & judged).sum())}
     if len(values) == 1:
-        auc, tprs = _single(values[0], member[0], fprs)
+        auc, tprs = _single(values[0], member[0], fprs, group)
     else:
-        auc, tprs = _several(values, member, judged, fprs, seed)
+        auc, tprs = _several(values, member, judged, fprs, seed, group)
     found |= _named("auc", auc)
     for fpr, tpr, limit in zip(fprs, tprs, limits, strict=True):
         found |= _named(f"tpr_at_{fpr:g}", tpr)
@@ -58,7 +59,7 @@ def achieved(score: Scores, joined: Joined, fprs: Sequence[float], seed: int) ->
             found |= _named(f"precision_at_{fpr:g}_of_{prior:g}", called)
         found[f"threshold_at_{fpr:g}"] = limit
         for rate, side in (("fpr", ~member & judged), ("tpr", member & judged)):
-            found |= _named(f"achieved_{rate}_at_{fpr:g}", _share_above(values, side, limit))
+            found |= _named(f"achieved_{rate}_at_{fpr:g}", _share_above(values, side, limit, group))
     return found
 
 
@@ -73,30 +74,39 @@ def shadow_nonmembers(score: Scores, joined: Joined) -> np.ndarray:
     return scores[~np.isnan(scores)]
 
 
-def _single(score: np.ndarray, member: np.ndarray, fprs: Sequence[float]) -> tuple[Estimate, list[Estimate]]:
+def _single(
+    score: np.ndarray, member: np.ndarray, fprs: Sequence[float], group: np.ndarray | None
+) -> tuple[Estimate, list[Estimate]]:
     """AUC and TPRs of one target, with its records as a sample."""
-    tprs = [tpr_interval(score, member, fpr, LEVEL) for fpr in fprs]
-    return auc_interval(score, member, LEVEL), tprs
+    tprs = [tpr_interval(score, member, fpr, LEVEL, group) for fpr in fprs]
+    return auc_interval(score, member, LEVEL, group), tprs
 
 
 def _several(
-    score: np.ndarray, member: np.ndarray, judged: np.ndarray, fprs: Sequence[float], seed: int
+    score: np.ndarray,
+    member: np.ndarray,
+    judged: np.ndarray,
+    fprs: Sequence[float],
+    seed: int,
+    group: np.ndarray | None,
 ) -> tuple[Estimate, list[Estimate]]:
     """Mean AUC and pooled TPRs of several targets, with models and records as samples."""
     # a target and its complement are one draw
     alike = given_away(member, member, np.ones(member.shape, bool)).argmax(1)
-    draws = Resampling(member, judged, unit=alike, seed=seed)
+    draws = Resampling(member, judged, unit=alike, seed=seed, group=group)
     auc = draws.mean(mean_auc(rankings(score, member, judged), member.shape[1]), "logit")
     pooled = draws.pooled(score, fprs, abstentions=True)
     return interval(auc, LEVEL), [interval(each, LEVEL) for each in pooled]
 
 
-def _share_above(score: np.ndarray, side: np.ndarray, limit: float) -> Estimate:
-    """The share of one side above a threshold; with an interval for one target, of independent records."""
+def _share_above(score: np.ndarray, side: np.ndarray, limit: float, group: np.ndarray | None) -> Estimate:
+    """The share of one side above a threshold; with an interval for one target."""
     if not np.isfinite(limit):
         return UNDEFINED
-    above, of = int((side & (score > limit)).sum()), int(side.sum())
-    return share_interval(above, of, LEVEL) if len(score) == 1 else Estimate(above / of, np.nan, np.nan)
+    if len(score) > 1:
+        return Estimate(float((side & (score > limit)).sum() / side.sum()), np.nan, np.nan)
+    (inside,) = side
+    return share_above(score[0, inside] > limit, LEVEL, None if group is None else group[inside])
 
 
 def _named(name: str, bounds: Estimate) -> dict[str, float]:

@@ -7,9 +7,9 @@ shadow models themselves, each attacked by the others, and thresholds come from 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,15 @@ from leakgap.answers.answers import Answers
 from leakgap.answers.joined import Joined, join
 from leakgap.audit.achieved import LEVEL, achieved, shadow_nonmembers, shadow_threshold
 from leakgap.audit.chance import check_shadows, signs_against_chance
+from leakgap.audit.people import about_split, by_person, people_of
 from leakgap.audit.records import exposure, memorization
-from leakgap.audit.scores import Scores, run_attacks
+from leakgap.audit.scores import Scores, on_shadows, run_attacks
 from leakgap.audit.trust import accuracies, warnings
-from leakgap.measure import roc
 from leakgap.measure.epsilon import guesses_for, recipe_epsilon
+from leakgap.measure.groups import group_codes
 from leakgap.measure.roc import conformal_curve, threshold
 from leakgap.measure.single import PRIORS
-from leakgap.report.audit_words import answer, not_looked_at
+from leakgap.report.audit_words import answer, not_looked_at, plural
 
 __all__ = ["Audit", "audit_files", "audit_model"]
 
@@ -40,8 +41,10 @@ LEADERS = ("base", "lira-pooled", "lira-offline-within", "calibrated-loss", "los
 class Audit:
     """What an audit found.
 
-    summary: a row for every attack that ran. records: a row for every target and record, the most exposed first.
-    curves: points of the ROC of every attack, `attack`, `fpr` and `tpr`; none where membership is not known.
+    summary: a row for every attack that ran; where records have a `group`, of persons first, then of records, as
+    column `unit` says. records: a row for every target and record, the most exposed first. people: the same for
+    every target and person, where records have a `group`; else empty. curves: points of the ROC of every attack,
+    `attack`, `fpr` and `tpr`; none where membership is not known.
     about: what was audited, how, and what was not, as it is written to audit.json.
 
     >>> import numpy as np
@@ -58,13 +61,14 @@ class Audit:
     records: pd.DataFrame
     curves: pd.DataFrame
     about: dict[str, Any]
+    people: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __repr__(self) -> str:
         attacks, records = len(self.summary), len(self.records)
         return f"Audit({attacks} attacks on {records} records, {self.about['leading']} leads)"
 
     def write(self, folder: str | Path) -> None:
-        """Write audit.json, records.parquet and report.html, each whole or not at all."""
+        """Write audit.json, records.parquet, people.parquet and .csv, and report.html, each whole or not at all."""
         from leakgap.report.audit_page import write_audit
 
         write_audit(self, Path(folder))
@@ -77,6 +81,7 @@ def audit_model(
     attacks: Sequence[str] | None = None,
     fprs: Sequence[float] = (0.01, 0.001),
     seed: int = 0,
+    unit: str = "person",
 ) -> Audit:
     """Attack a target, or several of one training recipe, with shadow models, and say how much it leaks.
 
@@ -94,6 +99,8 @@ def audit_model(
         False positive rates at which attacks are read.
     seed
         Of attacks that learn, resampling, and the matching behind the bound of epsilon.
+    unit
+        What a group of records is, in the words of the page: patient, customer, author, household.
 
     Raises
     ------
@@ -124,11 +131,8 @@ def audit_model(
     joined = join(targets, shadows)
     check_shadows(joined)
     scores, not_run = run_attacks(joined, tuple(attacks) if attacks is not None else None, seed)
-    leading, chosen_by = _leading(scores, joined, max(fprs))
-    measured = joined.target_member is not None
-    rows = [{"attack": name} | achieved(score, joined, fprs, seed) for name, score in scores.items()]
-    rows.sort(key=lambda row: row["attack"] != leading)
-    about = {
+    names, measured = [model.name for model in targets], joined.target_member is not None
+    about: dict[str, Any] = {
         "leakgap": __version__,
         "measured": measured,
         "targets": [_model(each) for each in targets],
@@ -142,25 +146,99 @@ def audit_model(
         "shadow_models": int((~joined.left_out).sum(1).max()),
         "answered": float(joined.asked.mean()) if shadows else 1.0,
         "saturated": joined.saturated,
-        "leading": leading,
-        "chosen_by": chosen_by,
         "not_run": not_run,
         "fprs": fprs,
         "level": LEVEL,
         "seed": seed,
         "priors": list(PRIORS),
+        "accuracy": accuracies(joined),
     }
-    about["accuracy"] = accuracies(joined)
-    about["warnings"] = warnings(joined, rows[0]["auc_high"] if measured else None)
     if measured:
-        about |= _sureness(joined, scores[leading], seed)
-    told = {"answer": answer(about, rows[0]), "not_looked_at": not_looked_at(about, rows[0])}
-    return Audit(
-        pd.DataFrame(rows),
-        _records(targets, joined, scores, leading, fprs),
-        _curves(joined, scores),
-        told | about,
+        signs = [signs_against_chance(joined, t, joined.group) for t in range(len(targets))]
+        about["signs_against_chance"] = sorted({sign for each in signs for sign in each})
+    probability = memorization(_probability(joined), joined.member, joined.asked)
+    memorized = dict(zip(("memorization", "memorization_error"), probability, strict=True))
+    grouped = group_codes(joined.group, len(joined.record)) is not None
+    drawn, told = about_split(joined, unit) if grouped else ("record", [])
+    of_records = _found(names, joined, scores, about, "record", fair=drawn == "record", columns=memorized)
+    about["warnings"] = warnings(joined, of_records.summary["auc_high"][0] if measured else None) + told
+    if not grouped:
+        return Audit(
+            of_records.summary,
+            of_records.table,
+            of_records.curves,
+            _told(about | of_records.about, of_records),
+        )
+    people, whose = people_of(joined)
+    of_people, ways = by_person(scores, people, whose, max(fprs))
+    size = np.bincount(whose[~joined.reserved], minlength=len(people.record))
+    found = _found(
+        names, people, of_people, about, unit, fair=drawn == unit, columns={"records": size}, ways=ways
     )
+    cautioned = about | {"warnings": [], "signs_against_chance": []}  # which the persons' answer begins with
+    records_too = {
+        "of_records": of_records.about | {"answer": answer(cautioned | of_records.about, of_records.leading)}
+    }
+    return Audit(
+        pd.concat([found.summary, of_records.summary], ignore_index=True),
+        of_records.table,
+        found.curves,
+        _told(about | found.about, found) | records_too,
+        found.table.rename(columns={"record": "group"}).drop(columns="label"),
+    )
+
+
+class Found(NamedTuple):
+    """What was found about records, or about persons."""
+
+    about: dict[str, Any]
+    leading: dict[str, Any]  # the first row of the summary
+    summary: pd.DataFrame  # a row for every attack, the leading one first
+    table: pd.DataFrame  # a row for every target and record or person, the most exposed first
+    curves: pd.DataFrame
+
+
+def _found(
+    names: Sequence[str],
+    joined: Joined,
+    scores: dict[str, Scores],
+    about: dict[str, Any],
+    unit: str,
+    *,
+    fair: bool = True,
+    columns: dict[str, np.ndarray],
+    ways: dict[str, str] | None = None,
+) -> Found:
+    """Measure every attack, and say what the one that leads finds.
+
+    unit: what the S of `joined` are, a record or a patient; fair: whether each may have been drawn by a coin of its
+    own; columns: more to say of each in the table; ways: how attacks make a person's score of her records'.
+    """
+    fprs, seed = about["fprs"], about["seed"]
+    leading, chosen_by = _leading(scores, joined, max(fprs), plural(unit))
+    rows = [
+        {"attack": name, "unit": unit} | achieved(score, joined, fprs, seed) for name, score in scores.items()
+    ]
+    rows.sort(key=lambda row: row["attack"] != leading)
+    found: dict[str, Any] = {
+        "unit": unit,
+        "leading": leading,
+        "chosen_by": chosen_by,
+        "counted": int((~joined.reserved).sum()),
+    }
+    if ways is not None:
+        found["way"] = ways[leading]
+        rows = [row | {"way": ways[row["attack"]]} for row in rows]
+    if joined.target_member is not None:
+        found |= _sureness(joined, scores[leading], seed, fair and not about["signs_against_chance"])
+    table = _table(names, joined, scores, leading, fprs, columns)
+    return Found(found, rows[0], pd.DataFrame(rows), table, _curves(joined, scores))
+
+
+def _told(about: dict[str, Any], found: Found) -> dict[str, Any]:
+    """What was found, begun by what it says in words."""
+    words = {"answer": answer(about, found.leading), "not_looked_at": not_looked_at(about, found.leading)}
+    return words | about
 
 
 def _read(models: Sequence[Answers | str | Path]) -> list[Answers]:
@@ -177,17 +255,10 @@ def _model(answers: Answers) -> dict[str, Any]:
     }
 
 
-def _leading(scores: dict[str, Scores], joined: Joined, fpr: float) -> tuple[str, str]:
+def _leading(scores: dict[str, Scores], joined: Joined, fpr: float, units: str) -> tuple[str, str]:
     """Choose the attack that leads, without a look at the targets."""
-    seen, success = joined.asked & ~joined.reserved, {}
-    for name, score in scores.items():
-        values, inside = score.shadow[seen], joined.member[seen]
-        measured = (
-            roc.tpr_at_fpr(values, inside, fpr, abstentions=True),
-            roc.auc(values, inside, abstentions=True),
-        )
-        if not np.isnan(measured).any() and not np.isnan(values).all():
-            success[name] = measured
+    tried = {name: on_shadows(score, joined, fpr) for name, score in scores.items()}
+    success = {name: value for name, value in tried.items() if value is not None}
     if len(joined.member) < FEW or not success:
         first = next(iter([name for name in LEADERS if name in scores] or scores))
         return (
@@ -195,37 +266,39 @@ def _leading(scores: dict[str, Scores], joined: Joined, fpr: float) -> tuple[str
             "the shadow models are too few to try attacks on, and of those that ran it usually does best",
         )
     return max(success, key=lambda name: success[name]), (
-        f"of the attacks that ran it recognizes most of the shadow models' own records at {100 * fpr:g}% false "
+        f"of the attacks that ran it recognizes most of the shadow models' own {units} at {100 * fpr:g}% false "
         "positives, each attacked by the others"
     )
 
 
-def _sureness(joined: Joined, score: Scores, seed: int) -> dict[str, Any]:
+def _sureness(joined: Joined, score: Scores, seed: int, fair: bool) -> dict[str, Any]:
     """What the number of non-members and the way that members were drawn allow to say."""
     assert joined.target_member is not None
     seen = score.judged.all(0)
     member = joined.target_member[:, seen]
-    signs = [signs_against_chance(joined, t) for t in range(len(member))]
-    found = sorted({sign for each in signs for sign in each})
     values = score.target[:, seen].astype(np.float64)
     matches = int(min(member.sum(1).min(), (~member).sum(1).min()))
     guesses = guesses_for(matches)
     epsilon = None
-    if not found:
+    if fair and matches:
         epsilon = recipe_epsilon(values, member, guesses=guesses, level=LEVEL, seed=seed)
     nonmembers = int((~member).sum())
     return {
         "nonmembers": nonmembers,
         "lowest_fpr": 1 / (nonmembers + 1),
-        "signs_against_chance": found,
         "epsilon": {"bound": epsilon, "guesses": guesses, "matches": matches, "delta": 0.0, "level": LEVEL},
     }
 
 
-def _records(
-    targets: Sequence[Answers], joined: Joined, scores: dict[str, Scores], leading: str, fprs: Sequence[float]
+def _table(
+    names: Sequence[str],
+    joined: Joined,
+    scores: dict[str, Scores],
+    leading: str,
+    fprs: Sequence[float],
+    more: dict[str, np.ndarray],
 ) -> pd.DataFrame:
-    """Return a row for every target and record that is not reserved, the most exposed first."""
+    """Return a row for every target and record (or person) that is not reserved, the most exposed first."""
     seen, score = ~joined.reserved, scores[leading]
     if joined.target_member is not None:
         others = score.target[score.judged & ~joined.target_member]
@@ -233,12 +306,11 @@ def _records(
     else:
         others = shadow_nonmembers(score, joined)
         limits = [shadow_threshold(score, joined, fpr) for fpr in fprs]
-    memorized, error = memorization(_probability(joined), joined.member, joined.asked)
     exposed = exposure(score.target, others, max(fprs))
     tables = []
-    for t, model in enumerate(targets):
+    for t, model in enumerate(names):
         used = joined.asked & ~joined.left_out[t][:, None]
-        columns: dict[str, Any] = {"target": model.name, "record": joined.record, "label": joined.label}
+        columns: dict[str, Any] = {"target": model, "record": joined.record, "label": joined.label}
         if joined.target_member is not None:
             columns["member"] = joined.target_member[t]
         columns["in_models"] = (used & joined.member).sum(0).astype(np.int32)
@@ -247,7 +319,7 @@ def _records(
         for fpr, limit in zip(fprs, limits, strict=True):
             if np.isfinite(limit):
                 columns[f"called_at_{fpr:g}"] = score.target[t] > limit
-        columns |= {"memorization": memorized, "memorization_error": error}
+        columns |= more
         columns |= {name: each.target[t].astype(np.float32) for name, each in scores.items()}
         tables.append(pd.DataFrame(columns)[seen])
     return pd.concat(tables).sort_values("exposure", ascending=False, kind="stable", ignore_index=True)
@@ -272,11 +344,15 @@ def _curves(joined: Joined, scores: dict[str, Scores]) -> pd.DataFrame:
 
 
 def audit_files(
-    targets: Sequence[str], shadows: Sequence[str], out: str, attacks: Sequence[str] | None = None
+    targets: Sequence[str],
+    shadows: Sequence[str],
+    out: str,
+    attacks: Sequence[str] | None = None,
+    unit: str = "person",
 ) -> None:
-    """Audit files of answers, write audit.json, records.parquet and report.html below `out`, print the answer."""
+    """Audit files of answers, write audit.json, the tables and report.html below `out`, print the answer."""
     if Path(out).exists() and not Path(out).is_dir():
         raise LeakgapError(f"{out}: is a file, and the audit writes a folder")
-    audit = audit_model(targets, shadows, attacks=attacks)
+    audit = audit_model(targets, shadows, attacks=attacks, unit=unit)
     audit.write(out)
     print(*audit.about["answer"], f"The whole page: {Path(out, 'report.html')}", sep="\n")

@@ -9,6 +9,7 @@ import numpy as np
 
 from leakgap import LeakgapError, attacks
 from leakgap.answers.joined import Joined
+from leakgap.measure import roc
 
 PATTERNS = 64  # sets of shadow models that answered the same records; records of rarer sets are not scored
 
@@ -51,6 +52,15 @@ def run_attacks(
     if not scores:
         raise LeakgapError(f"no attack can run: {'; '.join(by_reason(reasons)) or 'none is named'}")
     return scores, reasons
+
+
+def on_shadows(score: Scores, joined: Joined, fpr: float) -> tuple[float, float] | None:
+    """TPR at an FPR and AUC on the shadow models, each attacked by the others; None where undefined."""
+    seen = joined.asked & ~joined.reserved
+    values, inside = score.shadow[seen], joined.member[seen]
+    tpr = roc.tpr_at_fpr(values, inside, fpr, abstentions=True)
+    auc = roc.auc(values, inside, abstentions=True)
+    return None if np.isnan([tpr, auc]).any() or np.isnan(values).all() else (tpr, auc)
 
 
 def by_reason(reasons: dict[str, str]) -> list[str]:

@@ -37,3 +37,29 @@ def effective_groups(size: np.ndarray) -> float:
     """
     size = np.asarray(size, np.float64)
     return float((size**2).sum() ** 2 / (size**4).sum())
+
+
+def drawn_together(member: np.ndarray, group: ArrayLike | None) -> np.ndarray:
+    """Return which records of a training set were drawn as one, int [S] from 0, all of them members or none.
+
+    member: bool [S]; group: [S] or None. Groups, where all are whole: on one side, members or not. Single records,
+    where no more groups are whole than drawing records one by one leaves. Otherwise, where most are whole and some
+    are not, a group's members are one and its others are one.
+
+    >>> drawn_together(np.array([True, True, False, False, True, True]), [0, 0, 1, 1, 2, 2])
+    array([0, 0, 1, 1, 2, 2])
+    """
+    alone = np.arange(len(member))
+    codes = group_codes(group, len(member))
+    if codes is None:
+        return alone
+    size, inside = np.bincount(codes), np.bincount(codes, member)
+    whole = (inside == 0) | (inside == size)
+    if whole.all():
+        return codes
+    several, share = size > 1, member.mean()
+    by_chance = (share**size + (1 - share) ** size)[several]
+    most = by_chance.sum() + 4 * np.sqrt((by_chance * (1 - by_chance)).sum())
+    if whole[several].sum() <= most:
+        return alone
+    return np.unique(2 * codes + member, return_inverse=True)[1].reshape(-1)

@@ -1,4 +1,4 @@
-"""What an audit writes: audit.json with every number, records.parquet, and a page to be read.
+"""What an audit writes: audit.json with every number, tables of records and of people, and a page to be read.
 
 The page is one file that loads nothing and runs nothing: its content security policy forbids both.
 """
@@ -21,11 +21,16 @@ SHOWN = 20  # records on the page
 
 
 def write_audit(audit: Audit, folder: Path) -> None:
-    """Write audit.json, records.parquet and report.html, each whole or not at all."""
+    """Write audit.json, records.parquet, people.parquet and .csv, and report.html, each whole or not at all."""
     with atomic(folder / "audit.json") as temporary:
         temporary.write_text(json.dumps(as_json(audit), indent=2, allow_nan=False), encoding="utf-8")
     with atomic(folder / "records.parquet") as temporary:
         audit.records.to_parquet(temporary, index=False)
+    if len(audit.people):
+        with atomic(folder / "people.parquet") as temporary:
+            audit.people.to_parquet(temporary, index=False)
+        with atomic(folder / "people.csv") as temporary:
+            audit.people.to_csv(temporary, index=False)
     with atomic(folder / "report.html") as temporary:
         temporary.write_text(render(audit), encoding="utf-8")
 
@@ -56,7 +61,11 @@ def render(audit: Audit) -> str:
         about=audit.about,
         attacker=words.attacker(audit.about),
         leading=_leading(audit),
-        rows=audit.summary.to_dict("records"),
+        rows=audit.summary.query("unit == @audit.about['unit']").to_dict("records"),
+        units=words.plural(audit.about["unit"]),
+        ways={"sum": "the sum", "mean": "the mean", "max": "the largest"},
+        people=audit.people.head(SHOWN).to_dict("records"),
+        total_people=len(audit.people),
         descriptions={name: attack.description for name, attack in attacks.ATTACKS.items()},
         picture=_picture(audit) if len(audit.curves) else None,
         records=audit.records.head(SHOWN).to_dict("records"),
@@ -65,7 +74,7 @@ def render(audit: Audit) -> str:
 
 
 def _leading(audit: Audit) -> dict[str, Any]:
-    return audit.summary.set_index("attack", drop=False).loc[audit.about["leading"]].to_dict()
+    return {str(name): value for name, value in audit.summary.iloc[0].items()}
 
 
 def _count(value: float | None) -> str:

@@ -58,6 +58,15 @@ def bound(value: float) -> str:
     return f"{math.floor(100 * value) / 100:g}"
 
 
+def plural(unit: str) -> str:
+    """Write several of what records belong to.
+
+    >>> plural("patient"), plural("family")
+    ('patients', 'families')
+    """
+    return f"{unit[:-1]}ies" if unit.endswith("y") and unit[-2:-1] not in "aeiou" else f"{unit}s"
+
+
 def attacker(about: dict[str, Any]) -> str:
     """Say who attacks: how many shadow models it has."""
     count = about["shadow_models"]
@@ -73,6 +82,7 @@ def answer(about: dict[str, Any], leading: Row) -> list[str]:
 
 
 def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
+    unit, units = about["unit"], plural(about["unit"])
     if about["signs_against_chance"]:
         yield (
             f"This can't be decided with these records: {'; '.join(about['signs_against_chance'])}. What is "
@@ -84,35 +94,41 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
             "No attacker with shadow models has looked at this model, and they recognize most: little below says "
             "nothing about them. Train four or more models like it on random halves of the records."
         )
-    whose = "the training records" if len(about["targets"]) == 1 else "the models' training records"
+    whose = f"the training {units}" if len(about["targets"]) == 1 else f"the models' training {units}"
     read = sorted(fpr for fpr in about["fprs"] if not math.isnan(row[f"tpr_at_{fpr:g}"]))
     if not read:
         needed = least_nonmembers(max(about["fprs"]))
         yield (
-            f"{about['nonmembers']} non-members are too few to say what an attacker recognizes at "
+            f"{_nonmembers(about)} are too few to say what an attacker recognizes at "
             f"{one_in(max(about['fprs']))}: it takes {needed}."
         )
         yield (
-            f"Over all thresholds, {attacker(about)} ranks a training record above another record "
+            f"Over all thresholds, {attacker(about)} ranks a training {unit} above another {unit} "
             f"{interval(row, 'auc')} of the time; guessing does so 50%."
         )
     if read:
         steady = [fpr for fpr in read if conformal_rank(about["nonmembers"], fpr) >= STEADY]
         first = min(steady, default=read[-1])
         yield f"At {one_in(first)}, {attacker(about)} recognizes {interval(row, f'tpr_at_{first:g}')} of {whose}."
-        yield _beside_guessing(row, first)
+        yield _beside_guessing(row, first, unit)
         for fpr in read:
             if fpr != first:
                 yield f"At {one_in(fpr)} it is {interval(row, f'tpr_at_{fpr:g}')}."
     epsilon = about["epsilon"]["bound"]
     if epsilon:
         yield (
-            f"If the members were drawn at random, training was not differentially private with any epsilon below "
-            f"{bound(epsilon)} ({100 * about['level']:g}% confidence)."
+            "If the members were drawn at random, training was not differentially private with any epsilon below "
+            f"{bound(epsilon)} ({100 * about['level']:g}% confidence"
+            f"{'' if unit == 'record' else f'; of replacing a {unit}'})."
         )
 
 
-def _beside_guessing(row: Row, fpr: float) -> str:
+def _nonmembers(about: dict[str, Any]) -> str:
+    units = f" {plural(about['unit'])}" if about["unit"] != "record" else ""
+    return f"{about['nonmembers']:,} non-member{units or 's'}"
+
+
+def _beside_guessing(row: Row, fpr: float, unit: str) -> str:
     low, high = row[f"tpr_at_{fpr:g}_low"], row[f"tpr_at_{fpr:g}_high"]
     if math.isnan(low):
         return f"Guessing would recognize {percent(fpr)}%; these models are too few to say how sure that is."
@@ -123,8 +139,8 @@ def _beside_guessing(row: Row, fpr: float) -> str:
     if not row["auc_low"] > 0.5:
         return f"Guessing would recognize {percent(fpr)}%: {alike}."
     return (
-        f"Guessing would recognize {percent(fpr)}%: at this rate {alike}. Over all thresholds a training record is "
-        f"ranked above another record {interval(row, 'auc')} of the time; guessing does so 50%."
+        f"Guessing would recognize {percent(fpr)}%: at this rate {alike}. Over all thresholds a training {unit} is "
+        f"ranked above another {unit} {interval(row, 'auc')} of the time; guessing does so 50%."
     )
 
 
@@ -137,16 +153,16 @@ def _scored(about: dict[str, Any], row: Row) -> Iterator[str]:
     whose = about["targets"][0]["name"]
     yield f"{whose} has no column 'member': which records it was trained on is not known, so nothing is measured."
     read = [fpr for fpr in about["fprs"] if row[f"called_at_{fpr:g}"] is not None]
+    every = about["counted"] * len(about["targets"])
     for fpr in read:
         yield (
             f"At a nominal {one_in(fpr)}, {attacker(about)} calls {row[f'called_at_{fpr:g}']:,.0f} of "
-            f"{about['records'] * len(about['targets']):,} records members; with no leak it would call about "
-            f"{fpr * about['records'] * len(about['targets']):,.0f}."
+            f"{every:,} {plural(about['unit'])} members; with no leak it would call about {fpr * every:,.0f}."
         )
     if not read:
         yield (
-            "Thresholds come from shadow models that are attacked by one another, and these are too few: records "
-            "are ranked, and none is called."
+            "Thresholds come from shadow models that are attacked by one another, and these are too few: "
+            f"{plural(about['unit'])} are ranked, and none is called."
         )
 
 
@@ -160,7 +176,7 @@ def _gaps(about: dict[str, Any], row: Row) -> Iterator[str]:
     if undefined:
         rates = ", ".join(f"{percent(fpr)}%" for fpr in undefined)
         yield (
-            f"False positive rates of {rates}: {about['nonmembers']:,} non-members speak about rates down to "
+            f"False positive rates of {rates}: {_nonmembers(about)} speak about rates down to "
             f"{percent(about['lowest_fpr'])}%."
         )
     if not about["shadow_models"]:
@@ -172,8 +188,8 @@ def _gaps(about: dict[str, Any], row: Row) -> Iterator[str]:
         yield "Attackers with more shadow models, who recognize more: four to sixteen tell much more than these."
     if about["targets"] and len(about["targets"]) == 1:
         yield (
-            "Other models of the same recipe. The intervals are about this model, with its records as a sample; "
-            "how much models vary takes several targets."
+            "Other models of the same recipe. The intervals are about this model, with its "
+            f"{plural(about['unit'])} as a sample; how much models vary takes several targets."
         )
     for phrase in by_reason(about["not_run"]):
         yield f"{phrase}."

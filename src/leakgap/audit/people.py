@@ -1,0 +1,142 @@
+"""Persons, not records: what an attack says of somebody whose several records it scored.
+
+Records of one person (patient, author, household) are not independent, and what she fears is that *she* is
+recognized. Her score is made of her records' scores, and from there on persons are audited as records are: a person
+is a member where any of her records is. Whether the scores are added, averaged, or the largest counts, is chosen on
+the shadow models, each attacked by the others: log-likelihood ratios of independent records add up, others don't.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from leakgap.answers.joined import Joined
+from leakgap.audit.scores import Scores, on_shadows
+from leakgap.measure.groups import drawn_together
+from leakgap.report.audit_words import plural
+
+__all__ = ["WAYS", "about_split", "by_person", "of_people", "people_of"]
+
+WAYS = ("sum", "mean", "max")  # of making a person's score of her records'; the first where none does better
+FEW = 4  # with fewer shadow models, attacks on them by the others are no guide
+RATIOS = ("lira", "bavaria", "base")  # kin of log-likelihood ratios, whose scores add up
+SHARE = 0.1  # of the records: a person who has more weighs on every number
+
+
+def of_people(score: np.ndarray, group: np.ndarray, way: str) -> np.ndarray:
+    """A score for every person of her records' scores: float64 [..., G]; score: [..., S], group: int [S] from 0.
+
+    way: one of WAYS. Records on which the attack abstains (NaN) don't count; NaN where it does on all of hers.
+
+    >>> score = np.array([1.0, 4, np.nan, 2, np.nan])
+    >>> [of_people(score, np.array([0, 0, 0, 1, 2]), way).tolist() for way in WAYS]
+    [[5.0, 2.0, nan], [2.5, 2.0, nan], [4.0, 2.0, nan]]
+    """
+    order, starts = _runs(group)
+    values = np.asarray(score, np.float64)[..., order]
+    known = ~np.isnan(values)
+    count = np.add.reduceat(known, starts, axis=-1)
+    if way == "max":
+        found = np.maximum.reduceat(np.where(known, values, -np.inf), starts, axis=-1)
+    else:
+        found = np.add.reduceat(np.where(known, values, 0.0), starts, axis=-1)
+        if way == "mean":
+            found = found / np.maximum(count, 1)
+    return np.where(count > 0, found, np.nan)
+
+
+def people_of(joined: Joined) -> tuple[Joined, np.ndarray]:
+    """The same models, and persons in place of records, without answers of their own; and whose each record is.
+
+    A person is a member of a model that was trained on any of her records, was asked about where it was asked about
+    any, and is reserved where all of hers are. The second is int [S], the person's place among the first's records.
+    """
+    assert joined.group is not None
+    person, group = np.unique(joined.group, return_inverse=True)
+    group = group.reshape(-1)
+    people = replace(
+        joined,
+        record=person,
+        label=np.zeros(len(person), np.int64),
+        reserved=~_some(~joined.reserved, group),
+        target_member=None if joined.target_member is None else _some(joined.target_member, group),
+        member=_some(joined.member, group),
+        asked=_some(joined.asked, group),
+        phi=None,
+        logits=None,
+        correct=None,
+        group=None,
+    )
+    return people, group
+
+
+def by_person(
+    scores: dict[str, Scores], people: Joined, group: np.ndarray, fpr: float
+) -> tuple[dict[str, Scores], dict[str, str]]:
+    """The scores of persons by every attack, and the way in which each makes them of records' scores.
+
+    people, group: of `people_of`. The way is the one that recognizes most of the shadow models' own persons at
+    `fpr`, the larger AUC where that is equal; targets have no part in it. With fewer than FEW shadow models, ratios
+    add up and others are averaged.
+    """
+    found, ways = {}, {}
+    for name, score in scores.items():
+        each = {
+            way: Scores(
+                of_people(score.target, group, way),
+                of_people(score.shadow, group, way),
+                _some(score.judged, group),
+            )
+            for way in WAYS
+        }
+        success = {way: on_shadows(one, people, fpr) for way, one in each.items()}
+        tried = {way: value for way, value in success.items() if value is not None}
+        if len(people.member) < FEW or not tried:
+            ways[name] = "sum" if name.startswith(RATIOS) else "mean"
+        else:
+            ways[name] = max(tried, key=lambda way: tried[way])
+        found[name] = each[ways[name]]
+    return found, ways
+
+
+def about_split(joined: Joined, unit: str) -> tuple[str, list[str]]:
+    """Say what was drawn into the targets, by the name of `unit`, or "record", or "" for neither; and warnings."""
+    assert joined.group is not None
+    seen, drawn, split, warnings = ~joined.reserved, set(), 0, []
+    person, group = np.unique(joined.group[seen], return_inverse=True)
+    group = group.reshape(-1)
+    size = np.bincount(group)
+    if size.max() > SHARE * size.sum():
+        warnings.append(
+            f"one {unit}, {person[size.argmax()]}, has {size.max():,} of the {size.sum():,} records: what is said "
+            "of records is mostly about few"
+        )
+    members = (
+        np.zeros((0, len(group)), bool) if joined.target_member is None else joined.target_member[:, seen]
+    )
+    for member in members:
+        inside = np.bincount(group, member)
+        mixed = int(((inside > 0) & (inside < size)).sum())
+        singly = drawn_together(member, group).max() + 1 == len(member)
+        drawn.add(unit if not mixed else "record" if singly else "")
+        split = max(split, mixed)
+    if split:
+        warnings.append(
+            f"{split:,} of {len(size):,} {plural(unit)} have records on both sides, trained on and not: such a "
+            f"{unit} counts as a member, and epsilon is not bounded for {plural(unit)}"
+        )
+    return drawn.pop() if len(drawn) == 1 else "", warnings
+
+
+def _some(flag: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Whether any of a person's records is so: bool [..., G]; flag: bool [..., S]."""
+    order, starts = _runs(group)
+    return np.logical_or.reduceat(flag[..., order], starts, axis=-1)
+
+
+def _runs(group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An order that brings the records of a person together, int [S], and where each one's begin, int [G]."""
+    order = np.argsort(group, kind="stable")
+    return order, np.searchsorted(group[order], np.arange(group.max() + 1))
