@@ -38,7 +38,7 @@ ATTACKS = (
 
 def evidence_of(study: Study, technique: str) -> attacks.Evidence:
     """Every model of the technique against every other one, at the last step; with its earlier steps."""
-    labels, _, member, reserved = read_inputs(study.paths.pool, study.paths.masks)
+    labels, _, _, member, reserved = read_inputs(study.paths.pool, study.paths.masks)
     paths = [study.paths.logits(technique, mask) for mask in study.masks]
     reader = Reader(
         paths, study=study.name, technique=technique, masks=study.masks, member=member, labels=labels

@@ -155,3 +155,56 @@ def test_damaged_files_are_refused(tmp_path):
 def test_names_of_masks_have_plain_digits(mask):
     with pytest.raises(LeakgapError, match="is neither a mask m000"):
         mask_row(mask, 4)
+
+
+# --- groups and coins
+
+
+def test_groups_of_one_record_are_the_masks_without_groups():
+    for reserved in (0, 0.1, 7):
+        expected = balanced_masks(8, 101, 3, reserved)
+        for groups in (np.arange(101), np.arange(101)[::-1] * 5, [f"p{each}" for each in range(101)]):
+            np.testing.assert_array_equal(balanced_masks(8, 101, 3, reserved, groups=groups), expected)
+
+
+@pytest.mark.parametrize("inclusion", ["half", "coin"])
+def test_groups_are_drawn_whole_in_pairs_that_do_not_depend_on_their_number(inclusion):
+    rng = np.random.default_rng(0)
+    groups = rng.integers(30, size=200)
+    member = balanced_masks(32, 200, 1, 20, groups=groups, inclusion=inclusion)
+    reserved = ~member.any(0)
+    np.testing.assert_array_equal(member[0::2] ^ member[1::2], np.broadcast_to(~reserved, (16, 200)))
+    for group in range(30):
+        for row in member:
+            assert len(set(row[groups == group])) == 1
+        assert len(set(reserved[groups == group])) == 1
+    sizes = np.bincount(groups)
+    assert abs(reserved.sum() - 20) <= sizes.max() / 2  # the nearest that whole groups come to
+    kept = len(set(groups[~reserved]))
+    if inclusion == "half":
+        assert {len(set(groups[row])) for row in member} <= {kept // 2, (kept + 1) // 2}
+    for fewer in (4, 16):
+        part = balanced_masks(fewer, 200, 1, 20, groups=groups, inclusion=inclusion)
+        np.testing.assert_array_equal(part, member[:fewer])
+
+
+def test_coins_are_fair_and_independent():
+    member = balanced_masks(4000, 12, seed=2, inclusion="coin")[::2]
+    assert np.abs(member.mean(0) - 0.5).max() < 4 * np.sqrt(0.25 / 2000)
+    covariance = np.cov(member.T)
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 4 * 0.25 / np.sqrt(2000)
+    sizes = member.sum(1)
+    assert sizes.var() == pytest.approx(12 / 4, rel=0.15)  # of a binomial, not the one size of halves
+    np.testing.assert_array_equal(balanced_masks(8, 12, 2, inclusion="coin")[::2], member[:4])
+
+
+def test_groups_and_coins_that_cannot_be_are_one_sentence():
+    for groups, told in (
+        (np.arange(5), r"data\.groups: is \[5\], not one value for each of 40 records"),
+        (np.zeros(40), r"data\.groups: 1 of 1 groups are left, too few for masks of half of them"),
+        (np.append(np.nan, np.ones(39)), r"data\.groups: the group of record 0 is missing"),
+    ):
+        with pytest.raises(LeakgapError, match=told):
+            balanced_masks(4, 40, 0, groups=groups)
+    with pytest.raises(LeakgapError, match=r"data\.inclusion: 'die' is neither of half, coin"):
+        balanced_masks(4, 40, 0, inclusion="die")

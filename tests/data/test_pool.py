@@ -512,7 +512,7 @@ def test_labels_are_read_without_the_records(tmp_path, monkeypatch):
     monkeypatch.setattr(
         np.lib.npyio.NpzFile, "__getitem__", lambda self, name: read.append(name) or original(self, name)
     )
-    labels, digest = read_labels(path)
+    labels, digest, _ = read_labels(path)
     assert sorted(read) == ["classes", "labels", "source"]
     np.testing.assert_array_equal(labels, pool.labels)
     assert digest == pool.digest
@@ -521,7 +521,7 @@ def test_labels_are_read_without_the_records(tmp_path, monkeypatch):
 def test_labels_of_a_pool_that_tells_no_digest(tmp_path):
     path, pool = tmp_path / "pool.npz", load("digits", size=100)
     np.savez(path, images=pool.images, labels=pool.labels, classes=np.int64(10))
-    labels, digest = read_labels(path)
+    labels, digest, _ = read_labels(path)
     np.testing.assert_array_equal(labels, pool.labels)
     assert digest == pool.digest
     np.savez(path, images=pool.images, labels=pool.labels % 9, classes=np.int64(10))
@@ -568,7 +568,9 @@ def test_the_job_that_gathers_images_is_told_the_least_side(tmp_path, monkeypatc
     own = {"name": "own", "data": {"dataset": "./own.npz"}}
     study = Study.load(own | {"grid": {"techniques": ["none", "crop", "cutout"]}} | changes)
     assert study.least_side == least
-    part = Study.load(study.part("data.dataset", "data.root", "data.size", "data.side", "data.seed"))
+    part = Study.load(
+        study.part("data.dataset", "data.root", "data.size", "data.side", "data.seed", "data.groups")
+    )
     for side in {least, least - 1} - {0} if study.data.side is None else ():
         np.savez("own.npz", labels=np.arange(20) % 2, images=np.zeros((20, 1, side, side + 4), np.uint8))
         if side == least:
@@ -895,3 +897,75 @@ def test_damaged_cifar_is_refused_before_it_is_unpickled(cifar):
             load(dataset, root)
         path.write_bytes(whole)
     load(dataset, root)
+
+
+# --- whose record each is
+
+
+def people(tmp_path: Path, **arrays) -> str:
+    path = tmp_path / "visits.npz"
+    rng = np.random.default_rng(0)
+    np.savez(path, labels=np.arange(60) % 2, features=rng.normal(size=(60, 3)), **arrays)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "ids", [np.arange(60) // 3 + 7, np.array([f"patient {each // 3}" for each in range(60)])]
+)
+def test_an_array_says_whose_records_are_and_is_no_part_of_them(tmp_path, ids):
+    pool = load(people(tmp_path, patient=ids), images=False, groups="patient")
+    assert list(pool.arrays) == ["features"]
+    np.testing.assert_array_equal(pool.groups, np.arange(60) // 3)
+    write_pool(tmp_path / "pool.npz", pool)
+    again = read_pool(tmp_path / "pool.npz")
+    np.testing.assert_array_equal(again.groups, pool.groups)
+    np.testing.assert_array_equal(read_labels(tmp_path / "pool.npz")[2], pool.groups)
+    assert again.digest == pool.digest != load(people(tmp_path), images=False).digest
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("{person}_{visit}.png", "c{c}/p{p}_v{v}.png"),
+        ("{person}/{visit}.png", "c{c}/p{p}/v{v}.png"),
+        ("p{person}-x{visit}.png", "c{c}/pq{p}-x{v}.png"),
+    ],
+)
+def test_a_pattern_says_whose_images_are(tmp_path, pattern, name):
+    for p in range(10):
+        for v in range(3):
+            path = tmp_path / name.format(c=p % 2, p=p, v=v)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save(path, RGB[p, 0])
+    pool = load(str(tmp_path), groups=pattern)
+    whose = [re.search(r"p?q?(\d)[_/-]", each.split("/", 1)[1])[1] for each in pool.names]
+    assert len(set(zip(whose, pool.groups, strict=True))) == 10
+    assert pool.groups[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("groups", "ids", "told"),
+    [
+        ("person", np.arange(60), "has no array person, only features, patient"),
+        ("patient", np.arange(60) // 10, "6 groups are too few for halves, 8 the least"),
+        ("patient", np.maximum(np.arange(60) - 40, 0), "0 holds 41 of 60 records, more than half"),
+        ("patient", np.ones((60, 2)), "the array patient is not one value for each record"),
+        (
+            "{person}_{visit}.png",
+            np.arange(60),
+            r"is a pattern of file names, and .*visits\.npz is no folder",
+        ),
+    ],
+)
+def test_groups_that_cannot_be_are_one_sentence(tmp_path, groups, ids, told):
+    with pytest.raises(LeakgapError, match=rf"data\.groups: .*{told}"):
+        load(people(tmp_path, patient=ids), images=False, groups=groups)
+
+
+def test_a_pattern_that_does_not_fit_names_the_file(tmp_path):
+    for name in ("a/1_1.png", "b/notes.png"):
+        save(tmp_path / name, RGB[0, 0])
+    with pytest.raises(
+        LeakgapError, match=r"data\.groups: the pattern \{p\}_\{v\}\.png does not fit b/notes\.png"
+    ):
+        load(str(tmp_path), groups="{p}_{v}.png")

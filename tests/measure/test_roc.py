@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from leakgap import ArgumentError, LeakgapError
 from leakgap.measure import roc
+from leakgap.measure.least import least_nonmembers
 from leakgap.measure.ranking import Ranking, rankings
 
 
@@ -206,6 +207,6 @@ def test_an_fpr_lies_between_0_and_1(fpr):
 
 @pytest.mark.parametrize("fpr", [0.001, 0.01, 0.05, 0.1, 1 / 3, 0.5])
 def test_the_fewest_nonmembers_are_those_with_a_rank(fpr):
-    least = roc.least_nonmembers(fpr)
+    least = least_nonmembers(fpr)
     assert roc.conformal_rank(least, fpr) == 1
     assert roc.conformal_rank(least - 1, fpr) == 0

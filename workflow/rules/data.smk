@@ -32,7 +32,12 @@ rule pool:
         images=STUDY.least_side,
     params:
         study=STUDY.part(
-            "data.dataset", "data.root", "data.size", "data.side", "data.seed"
+            "data.dataset",
+            "data.root",
+            "data.size",
+            "data.side",
+            "data.seed",
+            "data.groups",
         ),
         code=version("pool"),
         function=STUDY.data.code,
@@ -51,7 +56,7 @@ rule masks:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("data.reserved", "data.seed", "grid.masks"),
+        study=STUDY.part("data.reserved", "data.seed", "data.inclusion", "grid.masks"),
         code=version("masks"),
     shell:
         "python -P -m leakgap masks --study {params.study:q} --pool {input:q} --out {output:q} > {log:q} 2>&1"

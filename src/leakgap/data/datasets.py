@@ -1,6 +1,7 @@
 """Reading any dataset that a study file may name, as one pool."""
 
 import hashlib
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import numpy as np
+import pandas as pd
 
 from leakgap import LeakgapError
 from leakgap.data import DATASETS, LEAST, arrays, folder
@@ -27,7 +29,9 @@ def fetch(study: Study) -> None:
 def gather(study: Study, images: int, out: str) -> None:
     """Gather a study's arrays and labels and write them; `images`: the least side of images, 0 for any arrays."""
     data = study.data
-    pool = load(data.dataset, data.root, data.size, data.side, data.seed, images=bool(images))
+    pool = load(
+        data.dataset, data.root, data.size, data.side, data.seed, images=bool(images), groups=data.groups
+    )
     if len(pool.labels) < LEAST:
         raise LeakgapError(
             f"data.dataset: {data.dataset} holds {len(pool.labels)} records, fewer than {LEAST}"
@@ -45,7 +49,7 @@ def gather(study: Study, images: int, out: str) -> None:
             "trained on one of them knows the other too, which hides how much it leaks",
             file=sys.stderr,
         )
-    source = {key: getattr(data, key) for key in ("dataset", "size", "side", "seed")}
+    source = {key: getattr(data, key) for key in ("dataset", "size", "side", "seed", "groups")}
     write_pool(out, replace(pool, source=source))
 
 
@@ -78,6 +82,7 @@ def load(
     seed: int = 0,
     *,
     images: bool = True,
+    groups: str | None = None,
 ) -> Pool:
     """Read a dataset that is already here; never uses the network.
 
@@ -87,6 +92,7 @@ def load(
     size: number of images kept, see `subset`. seed: draws them.
     side: see `average_down`; the images of a folder may then differ in size, otherwise not.
     images: refuse arrays other than images, which the built-in training can't train on.
+    groups: whose record each is: the name of an array, or for a folder of images a pattern, see `grouped`.
 
     Raises LeakgapError naming the file or the key.
     """
@@ -98,13 +104,73 @@ def load(
             array[keep] if isinstance(array, np.ndarray) else folder.decode([array[i] for i in keep], side)
         )
         kept[name] = np.ascontiguousarray(chosen)
-    pool = Pool(kept, labels[keep], int(labels.max()) + 1)
+    whose = None if groups is None else grouped(kept, groups, dataset)
+    if whose is not None and groups in kept and groups != "images":
+        del kept[groups]  # it says whose a record is, and is no part of it
+    pool = Pool(kept, labels[keep], int(labels.max()) + 1, groups=whose)
     with naming(dataset):
         if images or side is not None:
             shape = pool.images.shape
     if side is not None and shape[2:] != (side, side):
         pool = replace(pool, arrays=kept | {"images": average_down(pool.images, side)})
     return pool
+
+
+FEWEST_GROUPS = 8
+FIELD = re.compile(r"\{(\w+)\}")
+
+
+def grouped(arrays: Mapping[str, np.ndarray], groups: str, dataset: str) -> np.ndarray:
+    """Return the number of each record's group, int64 [S], in the order in which groups first appear.
+
+    groups: the name of one of the arrays, of any type; or, for a folder of images, a pattern with fields in braces
+    on the file's name, or on its parent folder and name: the first field is the group, as person in
+    `{person}_{visit}.png`. LeakgapError (data.groups) where it fits no array or not every file, where there are
+    fewer than 8 groups, and where one of them holds more than half of all records.
+    """
+    if FIELD.search(groups):
+        if "names" not in arrays:
+            raise LeakgapError(
+                f"data.groups: {groups} is a pattern of file names, and {dataset} is no folder"
+            )
+        values = _of_names(arrays["names"], groups)
+    elif groups in arrays:
+        values = arrays[groups]
+        if values.ndim != 1 or (values.dtype.kind == "f" and np.isnan(values).any()):
+            raise LeakgapError(f"data.groups: the array {groups} is not one value for each record")
+    else:
+        raise LeakgapError(f"data.groups: {dataset} has no array {groups}, only {', '.join(arrays)}")
+    _, numbers, counts = np.unique(values, return_inverse=True, return_counts=True)
+    if len(counts) < FEWEST_GROUPS:
+        raise LeakgapError(
+            f"data.groups: {len(counts)} groups are too few for halves, {FEWEST_GROUPS} the least"
+        )
+    if 2 * counts.max() > len(values):
+        name = values[int(counts[numbers].argmax())]
+        raise LeakgapError(
+            f"data.groups: {name} holds {counts.max()} of {len(values)} records, more than half"
+        )
+    return pd.factorize(values)[0].astype(np.int64)
+
+
+def _of_names(names: np.ndarray, pattern: str) -> np.ndarray:
+    """Return the first field of a pattern in every file's path below the dataset's folder."""
+    depth = pattern.count("/") + 1
+    fields = FIELD.findall(pattern)
+    if len(set(fields)) < len(fields):
+        raise LeakgapError(f"data.groups: {pattern} names a field twice")
+    parts = FIELD.split(pattern)  # text, field, text, ...
+    text = "".join(
+        f"(?P<{part}>[^/]+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)
+    )
+    wanted = re.compile(text)
+    found = []
+    for name in names.tolist():
+        matched = wanted.fullmatch("/".join(name.split("/")[-depth:]))
+        if matched is None:
+            raise LeakgapError(f"data.groups: the pattern {pattern} does not fit {name}")
+        found.append(matched[1])
+    return np.array(found)
 
 
 def download(dataset: str, root: str | Path | None = None) -> None:

@@ -2,8 +2,11 @@
 
 import hashlib
 from pathlib import Path
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 
 from leakgap import LeakgapError
 from leakgap.data import LEAST
@@ -14,41 +17,97 @@ from leakgap.study import Study
 __all__ = ["balanced_masks", "draw_masks", "mask_row", "read_inputs", "read_masks", "write_masks"]
 
 
-def balanced_masks(n_masks: int, n_images: int, seed: int, reserved: float = 0) -> np.ndarray:
-    """Draw the training sets of the whole study in complementary pairs: bool [N,S], row k the images of mask k.
+Inclusion = Literal["half", "coin"]
+INCLUSIONS = get_args(Inclusion)
 
-    Mask 2k is a uniformly random half of the images that are not reserved, drawn from (seed, k) alone, and mask
+
+class Inputs(NamedTuple):
+    """What an attack job reads of a study's records and training sets."""
+
+    labels: np.ndarray  # int64 [S]
+    digest: str  # of the pool
+    groups: np.ndarray | None  # int64 [S]: whose record each is
+    member: np.ndarray  # bool [N, S]
+    reserved: np.ndarray  # bool [S]
+
+
+def balanced_masks(
+    n_masks: int,
+    n_records: int,
+    seed: int,
+    reserved: float = 0,
+    groups: ArrayLike | None = None,
+    inclusion: Inclusion = "half",
+) -> np.ndarray:
+    """Draw the training sets of the whole study in complementary pairs: bool [N,S], row k the records of mask k.
+
+    Mask 2k is a uniformly random half of the records that are not reserved, drawn from (seed, k) alone, and mask
     2k + 1 the other half: earlier masks do not depend on N, so a grid grows without training a model again.
-    Every unreserved image is in exactly N/2 masks, and all masks are of one size (with an odd number of images
-    mask 2k + 1 holds one more). `reserved` images (a share of all below 1, or a number; which ones is drawn) are
+    Every unreserved record is in exactly N/2 masks, and all masks are of one size (with an odd number of records
+    mask 2k + 1 holds one more). `reserved` records (a share of all below 1, or a number; which ones is drawn) are
     in no mask: their columns are False.
 
-    Raises LeakgapError (naming grid.masks or data.reserved) for odd N or N < 4, a negative or fractional
-    number reserved, and fewer than 4 images left.
+    groups: int [S], whose record each is, such as a patient. Groups are then drawn whole, in halves of the groups,
+    whose numbers of records differ; so many groups are reserved that their records come nearest to `reserved`.
+    inclusion: with `coin` each record (or group) is in mask 2k by a fair coin of its own, so that training sets
+    differ by adding or removing one, the neighbours that accountants of differential privacy know; their sizes
+    then vary.
+
+    Raises LeakgapError (naming grid.masks, data.reserved, data.groups or data.inclusion) for odd N or N < 4, a
+    negative or fractional number reserved, and fewer than 4 records, or groups, left.
 
     >>> member = balanced_masks(4, 10, seed=0)
     >>> bool((member[0] ^ member[1]).all() and (member[2] ^ member[3]).all())
     True
+    >>> visits = balanced_masks(4, 20, seed=0, groups=np.arange(20) // 2)
+    >>> bool((visits[:, ::2] == visits[:, 1::2]).all())
+    True
     """
-    for key, count in (("grid.masks", n_masks), ("the number of images", n_images), ("data.seed", seed)):
+    for key, count in (("grid.masks", n_masks), ("the number of images", n_records), ("data.seed", seed)):
         if not isinstance(count, int | np.integer) or isinstance(count, bool):
             raise LeakgapError(f"{key}: {count!r} is not a whole number")
     if n_masks < 4 or n_masks % 2:
         raise LeakgapError(f"grid.masks: {n_masks} is not an even number of at least 4")
-    n_reserved = _count(reserved, n_images)
-    if n_images - n_reserved < 4:
-        key = "data.reserved" if n_reserved else "grid.masks"
+    if inclusion not in INCLUSIONS:
+        raise LeakgapError(f"data.inclusion: {inclusion!r} is neither of {', '.join(INCLUSIONS)}")
+    n_reserved = _count(reserved, n_records)
+    unit = _units(groups, n_records)
+    sizes = np.bincount(unit, minlength=1)
+    order = _stream(seed, 0).permutation(len(sizes))
+    taken = np.append(0, np.cumsum(sizes[order]))
+    free = np.sort(order[int(np.abs(taken - n_reserved).argmin()) :])
+    if len(free) < 4:
+        key = "data.reserved" if n_reserved else "grid.masks" if groups is None else "data.groups"
+        what = "images" if groups is None else "groups"
         raise LeakgapError(
-            f"{key}: {n_images - n_reserved} of {n_images} images are left, too few for masks of half of them"
+            f"{key}: {len(free)} of {len(sizes)} {what} are left, too few for masks of half of them"
         )
-    free = np.sort(_stream(seed, 0).permutation(n_images)[n_reserved:])
-    member = np.zeros((n_masks, n_images), bool)
+    member = np.zeros((n_masks, len(sizes)), bool)
     for pair in range(n_masks // 2):
-        shuffled = _stream(seed, 1, pair).permutation(free)
-        half = len(free) // 2
-        member[2 * pair, shuffled[:half]] = True
-        member[2 * pair + 1, shuffled[half:]] = True
-    return member
+        if inclusion == "coin":
+            inside = _stream(seed, 2, pair).random(len(sizes))[free] < 0.5
+            member[2 * pair, free[inside]] = True
+            member[2 * pair + 1, free[~inside]] = True
+        else:
+            shuffled = _stream(seed, 1, pair).permutation(free)
+            half = len(free) // 2
+            member[2 * pair, shuffled[:half]] = True
+            member[2 * pair + 1, shuffled[half:]] = True
+    return member if groups is None else member[:, unit]
+
+
+def _units(groups: ArrayLike | None, n_records: int) -> np.ndarray:
+    """Return the number of each record's group, int [S], in the order in which groups first appear."""
+    if groups is None:
+        return np.arange(n_records)
+    values = np.asarray(groups)
+    if values.shape != (n_records,):
+        raise LeakgapError(
+            f"data.groups: is {list(values.shape)}, not one value for each of {n_records} records"
+        )
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise LeakgapError(f"data.groups: the group of record {int(np.isnan(values).argmax())} is missing")
+    return pd.factorize(values)[0]
 
 
 def _stream(seed: int, *key: int) -> np.random.Generator:
@@ -66,12 +125,11 @@ def _count(reserved: float, n_images: int) -> int:
 
 def draw_masks(study: Study, pool: str, out: str) -> None:
     """Draw a study's masks over the images of a pool file and write them."""
-    images = len(read_pool(pool).labels)
-    if study.data.unreserved(images) < LEAST:
-        raise LeakgapError(
-            f"data.reserved: {study.data.reserved:g} leaves fewer than {LEAST} of {images} images"
-        )
-    member = balanced_masks(study.grid.masks, images, study.data.seed, study.data.reserved)
+    found, data = read_pool(pool), study.data
+    images = len(found.labels)
+    if data.unreserved(images) < LEAST:
+        raise LeakgapError(f"data.reserved: {data.reserved:g} leaves fewer than {LEAST} of {images} images")
+    member = balanced_masks(study.grid.masks, images, data.seed, data.reserved, found.groups, data.inclusion)
     write_masks(out, member, member.sum(axis=0) == 0)
 
 
@@ -96,15 +154,12 @@ def mask_row(mask: str, n_masks: int) -> int:
     return int(digits)
 
 
-def read_inputs(pool: str, masks: str) -> tuple[np.ndarray, str, np.ndarray, np.ndarray]:
-    """Return the pool's labels int64 [S] and digest, member bool [N, S] and reserved bool [S].
-
-    LeakgapError where pool and masks are not of one study.
-    """
-    (labels, digest), (member, reserved) = read_labels(pool), read_masks(masks)
+def read_inputs(pool: str, masks: str) -> Inputs:
+    """Return labels, digest and groups of the pool, and the masks; LeakgapError where they are not of one study."""
+    (labels, digest, groups), (member, reserved) = read_labels(pool), read_masks(masks)
     if member.shape[1] != len(labels):
         raise LeakgapError(f"{masks}: made for {member.shape[1]} images, not the {len(labels)} of the pool")
-    return labels, digest, member, reserved
+    return Inputs(labels, digest, groups, member, reserved)
 
 
 def write_masks(path: str | Path, member: np.ndarray, reserved: np.ndarray) -> None:

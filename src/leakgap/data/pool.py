@@ -14,7 +14,8 @@ from leakgap import LeakgapError
 from leakgap.files import naming, read_arrays, write_npz
 
 DIGEST = "digest"
-OURS = ("labels", "classes", "source")  # in a pool's file, beside its arrays
+GROUPS = "groups of records"
+OURS = ("labels", "classes", "source", GROUPS)  # in a pool's file, beside its arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ class Pool:
     labels: np.ndarray
     classes: int
     source: Mapping[str, Any] = field(default_factory=dict)
+    groups: np.ndarray | None = None  # int64 [S]: whose record each is, such as a patient; None: each its own
 
     def __post_init__(self) -> None:
         labels = self.labels
@@ -49,6 +51,10 @@ class Pool:
                 raise LeakgapError(f"{name} {rows}, and labels has {len(labels)}")
         if labels.dtype != np.int64:
             raise LeakgapError(f"labels are {labels.dtype}, not int64")
+        if self.groups is not None and (self.groups.shape, self.groups.dtype) != (labels.shape, np.int64):
+            raise LeakgapError(
+                f"groups are {self.groups.dtype} {self.groups.shape}, not int64 for each record"
+            )
         outside = labels[(labels < 0) | (labels >= self.classes)]
         if outside.size:
             raise LeakgapError(f"label {outside[0]} is outside 0..{self.classes - 1}")
@@ -63,7 +69,10 @@ class Pool:
     def digest(self) -> str:
         """SHA-256 of arrays and labels, 16 hexadecimal digits."""
         whole = hashlib.sha256()
-        for name, array in sorted({**self.arrays, "labels": self.labels}.items()):
+        parts = {**self.arrays, "labels": self.labels} | (
+            {} if self.groups is None else {GROUPS: self.groups}
+        )
+        for name, array in sorted(parts.items()):
             whole.update(f"{name} {array.dtype} {array.shape} ".encode())
             plain = array.view(np.int64) if array.dtype.kind in "mM" else array  # times have no buffer
             whole.update(np.ascontiguousarray(plain).data if array.size else b"")
@@ -144,7 +153,10 @@ def write_pool(path: str | Path, pool: Pool) -> None:
     The digest of arrays and labels stands in `source`.
     """
     source = np.array(json.dumps(dict(pool.source) | {DIGEST: pool.digest}))
-    write_npz(path, **pool.arrays, labels=pool.labels, classes=np.int64(pool.classes), source=source)
+    groups = {} if pool.groups is None else {GROUPS: pool.groups}
+    write_npz(
+        path, **pool.arrays, **groups, labels=pool.labels, classes=np.int64(pool.classes), source=source
+    )
 
 
 def read_pool(path: str | Path) -> Pool:
@@ -155,13 +167,15 @@ def read_pool(path: str | Path) -> Pool:
     return pool
 
 
-def read_labels(path: str | Path) -> tuple[np.ndarray, str]:
-    """Return labels int64 [S] and digest of a pool's file; its records, often large, are not read if it tells both.
+def read_labels(path: str | Path) -> tuple[np.ndarray, str, np.ndarray | None]:
+    """Return labels int64 [S], digest and groups int64 [S] of a pool's file.
+
+    Its records, often large, are not read if it tells the digest.
 
     LeakgapError as read_pool.
     """
     pool, told = _parsed(path, read_arrays(path, OURS.__contains__, made_by="pool"))
-    return pool.labels, read_pool(path).digest if told is None else str(told)
+    return pool.labels, read_pool(path).digest if told is None else str(told), pool.groups
 
 
 def _parsed(path: str | Path, arrays: dict[str, np.ndarray]) -> tuple[Pool, Any]:
@@ -169,7 +183,8 @@ def _parsed(path: str | Path, arrays: dict[str, np.ndarray]) -> tuple[Pool, Any]
     for name in ("labels", "classes"):
         if name not in arrays:
             raise LeakgapError(f"{path}: has no array {name}, only {', '.join(arrays) or 'none'}")
-    labels, classes, source = (arrays.pop(name, np.array("{}")) for name in OURS)
+    groups = arrays.pop(GROUPS, None)
+    labels, classes, source = (arrays.pop(name, np.array("{}")) for name in ("labels", "classes", "source"))
     if classes.shape or classes.dtype.kind not in "iu":
         raise LeakgapError(f"{path}: classes is {classes.dtype} {classes.shape}, not an integer")
     try:
@@ -179,4 +194,4 @@ def _parsed(path: str | Path, arrays: dict[str, np.ndarray]) -> tuple[Pool, Any]
     about = about if isinstance(about, dict) else {}
     told = about.pop(DIGEST, None)
     with naming(path):
-        return Pool(arrays, labels, int(classes), about), told
+        return Pool(arrays, labels, int(classes), about, groups), told

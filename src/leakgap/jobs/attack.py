@@ -77,7 +77,7 @@ def attack_technique(
     """
     for path in out:
         results.table_of(path)
-    labels, digest, member, reserved = read_inputs(pool, masks)
+    labels, digest, _, member, reserved = read_inputs(pool, masks)
     if len(member) != len(study.masks):
         raise LeakgapError(f"{masks}: holds {len(member)} masks, and grid.masks is {len(study.masks)}")
     rows = np.array([mask_row(mask, len(member)) for mask in study.models])

@@ -65,7 +65,10 @@ def train_model(
         raise LeakgapError(f"technique {technique!r} is not in the study, which has {known}")
     variant, row = study.variant(technique), mask_row(mask, masks)
     data = read_pool(pool)
-    member = balanced_masks(masks, len(data.labels), study.data.seed, study.data.reserved)[row]
+    drawn = study.data
+    member = balanced_masks(
+        masks, len(data.labels), drawn.seed, drawn.reserved, data.groups, drawn.inclusion
+    )[row]
     seed = derive_seed(variant.train.seed, row, *([int(mask[1:])] if mask[0] == "r" else []))
     train = variant.train.model_copy(update={"save_seconds": save_seconds})
     plugins = tuple(study.training_plugins(variant).digests)
@@ -80,8 +83,8 @@ def train_model(
         given = answer(job, resume, f"{technique}/{mask}")
     except LeakgapError as error:
         raise LeakgapError(f"{technique}/{mask}: {error}") from None
-    drawn = {**data.source, "seed": study.data.seed, "reserved": study.data.reserved}
-    settings = {f"data.{key}": value for key, value in drawn.items()} | given.settings
+    told = {key: getattr(drawn, key) for key in ("seed", "reserved", "inclusion")}
+    settings = {f"data.{key}": value for key, value in {**data.source, **told}.items()} | given.settings
     settings["the user's own files"] = study.training_code(technique)
     about = {
         "seed": job.seed,

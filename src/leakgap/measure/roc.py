@@ -4,7 +4,6 @@ A higher score means "member". A score of NaN is an abstention and counts as -in
 public, want to be told so. Where one of the two classes is missing, every measure is NaN.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +23,6 @@ __all__ = [
     "conformal_rank",
     "curve",
     "flagged",
-    "least_nonmembers",
     "per_target",
     "threshold",
     "thresholds",
@@ -182,15 +180,6 @@ def conformal_rank(n0, fpr: float):
     array([1., 0.])
     """
     return np.floor(fpr * (n0 + 1) + 1e-9)  # (n0 + 1) * fpr may be an integer but for rounding
-
-
-def least_nonmembers(fpr: float) -> int:
-    """How many non-members a threshold at this FPR needs: the least n0 with a conformal rank of 1.
-
-    >>> least_nonmembers(0.01), least_nonmembers(0.001)
-    (99, 999)
-    """
-    return math.ceil(1 / fpr - 1 - 1e-9)
 
 
 def false_positives(n0, fpr: float, reading: Reading):

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from leakgap.audit.scores import by_reason
-from leakgap.measure.roc import conformal_rank, least_nonmembers
+from leakgap.measure.least import least_nonmembers
+from leakgap.measure.roc import conformal_rank
 
 Row = dict[str, Any]
 STEADY = 5  # non-members above a threshold from which on its FPR is known well enough to begin with

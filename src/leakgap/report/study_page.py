@@ -24,7 +24,7 @@ from markupsafe import Markup, escape
 
 from leakgap import LeakgapError, __version__
 from leakgap.files import atomic, read_records
-from leakgap.measure.roc import least_nonmembers
+from leakgap.measure.least import least_nonmembers
 from leakgap.paper.claim import read as read_claims
 from leakgap.paper.claim import span
 from leakgap.report import figures as drawings

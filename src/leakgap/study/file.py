@@ -58,6 +58,17 @@ class Data(Section):
         0.1, ge=0, description="images in no mask, for attacks that need them: a share below 1, or a number"
     )
     seed: int = Field(0, ge=0, description="draws the kept images, the reserved ones and the masks")
+    groups: str | None = Field(
+        None,
+        min_length=1,
+        description="whose record each is, such as a patient's: the name of an array of the dataset, or for a "
+        "folder of images a pattern such as `{person}_{visit}.png`; masks then hold whole groups (docs/persons.md)",
+    )
+    inclusion: Literal["half", "coin"] = Field(
+        "half",
+        description="masks in pairs of a random half and its complement; or `coin`, each record by a fair coin of "
+        "its own and the complement, for bounds under adding or removing one record",
+    )
 
     @property
     def built_in(self) -> tuple[int, int, int] | None:
@@ -449,7 +460,7 @@ class Study(Section, Span):
         """
         variant = self.variant(name)
         keys = [key for key in training_keys(variant.train, variant.technique) if key != "save_seconds"]
-        part = self.only(["name", "data.seed", "data.reserved", "query"])
+        part = self.only(["name", "data.seed", "data.reserved", "data.inclusion", "query"])
         own = {name: {TECHNIQUE: variant.technique}} if name in self.grid.variants else {}
         part |= {"grid": {"variants": own}, "train": variant.train.only(keys)}
         return _part(part | _key(self.training_plugins(variant)))

@@ -6,7 +6,7 @@ change a job by its values alone, and an edit here by what is made of them.
 
 from typing import TYPE_CHECKING, Any
 
-from leakgap.measure.roc import least_nonmembers
+from leakgap.measure.least import least_nonmembers
 from leakgap.study.paths import Paths
 
 NONE = "none"
