@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.coverage import lira
 from leakgap.data.masks import balanced_masks
-from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, recipe_epsilon
+from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, largest_epsilon
 
 RULES = {
     "40": lambda matches: min(40, matches),
@@ -28,11 +28,12 @@ LEAKS = {"weak": (0.3, 1.0), "few images": (0.3, 1.8), "middle": (0.8, 1.0), "st
 
 
 def scores(rng: np.random.Generator, models: int, images: int, strength: float, spread: float) -> tuple:
-    """Scores and memberships of one world, [models, images]."""
+    """Scores, memberships and phi of one world, [models, images]."""
     member = balanced_masks(models, images, int(rng.integers(1 << 31)))
     gain = strength * np.exp(rng.normal(-(spread**2) / 2, spread, images))
     phi = rng.normal(size=(models, images)) + rng.normal(0, 2, images) + rng.normal(0, 0.2, (models, 1))
-    return lira(phi + gain * member, member), member
+    phi = phi + gain * member
+    return lira(phi, member), member, phi
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
     for images in (600, 2000, 10_000, 50_000):
         for models in (16, 64):
             for name, leak in LEAKS.items():
-                score, member = scores(np.random.default_rng((images, models)), models, images, *leak)
+                score, member, _ = scores(np.random.default_rng((images, models)), models, images, *leak)
                 targets = range(0, models, max(1, models // 16))
 
                 def mean(guesses: int, score=score, member=member, targets=targets) -> float:
@@ -52,7 +53,7 @@ def main() -> None:
                 found = {rule: mean(number(images // 2)) for rule, number in RULES.items()}
                 tried = {c: mean(c) for c in np.unique(np.geomspace(5, images // 2, 25).astype(int))}
                 best = max(tried, key=lambda c: tried[c])
-                recipe = recipe_epsilon(score, member, guesses=guesses_for(images // 2))
+                recipe = largest_epsilon(score, member, guesses=guesses_for(images // 2))
                 line = " ".join(f"{value:7.2f}" for value in found.values())
                 print(
                     f"{images:6d} {models:6d} {name:10s} {line} {tried[best]:7.2f} {f'({best})':9s} {recipe:6.2f}",

@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from benchmarks.epsilon import scores
-from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, random_matches, recipe_epsilon
+from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, largest_epsilon, random_matches
 
 IMAGES = 1000
 
@@ -27,7 +27,7 @@ def no_leak(models: int, run: int) -> tuple[float, bool]:
         epsilon_lower_bound(s, m, guesses=guesses, seed=run * models + k)
         for k, (s, m) in enumerate(zip(score, member, strict=True))
     ]
-    recipe = recipe_epsilon(score, member, guesses=guesses, seed=run * models)
+    recipe = largest_epsilon(score, member, guesses=guesses, seed=run * models)
     return float(np.mean([bound > 0 for bound in single])), recipe > 0
 
 

@@ -269,7 +269,9 @@ def _epsilon(
     table["matches"], table["guesses"] = matches, guesses_for(matches)
     table["right"] = rng.binomial(table["guesses"], np.minimum(0.5 + table["gap"], 0.99))
     table["epsilon"] = 4 * table["gap"] * rng.uniform(0.8, 1, len(table))
-    return table.assign(together=0.7 * table["epsilon"])
+    of_all = {"recipe": 5 * table["gap"], "recipe_gaussian": 6 * table["gap"]}
+    table = table.assign(together=0.7 * table["epsilon"], **of_all)
+    return table.assign(recipe_guesses=100, recipe_right=90)
 
 
 def _thresholds(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from leakgap.augment import Technique
     from leakgap.data.masks import balanced_masks
     from leakgap.measure.bootstrap import Resampling
+    from leakgap.measure.bound import Bound, recipe_epsilon
     from leakgap.measure.contrast import contrast
     from leakgap.measure.epsilon import epsilon_lower_bound
     from leakgap.measure.estimate import Estimate, interval
@@ -37,6 +38,7 @@ _PLACES = {
     "Answers": "leakgap.answers.answers",
     "Attack": "leakgap.attacks",
     "Audit": "leakgap.audit.model",
+    "Bound": "leakgap.measure.bound",
     "Estimate": "leakgap.measure.estimate",
     "Evidence": "leakgap.attacks",
     "Resampling": "leakgap.measure.bootstrap",
@@ -49,6 +51,7 @@ _PLACES = {
     "interval": "leakgap.measure.estimate",
     "leave_one_out": "leakgap.attacks.lira",
     "phi": "leakgap.answers.store",
+    "recipe_epsilon": "leakgap.measure.bound",
     "resnet18": "leakgap.training.resnet",
     "run": "leakgap.attacks",
     "tpr_at_fpr": "leakgap.measure.roc",
@@ -59,6 +62,7 @@ __all__ = [
     "ArgumentError",
     "Attack",
     "Audit",
+    "Bound",
     "Estimate",
     "Evidence",
     "LeakgapError",
@@ -72,6 +76,7 @@ __all__ = [
     "interval",
     "leave_one_out",
     "phi",
+    "recipe_epsilon",
     "resnet18",
     "run",
     "tpr_at_fpr",

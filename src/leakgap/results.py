@@ -68,7 +68,7 @@ OF_TARGETS: Columns = {
     **{"attacker": "text", "attack": "text", "n_members": "integer", "n_nonmembers": "integer"},
     **_each("number", *MEANS, "auc", "balanced_acc"),
 }
-EPSILONS: Columns = {"epsilon": "number", "together": "number"}
+EPSILONS: Columns = _each("number", "epsilon", "together", "recipe", "recipe_gaussian")
 TPR_INTERVAL: Columns = {"fpr": "number", "tpr": "number", "low": "number", "high": "number"}
 
 
@@ -161,8 +161,12 @@ TABLES: dict[str, Table] = {
     ),
     "epsilon": Table(
         "one row per target at the last step, of the headline attack: right guesses of the members among matches, "
-        "the lower bound of epsilon at 95%, and the one that holds together with all targets' of the technique",
-        HEAD | {"mask": "text"} | _each("integer", "matches", "guesses", "right") | EPSILONS,
+        "the lower bound of epsilon at 95%, and the one that holds together with all targets' of the technique; in "
+        "every row the bounds that all models give together, for delta 0 and for a Gaussian hypothesis",
+        HEAD
+        | {"mask": "text"}
+        | _each("integer", "matches", "guesses", "right", "recipe_guesses", "recipe_right")
+        | EPSILONS,
         ("technique", "mask", "step", "attacker", "attack"),
         last=True,
     ),

@@ -10,8 +10,8 @@ from leakgap.measure.epsilon import (
     epsilon_lower_bound,
     epsilon_of,
     guesses_for,
+    largest_epsilon,
     random_matches,
-    recipe_epsilon,
     right_guesses,
 )
 
@@ -174,12 +174,12 @@ def test_a_recipe_is_bounded_by_its_worst_model_at_a_corrected_level():
         epsilon_lower_bound(s, m, guesses=40, level=0.99, seed=k)
         for k, (s, m) in enumerate(zip(score, member, strict=True))
     ]
-    assert recipe_epsilon(score, member, guesses=40) == pytest.approx(max(alone)) == pytest.approx(alone[3])
+    assert largest_epsilon(score, member, guesses=40) == pytest.approx(max(alone)) == pytest.approx(alone[3])
     above = 0
     for seed in range(200):
         rng = np.random.default_rng(seed)
         member = np.stack([half(rng) for _ in range(8)])
-        above += recipe_epsilon(rng.normal(size=(8, 200)), member, guesses=40) > 0
+        above += largest_epsilon(rng.normal(size=(8, 200)), member, guesses=40) > 0
     assert at_most(above, 200, 0.05)
 
 
@@ -218,8 +218,8 @@ def test_no_guess_is_made_on_an_abstention_and_the_others_count():
     assert right_guesses(score, member, 60, seed=5) == (60, 60)
     assert right_guesses(partly, member, 60, seed=5) == (told, told)
     assert right_guesses(partly, member, told // 2, seed=5) == (told // 2, told // 2)
-    assert recipe_epsilon(partly[None], member[None], guesses=60, seed=5) == epsilon_of(told, told, 200)
-    assert recipe_epsilon(np.full((1, 400), np.nan), member[None], guesses=60) == 0
+    assert largest_epsilon(partly[None], member[None], guesses=60, seed=5) == epsilon_of(told, told, 200)
+    assert largest_epsilon(np.full((1, 400), np.nan), member[None], guesses=60) == 0
 
 
 @pytest.mark.parametrize("bad", [{"guesses": 0}, {"guesses": 21}, {"delta": 1.0}, {"level": 1.0}])
@@ -228,5 +228,5 @@ def test_a_recipe_s_bound_refuses_what_a_target_s_does(bad: dict):
     with pytest.raises(LeakgapError) as alone:
         epsilon_lower_bound(score, member, **options)
     with pytest.raises(LeakgapError) as recipe:
-        recipe_epsilon(score[None], member[None], **options)
+        largest_epsilon(score[None], member[None], **options)
     assert str(recipe.value) == str(alone.value)

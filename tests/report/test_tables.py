@@ -192,7 +192,7 @@ def test_a_mean_over_targets_is_undefined_if_one_of_them_is(study: Study):
     assert table.isna().to_dict() == {"none": False, "policy": True, "crop+mirror+cutout+policy": False}
 
 
-def test_a_recipes_epsilon_is_the_best_corrected_bound_rounded_down(study: Study):
+def test_a_recipes_epsilon_is_that_of_all_models_rounded_down(study: Study):
     table = epsilon(Results(study)).set_index("technique")
     assert tuple(table.index) == study.grid.techniques
     rows = pd.read_parquet(study.paths.joined("epsilon")).query("technique == 'policy'")
@@ -201,15 +201,19 @@ def test_a_recipes_epsilon_is_the_best_corrected_bound_rounded_down(study: Study
     assert len(rows) == table.loc["policy", "targets"] == 8
     single = sorted(rows["epsilon"])
     for name, expected in (
-        ("recipe", max(rows["together"])),
+        ("recipe", rows["recipe"].iloc[0]),
+        ("recipe_gaussian", rows["recipe_gaussian"].iloc[0]),
         ("median", (single[3] + single[4]) / 2),
         ("largest", single[7]),
     ):
         assert expected - 0.001 < table.loc["policy", name] <= expected
         assert table.loc["policy", name] * 1000 == pytest.approx(round(table.loc["policy", name] * 1000))
     assert (table["matches"] == 810).all()
-    assert (table["guesses"] == 57).all()  # 2 sqrt(810), rounded up
-    assert "valid because masks are pairs" in Path(written(study), "epsilon.md").read_text()
+    assert (table["guesses"] == 100).all()
+    assert (
+        "at 95% confidence, for delta = 0 and the replacement of one record"
+        in Path(written(study), "epsilon.md").read_text()
+    )
 
 
 def written(study: Study) -> str:

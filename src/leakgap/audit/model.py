@@ -24,7 +24,7 @@ from leakgap.audit.people import about_split, by_person, people_of
 from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, on_shadows, run_attacks
 from leakgap.audit.trust import accuracies, warnings
-from leakgap.measure.epsilon import guesses_for, recipe_epsilon
+from leakgap.measure.epsilon import guesses_for, largest_epsilon
 from leakgap.measure.groups import group_codes
 from leakgap.measure.roc import conformal_curve, threshold
 from leakgap.measure.single import PRIORS
@@ -281,7 +281,7 @@ def _sureness(joined: Joined, score: Scores, seed: int, fair: bool) -> dict[str,
     guesses = guesses_for(matches)
     epsilon = None
     if fair and matches:
-        epsilon = recipe_epsilon(values, member, guesses=guesses, level=LEVEL, seed=seed)
+        epsilon = largest_epsilon(values, member, guesses=guesses, level=LEVEL, seed=seed)
     nonmembers = int((~member).sum())
     return {
         "nonmembers": nonmembers,

@@ -29,6 +29,7 @@ from leakgap.data.masks import mask_row, members_digest, read_inputs
 from leakgap.files import atomic
 from leakgap.measure import roc
 from leakgap.measure.bootstrap import Resampling
+from leakgap.measure.bound import recipe_epsilon
 from leakgap.measure.epsilon import epsilon_of, guesses_for, right_guesses
 from leakgap.measure.estimate import KINDS, Estimate
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr, means_of
@@ -39,7 +40,7 @@ from leakgap.study import NONE, Study, attacker
 from leakgap.study.variant import compare
 
 ABOUT = ("device", "threads", "torch_version", "code_version")
-LEVEL = 0.95  # of the bounds of epsilon
+LEVEL, DELTA = 0.95, 1e-5  # of the bounds of epsilon
 LOSS = "loss"  # needs no shadow models; its TNR is a rival of the accuracy gap
 FEW_SHADOWS = "lira-pooled"  # its TPR by the number of shadow models stands beside the headline's
 Tables = dict[str, list[pd.DataFrame]]
@@ -77,7 +78,7 @@ def attack_technique(
     """
     for path in out:
         results.table_of(path)
-    labels, digest, _, member, reserved = read_inputs(pool, masks)
+    labels, digest, groups, member, reserved = read_inputs(pool, masks)
     if len(member) != len(study.masks):
         raise LeakgapError(f"{masks}: holds {len(member)} masks, and grid.masks is {len(study.masks)}")
     rows = np.array([mask_row(mask, len(member)) for mask in study.models])
@@ -149,7 +150,8 @@ def attack_technique(
                         tables["shadows"].append(curve)
                     if name == study.attack.headline:
                         others = score if technique == shadow else _of_shadows(name, evidence)
-                        tables["epsilon"].append(_epsilon(head, study, attacked, score))
+                        bounds = _of_recipe(study, attacked, target.phi[..., 0], groups)
+                        tables["epsilon"].append(_epsilon(head, study, attacked, score).assign(**bounds))
                         tables["thresholds"].append(
                             _thresholds(head, study, attacked, score, evidence, others)
                         )
@@ -419,7 +421,7 @@ def _by_shadows(
 def _epsilon(head: dict[str, Any], study: Study, targets: Targets, score: np.ndarray) -> pd.DataFrame:
     """Return one row per target, single and corrected bound of epsilon: see `measure.epsilon`.
 
-    Seeds and levels are those of `recipe_epsilon`, whose result is the largest `together` of a technique.
+    Seeds and levels are those of `largest_epsilon`, whose result is the largest `together` of a technique.
     """
     rows, tables = designs(targets.names)[LEAVE_ONE_OUT], []
     for place, row in enumerate(rows):
@@ -435,6 +437,24 @@ def _epsilon(head: dict[str, Any], study: Study, targets: Targets, score: np.nda
         counts = {"mask": targets.names[row], "matches": matches, "guesses": made, "right": right}
         tables.append(head | counts | bounds)
     return pd.DataFrame(tables)
+
+
+def _of_recipe(
+    study: Study, targets: Targets, phi: np.ndarray, groups: np.ndarray | None
+) -> dict[str, float | int]:
+    """Return what all models of a technique prove together, whatever the attack: see `measure.bound`."""
+    rows = designs(targets.names)[LEAVE_ONE_OUT]
+    how: dict[str, Any] = {"level": LEVEL, "seed": study.attack.seed, "inclusion": study.data.inclusion}
+    pure, noisy = (
+        recipe_epsilon(phi[rows], targets.member[rows], delta=delta, groups=groups, **how)
+        for delta in (0.0, DELTA)
+    )
+    return {
+        "recipe": pure.epsilon,
+        "recipe_guesses": pure.guesses,
+        "recipe_right": pure.right,
+        "recipe_gaussian": noisy.epsilon,
+    }
 
 
 def _thresholds(

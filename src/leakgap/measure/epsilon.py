@@ -28,9 +28,9 @@ __all__ = [
     "epsilon_lower_bound",
     "epsilon_of",
     "guesses_for",
+    "largest_epsilon",
     "p_value",
     "random_matches",
-    "recipe_epsilon",
     "right_guesses",
 ]
 
@@ -122,7 +122,7 @@ def random_matches(member: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarra
     return inside[:matches], outside[:matches]
 
 
-def recipe_epsilon(
+def largest_epsilon(
     score: np.ndarray,
     member: np.ndarray,
     *,

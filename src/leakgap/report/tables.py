@@ -192,11 +192,13 @@ def epsilon(results: Results) -> pd.DataFrame:
     bounds = results.shown(results.epsilon)
     for technique, found in bounds.groupby("technique", sort=False):
         row = {
-            "recipe": found["together"].max(),
+            "recipe": found["recipe"].iloc[0],
+            "recipe_gaussian": found["recipe_gaussian"].iloc[0],
             "median": found["epsilon"].median(),
             "largest": found["epsilon"].max(),
         }
-        counts = {"targets": len(found), "matches": found["matches"].min(), "guesses": found["guesses"].min()}
+        counts = {"targets": len(found), "matches": found["matches"].min()}
+        counts |= {"guesses": found["recipe_guesses"].iloc[0], "right": found["recipe_right"].iloc[0]}
         rows.append(
             {"technique": technique}
             | {name: np.floor(1000 * value) / 1000 for name, value in row.items()}
@@ -337,13 +339,13 @@ TABLES = (
         epsilon,
         "consequences",
         "Lower bounds of epsilon",
-        "95% confidence, for delta = 0 and the replacement of one record; 0 promises nothing. `recipe`: "
-        "training by this technique is not private with any smaller epsilon; the best of its models, after "
-        "Bonferroni over all of them. `median` and `largest` are of bounds for one model each: the largest "
-        "of many is no bound at 95%. Bounds are valid because masks are pairs of a random half and its "
-        "complement and a target's pair is left out: given all others, which of two matched images the "
-        "target trained on is a fair coin. `guesses` were made of `matches` of a member with a non-member, "
-        "by a number fixed beforehand.",
+        "If training was the same for every model and masks are drawn as here, then it is not private with an "
+        "epsilon below `recipe`, at 95% confidence, for delta = 0 and the replacement of one record (adding or "
+        "removing one where `data.inclusion` is `coin`); 0 promises nothing. `recipe` is of all models together: "
+        "each target is attacked by the models of the pairs before it, and of `guesses` which of two matched "
+        "images it was trained on so many were `right`. `recipe_gaussian`: the same at delta = 1e-5, if what "
+        "protects is Gaussian noise. `median` and `largest` are of bounds for one model each, for which the largest "
+        "of many is no bound at 95%.",
     ),
 )
 EXPOSED = {
