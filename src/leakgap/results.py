@@ -31,6 +31,7 @@ from leakgap.data.pool import Pool, read_pool
 from leakgap.files import atomic
 from leakgap.measure import contrast as measured
 from leakgap.measure.estimate import KINDS, Estimate, Scale, interval
+from leakgap.measure.estimate import Kind as Drawn
 from leakgap.study import Study, attacker
 from leakgap.study.variant import compare
 
@@ -69,6 +70,7 @@ OF_TARGETS: Columns = {
     **_each("number", *MEANS, "auc", "balanced_acc"),
 }
 EPSILONS: Columns = _each("number", "epsilon", "together", "recipe", "recipe_gaussian")
+OF_RECORDS = ("records_tpr", "records_low", "records_high")  # beside persons', where records have groups
 TPR_INTERVAL: Columns = {"fpr": "number", "tpr": "number", "low": "number", "high": "number"}
 
 
@@ -88,6 +90,7 @@ class Table:
     every_attack: bool = False
     last: bool = False
     per_fpr: bool = False
+    of_records: bool = False  # also columns OF_RECORDS, in a study whose records have groups
 
     def check(self, frame: pd.DataFrame, where: str | Path) -> pd.DataFrame:
         """Return the frame; LeakgapError naming file and column where it is not such a table."""
@@ -96,7 +99,9 @@ class Table:
         for name in self.columns:
             if name not in own:
                 raise LeakgapError(f"{where}: has no column {name}")
-        strange = [name for name in own if name not in self.columns]
+        strange = [
+            name for name in own if name not in {*self.columns, *(OF_RECORDS if self.of_records else ())}
+        ]
         if strange:
             raise LeakgapError(f"{where}: has an unknown column {strange[0]}")
         kinds = {name: self.columns.get(name, "number") for name in names}
@@ -129,6 +134,7 @@ TABLES: dict[str, Table] = {
         HEAD | {"design": "text"} | TPR_INTERVAL | _each("integer", "n_targets", "n_members", "n_nonmembers"),
         ("technique", "step", "attacker", "attack", "design", "fpr"),
         every_attack=True,
+        of_records=True,
     ),
     "means": Table(
         "mean over the targets of a technique and step of what `summary` says of each, of the headline attack, "
@@ -597,7 +603,9 @@ class Results:
         """
         row = self._means[*cell, quantity]
         units = int(row["n_targets"]) // _per_unit(cell)
-        draws = {kind: row[kind].astype(np.float64) for kind in KINDS}
+        draws: dict[Drawn, np.ndarray] = {kind: row[kind].astype(np.float64) for kind in KINDS}
+        if quantity in MEANS and len(draws["images"]) != len(draws["models"]):
+            draws["groups"] = draws.pop("images")  # of records that belong to groups, each left out in turn
         return Estimate.of_draws(row["value"], draws, units, int(row["n_pairs"]), scale_of(quantity))
 
     def difference(

@@ -17,11 +17,12 @@ from leakgap.audit.scores import Scores, on_shadows
 from leakgap.measure.groups import drawn_together
 from leakgap.report.audit_words import plural
 
-__all__ = ["WAYS", "about_split", "by_person", "of_people", "people_of"]
+__all__ = ["WAYS", "about_split", "any_of", "by_person", "of_people", "people_of"]
 
 WAYS = ("sum", "mean", "max")  # of making a person's score of her records'; the first where none does better
 FEW = 4  # with fewer shadow models, attacks on them by the others are no guide
 RATIOS = ("lira", "bavaria", "base")  # kin of log-likelihood ratios, whose scores add up
+FEW_PERSONS = 50  # of which intervals covered the truth in 84 to 93% of simulations: docs/evidence/persons.md
 SHARE = 0.1  # of the records: a person who has more weighs on every number
 
 
@@ -60,10 +61,10 @@ def people_of(joined: Joined) -> tuple[Joined, np.ndarray]:
         joined,
         record=person,
         label=np.zeros(len(person), np.int64),
-        reserved=~_some(~joined.reserved, group),
-        target_member=None if joined.target_member is None else _some(joined.target_member, group),
-        member=_some(joined.member, group),
-        asked=_some(joined.asked, group),
+        reserved=~any_of(~joined.reserved, group),
+        target_member=None if joined.target_member is None else any_of(joined.target_member, group),
+        member=any_of(joined.member, group),
+        asked=any_of(joined.asked, group),
         phi=None,
         logits=None,
         correct=None,
@@ -87,7 +88,7 @@ def by_person(
             way: Scores(
                 of_people(score.target, group, way),
                 of_people(score.shadow, group, way),
-                _some(score.judged, group),
+                any_of(score.judged, group),
             )
             for way in WAYS
         }
@@ -113,6 +114,11 @@ def about_split(joined: Joined, unit: str) -> tuple[str, list[str]]:
             f"one {unit}, {person[size.argmax()]}, has {size.max():,} of the {size.sum():,} records: what is said "
             "of records is mostly about few"
         )
+    if len(size) <= FEW_PERSONS:
+        warnings.append(
+            f"{len(size)} {plural(unit)} are few: intervals of their records may be too narrow, and those of "
+            f"{plural(unit)} are wide"
+        )
     members = (
         np.zeros((0, len(group)), bool) if joined.target_member is None else joined.target_member[:, seen]
     )
@@ -130,8 +136,8 @@ def about_split(joined: Joined, unit: str) -> tuple[str, list[str]]:
     return drawn.pop() if len(drawn) == 1 else "", warnings
 
 
-def _some(flag: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Whether any of a person's records is so: bool [..., G]; flag: bool [..., S]."""
+def any_of(flag: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Whether any of a person's records is so: bool [..., G]; flag: bool [..., S], group: int [S] from 0."""
     order, starts = _runs(group)
     return np.logical_or.reduceat(flag[..., order], starts, axis=-1)
 

@@ -27,15 +27,17 @@ from leakgap.attacks.threshold import cross_entropy
 from leakgap.audit.records import memorization, over_targets
 from leakgap.data.masks import mask_row, members_digest, read_inputs
 from leakgap.files import atomic
+from leakgap.jobs.people import Persons
 from leakgap.measure import roc
 from leakgap.measure.bootstrap import Resampling
 from leakgap.measure.bound import recipe_epsilon
 from leakgap.measure.epsilon import epsilon_of, guesses_for, right_guesses
 from leakgap.measure.estimate import KINDS, Estimate
+from leakgap.measure.groups import group_codes
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr, means_of
 from leakgap.measure.ranking import Ranking, among, rankings
 from leakgap.measure.roc import threshold
-from leakgap.results import LEAVE_ONE_OUT, REPLICATES, UNKNOWN, scale_of, tpr_column
+from leakgap.results import LEAVE_ONE_OUT, OF_RECORDS, REPLICATES, UNKNOWN, scale_of, tpr_column
 from leakgap.study import NONE, Study, attacker
 from leakgap.study.variant import compare
 
@@ -56,7 +58,7 @@ class Targets:
     correct: np.ndarray  # bool [T, S], clean view
     loss: np.ndarray  # float32 [T, S], cross-entropy of the clean view
     generalization: pd.DataFrame  # one row per target: accuracies and losses on the evaluated images
-    of_even: pd.DataFrame  # the same, on those with an even number
+    of_even: pd.DataFrame  # the same, on those with an even number; or of those whose person has one
 
 
 def attack_technique(
@@ -79,6 +81,7 @@ def attack_technique(
     for path in out:
         results.table_of(path)
     labels, digest, groups, member, reserved = read_inputs(pool, masks)
+    group = group_codes(groups, len(labels))
     if len(member) != len(study.masks):
         raise LeakgapError(f"{masks}: holds {len(member)} masks, and grid.masks is {len(study.masks)}")
     rows = np.array([mask_row(mask, len(member)) for mask in study.models])
@@ -90,7 +93,10 @@ def attack_technique(
     )
     _check_alike(study, target_files, shadow_files, digest)
     passed: list[tuple[np.ndarray, np.ndarray]] = []  # phi of the clean view at earlier steps
-    resampled = _resampled(study, member[rows], reserved)
+    persons = None if group is None else Persons(group, reserved, member, max(study.attack.fpr))
+    of_records = resampled = _resampled(study, member[rows], ~reserved, group)
+    if persons is not None:
+        resampled = _resampled(study, persons.some(member[rows]), persons.evaluated)
     epochs = target_files.model.epochs
 
     read = (
@@ -129,7 +135,9 @@ def attack_technique(
             )
             if needs_steps:
                 passed.append((target.phi[..., 0], known.phi[..., 0]))
-            attacked = _targets(study, target, member[rows], reserved, labels)
+            attacked = units = _targets(study, target, member[rows], reserved, group)
+            if persons is not None:
+                units = replace(attacked, member=persons.some(attacked.member), evaluated=persons.evaluated)
             last = step == len(epochs)
             memorized = _memorized(attacked, evidence) if last else {}
             scored = attacks.run_all(study.attack.attacks, evidence)
@@ -142,18 +150,27 @@ def attack_technique(
                     "attacker": attacker(technique, shadow),
                     "attack": name,
                 }
-                pooled = _measure(tables, head, study, attacked, score, resampled, last)
+                others, ways, told, beside = score, None, score, None
+                if technique != shadow and (persons or (last and name == study.attack.headline)):
+                    others = _of_shadows(name, evidence)
+                if persons is not None:
+                    ways = persons.ways(others[: len(member)], left_out)
+                    told = persons.score(score, ways)
+                    beside = _pooled(study, attacked, score, of_records)
+                pooled = _measure(tables, head, study, units, told, resampled, last, beside)
+                if name == study.attack.headline:
+                    means = _means(head, study, attacked, units, told, of_records, resampled)
+                    tables["means"].append(means)
                 if last:
                     tables["exposure"].append(_exposure(head, attacked, score, labels, memorized))
                     if name in (study.attack.headline, FEW_SHADOWS):
-                        curve = _by_shadows(head, study, attacked, evidence, resampled, pooled)
+                        curve = _by_shadows(head, study, units, evidence, resampled, pooled, persons, ways)
                         tables["shadows"].append(curve)
                     if name == study.attack.headline:
-                        others = score if technique == shadow else _of_shadows(name, evidence)
                         bounds = _of_recipe(study, attacked, target.phi[..., 0], groups)
-                        tables["epsilon"].append(_epsilon(head, study, attacked, score).assign(**bounds))
+                        tables["epsilon"].append(_epsilon(head, study, units, told).assign(**bounds))
                         tables["thresholds"].append(
-                            _thresholds(head, study, attacked, score, evidence, others)
+                            _thresholds(head, study, units, told, evidence, others, persons, ways)
                         )
             _append(scores_file, step, attacked, scored)
     for path in out:
@@ -190,18 +207,24 @@ def _models(models: Iterable[Model], member: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _resampled(study: Study, member: np.ndarray, reserved: np.ndarray) -> dict[str, Resampling]:
+def _resampled(
+    study: Study, member: np.ndarray, evaluated: np.ndarray, group: np.ndarray | None = None
+) -> dict[str, Resampling]:
     """Draw the bootstrap of each design once, for all steps and attacks: mask pairs, or single replicates."""
     return {
-        design: _resampling(study, member[rows], ~reserved, None if design == LEAVE_ONE_OUT else rows)
+        design: _resampling(study, member[rows], evaluated, None if design == LEAVE_ONE_OUT else rows, group)
         for design, rows in designs(study.models).items()
     }
 
 
 def _resampling(
-    study: Study, member: np.ndarray, evaluated: np.ndarray, unit: np.ndarray | None = None
+    study: Study,
+    member: np.ndarray,
+    evaluated: np.ndarray,
+    unit: np.ndarray | None = None,
+    group: np.ndarray | None = None,
 ) -> Resampling:
-    return Resampling(member, evaluated, unit, study.attack.bootstrap, study.attack.seed)
+    return Resampling(member, evaluated, unit, study.attack.bootstrap, study.attack.seed, group)
 
 
 def designs(names: list[str]) -> dict[str, np.ndarray]:
@@ -241,11 +264,11 @@ def _check_alike(study: Study, targets: Reader, shadows: Reader, pool: str) -> N
 
 
 def _targets(
-    study: Study, column: StepLogits, member: np.ndarray, reserved: np.ndarray, labels: np.ndarray
+    study: Study, column: StepLogits, member: np.ndarray, reserved: np.ndarray, group: np.ndarray | None
 ) -> Targets:
     assert column.correct is not None
     correct, loss = column.correct, cross_entropy(column.phi[:, :, 0])
-    even = np.arange(len(labels)) % 2 == 0
+    even = (np.arange(len(reserved)) if group is None else group) % 2 == 0
     return Targets(
         study.models,
         member,
@@ -279,6 +302,7 @@ def _measure(
     score: np.ndarray,
     resampled: dict[str, Resampling],
     last: bool,
+    beside: dict[str, list[Estimate]] | None = None,
 ) -> list[Estimate]:
     """Append what one attack at one step achieves on single targets and pooled; return the latter, for every FPR.
 
@@ -286,22 +310,24 @@ def _measure(
     it, of all attacks at the last step, and without augmentation at every step: which attack is the strongest
     there is known only when all jobs are done, and claim 2 follows it over the steps. Curves are drawn of the
     headline attack, are what claim 6 reads the loss attack's TNR off, and are kept of the attacks whose scores are.
+    beside: the pooled TPRs of single records, where what is measured is persons.
     """
     seen, headline = targets.evaluated, head["attack"] == study.attack.headline
     ranked = rankings(score, targets.member, seen)
     tables["summary"].append(_per_target(head, study, targets, ranked, targets.generalization))
     if headline:
-        tables["means"].append(_means(head, study, targets, ranked, resampled))
         odd = among(ranked, np.arange(len(seen)) % 2 == 1)
         tables["halves"].append(_per_target(head, study, targets, odd, targets.of_even))
-    found = {}
+    found = _pooled(study, targets, score, resampled)
     for design, rows in designs(targets.names).items():
         place = head | {"design": design}
         inside, outside = targets.member[rows] & seen, ~targets.member[rows] & seen
         counts = {"n_targets": len(rows), "n_members": int(inside.sum()), "n_nonmembers": int(outside.sum())}
-        found[design] = resampled[design].pooled(score[rows], study.attack.fpr, abstentions=True)
-        for fpr, result in zip(study.attack.fpr, found[design], strict=True):
-            tables["pooled"].append(pd.DataFrame([place | _with_interval(fpr, result) | counts]))
+        for number, (fpr, result) in enumerate(zip(study.attack.fpr, found[design], strict=True)):
+            row = place | _with_interval(fpr, result) | counts
+            if beside is not None:
+                row |= dict(zip(OF_RECORDS, beside[design][number][:3], strict=True))
+            tables["pooled"].append(pd.DataFrame([row]))
             if headline or last or head["technique"] == NONE:
                 draws = [{"resampled": kind, "tprs": tprs} for kind, tprs in result.draws.items()]
                 tables["draws"].append(pd.DataFrame([place | {"fpr": fpr} | draw for draw in draws]))
@@ -311,15 +337,32 @@ def _measure(
     return found[LEAVE_ONE_OUT]
 
 
+def _pooled(
+    study: Study, targets: Targets, score: np.ndarray, resampled: dict[str, Resampling]
+) -> dict[str, list[Estimate]]:
+    """Return the pooled TPRs of every design, for every FPR."""
+    return {
+        design: resampled[design].pooled(score[rows], study.attack.fpr, abstentions=True)
+        for design, rows in designs(targets.names).items()
+    }
+
+
 def _means(
     head: dict[str, Any],
     study: Study,
     targets: Targets,
-    ranked: list[Ranking],
+    units: Targets,
+    score: np.ndarray,
+    of_records: dict[str, Resampling],
     resampled: dict[str, Resampling],
 ) -> pd.DataFrame:
-    """Return one row per design and quantity: its mean over targets, interval and draws."""
+    """Return one row per design and quantity: its mean over targets, interval and draws.
+
+    How targets generalize is said of records, how they are attacked of the units that `score` is of: these records,
+    or the persons whose they are.
+    """
     seen, tables = targets.evaluated, []
+    ranked = rankings(score, units.member, units.evaluated)
     for design, rows in designs(targets.names).items():
         member = targets.member[rows]
         found = {
@@ -327,19 +370,23 @@ def _means(
             for what, values in (("acc", targets.correct), ("loss", targets.loss))
             for split, side in (("train", member), ("test", ~member))
         }
-        own, images = [ranked[row] for row in rows], len(seen)
-        found["auc"] = mean_auc(own, images)
-        found |= {tpr_column(fpr): mean_tpr(own, images, fpr) for fpr in study.attack.fpr}
-        scales = [scale_of(name) for name in found]
-        means = dict(zip(found, resampled[design].means(list(found.values()), scales), strict=True))
+        own, count = [ranked[row] for row in rows], len(units.evaluated)
+        attacked = {"auc": mean_auc(own, count)}
+        attacked |= {tpr_column(fpr): mean_tpr(own, count, fpr) for fpr in study.attack.fpr}
+        means: dict[str, Estimate] = {}
+        for part, draws in ((found, of_records[design]), (attacked, resampled[design])):
+            scales = [scale_of(name) for name in part]
+            means |= dict(zip(part, draws.means(list(part.values()), scales), strict=True))
         means["acc_gap"] = means["train_acc"] - means["test_acc"]
         means["loss_gap"] = means["test_loss"] - means["train_loss"]
         for quantity, mean in means.items():
             value, low, high, *_ = mean
             row = {"design": design, "quantity": quantity, "value": value, "low": low, "high": high}
             counts = {"n_targets": len(rows), "n_pairs": mean.pairs}
-            draws = {kind: mean.draws[kind].astype(np.float32) for kind in KINDS}
-            tables.append(head | row | counts | draws)
+            # each group of records left out stands in the column of images, of which `Results.mean` knows
+            drawn = [mean.draws["groups" if kind not in mean.draws else kind] for kind in KINDS]
+            draws_of = {kind: each.astype(np.float32) for kind, each in zip(KINDS, drawn, strict=True)}
+            tables.append(head | row | counts | draws_of)
     return pd.DataFrame(tables)
 
 
@@ -394,6 +441,8 @@ def _by_shadows(
     known: attacks.Evidence,
     resampled: dict[str, Resampling],
     everyone: list[Estimate],
+    persons: Persons | None,
+    ways: list[str] | None,
 ) -> pd.DataFrame:
     """Return an attack's pooled TPR when 2, 6, 14, ... shadow models are known; `everyone`: that of all.
 
@@ -412,7 +461,10 @@ def _by_shadows(
             rows, draws = np.sort(groups, axis=None), resampled[LEAVE_ONE_OUT]
             if len(rows) < total:
                 draws = _resampling(study, targets.member[rows], targets.evaluated)
-            pooled = draws.pooled(score[np.argsort(groups, axis=None)], study.attack.fpr, abstentions=True)
+            score = score[np.argsort(groups, axis=None)]
+            if persons is not None and ways is not None:
+                score = persons.score(score, [ways[row] for row in rows])
+            pooled = draws.pooled(score, study.attack.fpr, abstentions=True)
         for fpr, result in zip(study.attack.fpr, pooled, strict=True):
             tables.append(head | {"n_shadows": size - 2} | _with_interval(fpr, result))
     return pd.DataFrame(tables)
@@ -464,13 +516,36 @@ def _thresholds(
     score: np.ndarray,
     known: attacks.Evidence,
     others: np.ndarray,
+    persons: Persons | None,
+    ways: list[str] | None,
 ) -> pd.DataFrame:
     """Return one row per target and FPR: the threshold that its shadow models set, and what it achieves.
 
     others: float [N or more, S], the scores of the N shadow models, each attacked by the others.
     """
+    if persons is None or ways is None:
+        return _limits(head, study, targets, score, known.member, known.left_out, others)
+    tables = []  # of the targets whose persons' scores are made in one way
+    for way in sorted(set(ways)):
+        theirs = persons.score(others[: len(known.member)], [way] * len(known.member))
+        table = _limits(head, study, targets, score, persons.member, known.left_out, theirs)
+        of_way = [name for name, own in zip(targets.names, ways, strict=True) if own == way]
+        tables.append(table[table["mask"].isin(of_way)])
+    return pd.concat(tables)
+
+
+def _limits(
+    head: dict[str, Any],
+    study: Study,
+    targets: Targets,
+    score: np.ndarray,
+    member: np.ndarray,
+    left_out: np.ndarray,
+    others: np.ndarray,
+) -> pd.DataFrame:
+    """Return the rows of `_thresholds`; member, others: [N or more, S], left_out: [T,N]."""
     rows, fprs = designs(targets.names)[LEAVE_ONE_OUT], study.attack.fpr
-    nonmember = ~known.member & targets.evaluated
+    nonmember = ~member & targets.evaluated
     others, count = others[: len(nonmember)], nonmember.sum(1)
     # the best of all, in order: the thresholds of all targets are among them, unless very few of theirs are
     best = nonmember & (others > threshold(others[nonmember], min(2 * max(fprs), 0.5)))
@@ -479,7 +554,7 @@ def _thresholds(
     of, theirs = of[order], theirs[order]
     limits = np.empty((len(fprs), len(rows)))
     for place, row in enumerate(rows):
-        used = ~known.left_out[row]
+        used = ~left_out[row]
         own = theirs[used[of]]
         for limit, fpr in zip(limits, fprs, strict=True):
             rank = int(roc.conformal_rank(count[used].sum(), fpr))
