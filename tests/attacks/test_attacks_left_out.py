@@ -151,7 +151,7 @@ def test_an_attack_can_not_spoil_the_evidence_of_the_next():
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_order_of_the_shadow_models_plays_no_part(name):
-    if name in {"shadow-nn", "one-shadow", "rapid", "lira-pooled"}:
+    if name in {"shadow-nn", "one-shadow", "rapid"}:
         pytest.skip("draws models or rows")
     known, _ = random_evidence(n=12, images=300, targets="paired", reserved=20, seed=4)
     order = np.random.default_rng(0).permutation(12)

@@ -52,12 +52,12 @@ def test_the_definition_of_masks_that_are_no_pairs():
     phi, member = phi[:, usable], member[:, usable]
     left = np.zeros((1, 9), bool)
     left[0, 0] = True
-    everything, centre = np.arange(phi.shape[1]), phi.mean(0)
-    sums = sums_of(phi, member, everything, centre).less(sums_of(phi[:1], member[:1], everything, centre))
-    mu, sd = models(phi[1:].astype(float), member[1:], 32.0, 1 / 8)
+    everything = np.arange(phi.shape[1])
+    sums = sums_of(phi, member, everything).less(sums_of(phi[:1], member[:1], everything))
+    mu, sd = models(phi[1:].astype(float), member[1:], 32.0, 8.0, 1 / 8)
     expected = norm.logpdf(phi[0], mu[1], sd[1]) - norm.logpdf(phi[0], mu[0], sd[0])
     np.testing.assert_allclose(
-        pooled._fit(sums, 1 / 8, centre).shrunk(32.0).ratio(phi[0]), expected, rtol=2e-4, atol=2e-4
+        pooled._fit(sums, 1 / 8).shrunk(32.0, 8.0).ratio(phi[0]), expected, rtol=2e-4, atol=2e-4
     )
 
 
@@ -65,10 +65,10 @@ def test_the_definition_of_masks_that_are_no_pairs():
 def test_the_choice_follows_the_images(own):
     """Where effects follow from the midpoint much is borrowed, where every image has its own little."""
     phi, member = like_images(16, 400, own=own)
-    sets = gives_away(member, member)
-    chosen = pooled._choices(phi, member, sets, np.arange(400))
-    assert chosen[::4] == [choice(phi.astype(float), member, left) for left in sets[::4]]
-    strengths = [strength for strength, _ in chosen]
+    sets = np.unique(gives_away(member, member), axis=0)
+    chosen = pooled._choices(phi, member, [np.flatnonzero(left) for left in sets], np.arange(400))
+    assert chosen[::2] == [choice(phi.astype(float), member, left) for left in sets[::2]]
+    strengths = [effect for effect, *_ in chosen]
     assert np.median(strengths) >= 128 if own == 0 else max(strengths) <= 32
 
 
@@ -114,3 +114,32 @@ def test_offline_borrows_the_spread():
     assert (
         np.corrcoef(two[~member] - z**2 / 2, hard[np.nonzero(~member)[1]])[0, 1] > 0.9
     )  # what is left is log sd
+
+
+def test_one_model_of_another_scale_tells_nothing():
+    """Sums in float32 left of its squares what is larger than all others: without a leak 2.1% were found."""
+    found = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        member = balanced_masks(8, 3000, seed)
+        phi = rng.normal(size=(8, 3000)).astype(np.float32)
+        phi[3] *= 1000
+        score = leave_one_out(phi[..., None], phi[..., None], member, variance="pooled")
+        found += [roc.tpr_at_fpr(row, inside, 0.01) for row, inside in zip(score, member, strict=True)]
+    assert np.mean(found) < 0.012
+
+
+@pytest.mark.parametrize("n", [16, 64])
+def test_little_is_lost_where_images_differ_in_effect(n):
+    """Images of one midpoint have effects that differ by factors: only their spread is to be borrowed."""
+    rng = np.random.default_rng(n)
+    member = balanced_masks(n, 4000, n)
+    base = rng.normal(2, 2, 4000)
+    effect = 0.8 / (1 + np.exp(base - 1)) * np.exp(rng.normal(0, 1.2, 4000))
+    spread = 1 / (1 + np.exp(base - 3)) + 0.4
+    phi = (base + effect * member + spread * rng.normal(size=member.shape)).astype(np.float32)[..., None]
+    pooled_, within = (
+        roc.tpr_at_fpr(leave_one_out(phi, phi, member, variance=variance), member, 0.01)
+        for variance in ("pooled", "within")
+    )
+    assert pooled_ > 0.97 * within  # 0.85 of it, when one strength served effect and spread

@@ -3,10 +3,11 @@
 LiRA estimates two means and two variances for every image. With few shadow models their noise drowns the effect of
 membership, d = mu_I - mu_O. But d and the variances hang together with how hard an image is, that is, with its
 midpoint (mu_I + mu_O) / 2. So they are smoothed over images of nearly the same midpoint, and an image's own
-estimates are shrunk towards that, empirical Bayes' way: the images like it count as `strength` more models.
-How strongly, and how many images count as like it, is chosen on the shadow models themselves: each in turn is a
-target, judged by the log-likelihood of its memberships. The models are in parts, and a part with a model that a
-target leaves out takes no part in the choice for it.
+estimates are shrunk towards that, empirical Bayes' way: the images like it count as so many more models, for the
+effect and for the variances apart, since images may be alike in one and differ in the other.
+How strongly, and how many images count as like it, is chosen on the shadow models themselves: some of them are in
+turn targets of the others, judged by the log-likelihood of their memberships. The models that a target leaves out
+take no part in the choice for it, and no order of models plays a part in it.
 
 The plain definition is in `pooled_definition`.
 """
@@ -15,20 +16,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
 from leakgap.attacks.sums import IN, OUT, Probabilities, Sums, added, left_out_together, log_p, sums_of
 
-# candidates: models that the images like it count as, and which they are, a share of all on either side
-CANDIDATES = tuple(product((8.0, 32.0, 128.0, 512.0), (1 / 8, 1 / 32)))
-PRIOR = (128.0, 1 / 8)  # where there are too few models to choose
+# candidates: models that the images like it count as, for the effect and for the variances (as many, or else where
+# images are alike in one and differ in the other), and which these are, a share of all on either side
+CANDIDATES = tuple(
+    (effect, variance, width)
+    for effect, variance in (
+        (2.0, 512.0),
+        (8.0, 8.0),
+        (32.0, 32.0),
+        (128.0, 128.0),
+        (512.0, 512.0),
+        (512.0, 8.0),
+    )
+    for width in (1 / 8, 1 / 32)
+)
+PRIOR = (128.0, 128.0, 1 / 8)  # where there are too few models to choose
 WIDER = 2  # times as many images on either side for the variances
 # of single models, v_O / v_I - 1 is taken to be so many times the effect in standard deviations
 UNSTEADY = 0.5
-PARTS = 4  # of the models: a choice is made outside those with models that are left out
-TRIALS = 2  # pairs of models, at most, that are targets of a choice
+TRIALS = 4  # pairs of models, at most, that are targets of a choice
+LOOKS = 32  # choices that look at as many images as that; where there are more, at fewer
 SAMPLE = 2048  # images, about, that a choice looks at, or that set the borders of strata
 STRATA = 64  # of images, by rank of their midpoint
 RESOLUTION = 1e-12  # of phi squared, a float32: no variance is taken to be less
@@ -48,14 +60,13 @@ def online(
     groups = list(left_out_together(left_out))
     choices = _choices(shadow[..., 0], member, [rows for rows, _ in groups], images)
     views = range(target.shape[2])
-    centres = [_centre(shadow[..., view], images) for view in views]
-    totals = [sums_of(shadow[..., view], member, images, centres[view]) for view in views]
+    totals = [sums_of(shadow[..., view], member, images) for view in views]
     probabilities = Probabilities(shadow[..., 0], member, images)
-    for (rows, targets), (strength, width) in zip(groups, choices, strict=True):
-        gone = [sums_of(shadow[rows, :, view], member[rows], images, centres[view]) for view in views]
-        sums = [totals[view].less(gone[view]) for view in views]
-        fits = [_fit(each, width, centre) for each, centre in zip(sums, centres, strict=True)]
-        models = [fit.shrunk(strength) for fit in fits]
+    for (rows, targets), (effect, variance, width) in zip(groups, choices, strict=True):
+        gone = [sums_of(shadow[rows, :, view], member[rows], images) for view in views]
+        sums = [total.less(part) for total, part in zip(totals, gone, strict=True)]
+        fits = [_fit(each, width) for each in sums]
+        models = [fit.shrunk(effect, variance) for fit in fits]
         weight = 1 if fits[0].several else 2
         reference = np.log(probabilities.without(rows, sums[0].count))
         for t in targets:
@@ -102,20 +113,20 @@ def _outside(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
     deviations = np.maximum(sums.squares[OUT] - sums.phi[OUT] * mean, 0)
     freedom = np.maximum(count - 1, 0)
     like = (
-        _Strata(mean, count > 0).mean(deviations[None], freedom[None], WIDER * PRIOR[1])[0]
+        _Strata(mean, count > 0).mean(deviations[None], freedom[None], WIDER * PRIOR[2])[0]
         if freedom.any()
         else 1.0
     )
-    variance = np.maximum((PRIOR[0] * like + deviations) / (PRIOR[0] + freedom), RESOLUTION)
+    variance = np.maximum((PRIOR[1] * like + deviations) / (PRIOR[1] + freedom), RESOLUTION)
     return mean, variance * (1 + 1 / np.maximum(count, 1))
 
 
 class _Model:
-    """phi of a model trained without and with each image: normal with mean and variance, float32 [2,S]."""
+    """phi of a model trained without and with each image: normal with mean and variance, [2,S]; in float32."""
 
     def __init__(self, mean: np.ndarray, variance: np.ndarray):
-        self.mean, self.precision = mean, np.float32(0.5) / variance
-        self.constant = np.float32(0.5) * np.log(variance[OUT] / variance[IN])
+        self.mean, self.precision = mean.astype(np.float32), (0.5 / variance).astype(np.float32)
+        self.constant = (np.log(variance[OUT] / variance[IN]) / 2).astype(np.float32)
 
     def ratio(self, phi: np.ndarray) -> np.ndarray:
         """Log-likelihood ratio of in and out at phi [...,S]."""
@@ -127,7 +138,7 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Fit:
-    """What each image's models say, and those of the images like it: float32 [S] or [2,S]."""
+    """What each image's models say, and those of the images like it: float64 [S] or [2,S]."""
 
     count: np.ndarray
     deviations: np.ndarray  # [2,S] from the mean of the side, squared, summed
@@ -137,28 +148,24 @@ class _Fit:
     like_variance: np.ndarray  # [2,S]
     several: bool  # models on either side, so that the variances are theirs
 
-    def shrunk(self, strength: float) -> _Model:
+    def shrunk(self, like_effect: float, like_variance: float) -> _Model:
+        """With images like it that count as so many models."""
         with np.errstate(divide="ignore"):
             models = 2 / (1 / self.count).sum(0)
-        effect = self.like_effect + models / (models + strength) * (self.effect - self.like_effect)
-        variance = (strength * self.like_variance + self.deviations) / (strength + self.count - 1)
+        effect = self.like_effect + models / (models + like_effect) * (self.effect - self.like_effect)
+        variance = (like_variance * self.like_variance + self.deviations) / (like_variance + self.count - 1)
         variance = np.maximum(variance, RESOLUTION)
         variance += (variance / np.maximum(self.count, 1)).sum(0) / 4  # the midpoint has one, too
         return _Model(np.stack([self.middle - effect / 2, self.middle + effect / 2]), variance)
 
 
-def _centre(phi: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """A place amid phi [N,S] of each image, whichever, so that float32 does for sums: float32 [images]."""
-    return phi[:: max(1, len(phi) // 8), images].mean(0)
-
-
-def _fit(sums: Sums, width: float, centre: np.ndarray) -> _Fit:
+def _fit(sums: Sums, width: float) -> _Fit:
     """Smooth over the images in order of their midpoints; NaN where a side has no model."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(sums.count > 0, sums.phi / sums.count, np.float32(np.nan))
+        mean = np.where(sums.count > 0, sums.phi / sums.count, np.nan)
         deviations = np.maximum(sums.squares - sums.phi * mean, 0)
         weight = 1 / (1 / sums.count).sum(0)
-    middle, effect = (mean[IN] + mean[OUT]) / 2 + centre, mean[IN] - mean[OUT]
+    middle, effect = (mean[IN] + mean[OUT]) / 2, mean[IN] - mean[OUT]
     known = weight > 0
     strata = _Strata(middle, known)
     like_effect = strata.line(effect, weight, width)
@@ -228,41 +235,40 @@ def _place(values: np.ndarray, borders: np.ndarray) -> np.ndarray:
 
 def _choices(
     phi: np.ndarray, member: np.ndarray, sets: list[np.ndarray], images: np.ndarray
-) -> list[tuple[float, float]]:
-    """Choose the strength and the width for every set of models that are left out, on phi [N,S].
+) -> list[tuple[float, float, float]]:
+    """Choose the strengths and the width for every set of models that are left out, on phi [N,S].
 
-    The models are dealt into parts, those with complementary masks together. Models of the other parts are targets,
-    each attacked with the rest of these parts: the best candidate is that of the largest mean log-likelihood,
-    members and non-members weighing alike. PRIOR, if the other parts have fewer than three pairs or single models.
+    Models with complementary masks go together. Those that are not left out are sorted by their masks, and TRIALS
+    units of them, far apart, are targets in turn, each attacked with the other units: the best candidate is that of
+    the largest mean log-likelihood, members and non-members weighing alike. PRIOR, if there are fewer than three
+    units. With many models fewer images do.
     """
-    images = images[:: max(1, -(-len(images) // SAMPLE))]
-    units = _units(member[:, images])
-    part = np.empty(len(phi), int)
-    for number, unit in enumerate(units):
-        part[unit] = number % PARTS
-    centre = _centre(phi, images)
-    sums = [sums_of(phi[unit], member[unit], images, centre) for unit in units]
-    chosen: dict[tuple[int, ...], tuple[float, float]] = {}
+    images = images[:: max(1, -(-len(images) * max(len(sets), LOOKS) // (SAMPLE * LOOKS)))]
+    units = _units(member[:, images], phi[:, images])
+    sums = [sums_of(phi[unit], member[unit], images) for unit in units]
+    total = added(sums)
     result = []
     for left in sets:
-        barred = tuple(np.unique(part[left]))
-        if barred not in chosen:
-            free = [number for number, unit in enumerate(units) if part[unit[0]] not in barred]
-            chosen[barred] = _best(
-                phi, member, images, centre, [units[i] for i in free], [sums[i] for i in free]
-            )
-        result.append(chosen[barred])
+        kept = [number for number, unit in enumerate(units) if not np.isin(unit, left).any()]
+        lost = np.setdiff1d(np.arange(len(phi)), np.concatenate([units[i] for i in kept] or [left]))
+        rest = total.less(sums_of(phi[lost], member[lost], images))
+        result.append(_best(phi, member, images, [units[i] for i in kept], [sums[i] for i in kept], rest))
     return result
 
 
-def _units(member: np.ndarray) -> list[np.ndarray]:
-    """Models with complementary masks in pairs, the others alone: arrays of int, in order of the first."""
+def _units(member: np.ndarray, phi: np.ndarray) -> list[np.ndarray]:
+    """Models with complementary masks in pairs, the others alone: arrays of int, in an order of their masks.
+
+    The order is of what a unit holds, so that it is the same however the models are numbered, and whatever masks
+    those have that are left out.
+    """
     first: dict[bytes, int] = {}
     units: list[list[int]] = []
-    for row, inside in enumerate(member):
-        other = first.pop((~inside).tobytes(), None)
+    keys = [(inside.tobytes(), values.tobytes()) for inside, values in zip(member, phi, strict=True)]
+    for row in sorted(range(len(member)), key=lambda row: keys[row]):
+        other = first.pop((~member[row]).tobytes(), None)
         if other is None:
-            first[inside.tobytes()] = len(units)
+            first[keys[row][0]] = len(units)
             units.append([row])
         else:
             units[other].append(row)
@@ -273,22 +279,21 @@ def _best(
     phi: np.ndarray,
     member: np.ndarray,
     images: np.ndarray,
-    centre: np.ndarray,
     units: list[np.ndarray],
     sums: list[Sums],
-) -> tuple[float, float]:
+    total: Sums,
+) -> tuple[float, float, float]:
     if len(units) < 3:
         return PRIOR
-    total = added(sums)
     gain = np.zeros(len(CANDIDATES))
     for i in range(0, len(units), -(-len(units) // TRIALS)):
         rest = total.less(sums[i])
-        fits = {width: _fit(rest, width, centre) for _, width in CANDIDATES}
+        fits = {width: _fit(rest, width) for *_, width in CANDIDATES}
         values, inside = phi[np.ix_(units[i], images)], member[np.ix_(units[i], images)]
-        sides = [side & np.isfinite(fits[PRIOR[1]].effect) for side in (inside, ~inside)]
+        sides = [side & np.isfinite(fits[PRIOR[2]].effect) for side in (inside, ~inside)]
         weights = sum(side / max(side.sum(), 1) for side in sides)
         sign = np.where(inside, np.float32(1), np.float32(-1))
-        for number, (strength, width) in enumerate(CANDIDATES):
-            ratio = fits[width].shrunk(strength).ratio(values)
+        for number, (effect, variance, width) in enumerate(CANDIDATES):
+            ratio = fits[width].shrunk(effect, variance).ratio(values)
             gain[number] += np.sum(log_p(sign * ratio) * weights, where=weights > 0)
     return CANDIDATES[int(gain.argmax())]

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import norm
 
-from leakgap.attacks.pooled import CANDIDATES, PARTS, PRIOR, SAMPLE, STRATA, TRIALS, UNSTEADY, WIDER
+from leakgap.attacks.pooled import CANDIDATES, PRIOR, SAMPLE, STRATA, TRIALS, UNSTEADY, WIDER
 
 
 def definition(target, shadow, member, left_out):
@@ -20,7 +20,7 @@ def definition(target, shadow, member, left_out):
     return np.array(scores)
 
 
-def models(shadow, member, strength, width):
+def models(shadow, member, like_models, like_spread, width):
     """Mean and standard deviation of phi out and in, [2,S] each, of images that all have out- and in-models."""
     images = range(shadow.shape[1])
     sides = [[shadow[member[:, x] == side, x] for x in images] for side in (False, True)]
@@ -49,33 +49,35 @@ def models(shadow, member, strength, width):
         ratio = 1 + UNSTEADY * np.maximum(like_effect, 0) / np.sqrt(noise)
         like = np.transpose([2 * noise * ratio / (1 + ratio), 2 * noise / (1 + ratio)])
 
-    own = 2 * weight / (2 * weight + strength)
+    own = 2 * weight / (2 * weight + like_models)
     effect = like_effect + own * (effect - like_effect)
-    variance = (strength * np.transpose(like) + squares) / (strength + count - 1)
+    variance = (like_spread * np.transpose(like) + squares) / (like_spread + count - 1)
     variance = variance + (variance / count).sum(0) / 4
     return np.array([middle - effect / 2, middle + effect / 2]), np.sqrt(variance)
 
 
 def choice(shadow, member, left):
-    """Choose strength and width against a target that leaves out the models `left`, bool [N]; masks in pairs."""
+    """Choose strengths and width against a target that leaves out the models `left`, bool [N]; masks in pairs.
+
+    At most LOOKS sets of models are left out, so that all SAMPLE images are looked at.
+    """
     few = slice(None, None, max(1, -(-shadow.shape[1] // SAMPLE)))
-    shadow, member = shadow[:, few], member[:, few]
-    pair = np.arange(len(shadow)) // 2
-    part = pair % PARTS
-    free = ~np.isin(part, part[left])
-    pairs = np.unique(pair[free])
+    shadow, member = shadow[~left, few], member[~left, few]
+    pairs = []
+    for row in sorted(range(len(member)), key=lambda row: member[row].tobytes()):
+        other = next((k for k in range(len(member)) if (member[k] == ~member[row]).all()), row)
+        if sorted((row, other)) not in pairs:
+            pairs.append(sorted((row, other)))
     if len(pairs) < 3:
         return PRIOR
     gains = []
     for candidate in CANDIDATES:
         gain = 0.0
-        for k in pairs[:: -(-len(pairs) // TRIALS)]:
-            rest = free & (pair != k)
+        for pair in pairs[:: -(-len(pairs) // TRIALS)]:
+            rest = np.setdiff1d(np.arange(len(member)), pair)
             mu, sd = models(shadow[rest], member[rest], *candidate)
-            ratio = norm.logpdf(shadow[pair == k], mu[1], sd[1]) - norm.logpdf(
-                shadow[pair == k], mu[0], sd[0]
-            )
-            inside = member[pair == k]
+            ratio = norm.logpdf(shadow[pair], mu[1], sd[1]) - norm.logpdf(shadow[pair], mu[0], sd[0])
+            inside = member[pair]
             gain -= np.log1p(np.exp(-ratio[inside])).mean() + np.log1p(np.exp(ratio[~inside])).mean()
         gains.append(gain)
     return CANDIDATES[int(np.argmax(gains))]
