@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from leakgap.answers.store import phi
     from leakgap.attacks import Attack, Evidence, run
     from leakgap.attacks.lira import leave_one_out
+    from leakgap.audit.compare import Comparison, compare_audits
     from leakgap.audit.model import Audit, audit_model
     from leakgap.augment import Technique
     from leakgap.data.masks import balanced_masks
@@ -39,6 +40,7 @@ _PLACES = {
     "Attack": "leakgap.attacks",
     "Audit": "leakgap.audit.model",
     "Bound": "leakgap.measure.bound",
+    "Comparison": "leakgap.audit.compare",
     "Estimate": "leakgap.measure.estimate",
     "Evidence": "leakgap.attacks",
     "Resampling": "leakgap.measure.bootstrap",
@@ -46,6 +48,7 @@ _PLACES = {
     "auc": "leakgap.measure.roc",
     "audit_model": "leakgap.audit.model",
     "balanced_masks": "leakgap.data.masks",
+    "compare_audits": "leakgap.audit.compare",
     "contrast": "leakgap.measure.contrast",
     "epsilon_lower_bound": "leakgap.measure.epsilon",
     "interval": "leakgap.measure.estimate",
@@ -63,6 +66,7 @@ __all__ = [
     "Attack",
     "Audit",
     "Bound",
+    "Comparison",
     "Estimate",
     "Evidence",
     "LeakgapError",
@@ -71,6 +75,7 @@ __all__ = [
     "auc",
     "audit_model",
     "balanced_masks",
+    "compare_audits",
     "contrast",
     "epsilon_lower_bound",
     "interval",

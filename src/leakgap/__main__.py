@@ -216,12 +216,6 @@ VERBS = {
             ),
         ),
         Verb(
-            "compare",
-            "leakgap.report.compare:write_comparison",
-            "put the results of other studies beside those of the first",
-            (Option("other", "study files of the others", nargs="+"),),
-        ),
-        Verb(
             "schema",
             "leakgap.study.keys:print_schema",
             "print the JSON schema of study files",
@@ -237,6 +231,7 @@ VERBS = {
 }
 
 
+COMPARE = "put two audits, or several studies, beside each other, and say which leaks less"
 AUDIT = "say what models leak, from their answers and those of shadow models; needs no study"
 
 
@@ -259,7 +254,40 @@ def parser() -> argparse.ArgumentParser:
             )
             own.add_argument(f"--{option.name}", help=option.help, **how)
     _add_audit(verbs.add_parser("audit", help=AUDIT, description=AUDIT))
+    _add_compare(verbs.add_parser("compare", help=COMPARE, description=COMPARE))
     return top
+
+
+def _add_compare(own: argparse.ArgumentParser) -> None:
+    own.set_defaults(verb="compare")
+    own.add_argument(
+        "sides", nargs="*", metavar="A B", help="two folders of audits, or two or more study files"
+    )
+    own.add_argument("--study", help="study file of the first, where the others are --other")
+    own.add_argument("--other", nargs="+", default=[], help="study files of the others")
+    own.add_argument(
+        "--out", metavar="FOLDER", help="for the comparison of two audits; by default in the first one's"
+    )
+
+
+def compare(sides: list[str], study: str | None, other: list[str], out: str | None) -> None:
+    """Compare two audits by their folders, or studies by their files."""
+    named = [*([study] if study else []), *sides, *other]
+    if not study and other and not sides:
+        named = ["config.yaml", *other]
+    if len(named) < 2:
+        raise LeakgapError("compare: name two folders of audits, or two or more study files")
+    folders = [os.path.isdir(name) for name in named]
+    if any(folders):
+        if not all(folders) or len(named) != 2:
+            odd = next((name for name, folder in zip(named, folders, strict=True) if not folder), named[-1])
+            raise LeakgapError(
+                f"compare: {odd} is no folder of a second audit; two audits or several studies are compared"
+            )
+        resolve_name("leakgap.audit.compare:compare_folders")(*named, out)
+        return
+    first, *others = named
+    resolve_name("leakgap.report.compare:write_comparison")(Study.load(first), others)
 
 
 def _add_audit(own: argparse.ArgumentParser) -> None:
@@ -302,6 +330,8 @@ def main(arguments: list[str] | None = None) -> int:
         _check_code()
         if verb == "audit":
             resolve_name("leakgap.audit.model:audit_files")(**told)
+        elif verb == "compare":
+            compare(**told)
         elif not VERBS[verb].of_study:
             resolve_name(VERBS[verb].function)()
         else:

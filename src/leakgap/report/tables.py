@@ -344,8 +344,8 @@ TABLES = (
         "removing one where `data.inclusion` is `coin`); 0 promises nothing. `recipe` is of all models together: "
         "each target is attacked by the models of the pairs before it, and of `guesses` which of two matched "
         "images it was trained on so many were `right`. `recipe_gaussian`: the same at delta = 1e-5, if what "
-        "protects is Gaussian noise. `median` and `largest` are of bounds for one model each, for which the largest "
-        "of many is no bound at 95%.",
+        "protects is Gaussian noise. `median` and `largest` are of bounds for one model each, for which the "
+        "largest of many is no bound at 95%.",
     ),
 )
 EXPOSED = {
