@@ -67,6 +67,7 @@ def check_shadows(joined: Joined) -> None:
 
     So it is with the folds of a cross-validation, and with shadow models that were drawn among the target's
     members: every other record is in none of them, and what an attack makes of that is no memory of the target's.
+    Among few persons that may be so by chance, and is then no more than a sign.
     """
     if joined.target_member is None:
         return
@@ -77,8 +78,10 @@ def check_shadows(joined: Joined) -> None:
         if not len(asked):
             continue
         share = np.nan_to_num(_mean(trained, asked), nan=-1.0)
+        unit = drawn_together(inside, None if joined.group is None else joined.group[seen])
         for known in (asked.mean(0), share):
-            if np.ptp(known) and abs(auc(known, inside) - 0.5) > TOLD - 0.5:
+            told = np.ptp(known) > 0 and abs(auc(known, inside) - 0.5) > TOLD - 0.5
+            if told and _differs(known, inside, unit):
                 raise LeakgapError(
                     "nothing can be measured with these shadow models: which records they were trained on tells "
                     "which the target was trained on. Train each on a random half of all records, the target's "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from leakgap import attacks
@@ -30,9 +31,17 @@ def write_audit(audit: Audit, folder: Path) -> None:
         with atomic(folder / "people.parquet") as temporary:
             audit.people.to_parquet(temporary, index=False)
         with atomic(folder / "people.csv") as temporary:
-            audit.people.to_csv(temporary, index=False)
+            _plain(audit.people).to_csv(temporary, index=False)
     with atomic(folder / "report.html") as temporary:
         temporary.write_text(render(audit), encoding="utf-8")
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which no spreadsheet takes text for a formula: such text begins with an apostrophe."""
+    text = table.select_dtypes(exclude=["number", "bool"])
+    return table.assign(
+        **{name: text[name].astype(str).str.replace(r"^(?=[=+\-@\t\r])", "'", regex=True) for name in text}
+    )
 
 
 def as_json(audit: Audit) -> dict[str, Any]:
