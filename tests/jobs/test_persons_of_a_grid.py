@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from leakgap import attacks
 from leakgap.__main__ import main
 from leakgap.answers import store as logits
 from leakgap.audit.people import of_people
 from leakgap.data.masks import balanced_masks, read_masks, write_masks
 from leakgap.data.pool import Pool, write_pool
+from leakgap.jobs.people import Persons
 from leakgap.measure import roc
 from leakgap.measure.bootstrap import Resampling
 from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for
+from leakgap.measure.ranking import rankings
 from leakgap.results import MEANS, Results
 from leakgap.study import Study
 
@@ -139,3 +142,26 @@ def test_tables_figures_and_the_page_are_made(made: Study):
         assert main([verb, "--study", "study.json"]) == 0
     page = Path(made.paths.report).read_text()
     assert "of 180 groups of records (<code>data.groups: patient</code>)" in page
+
+
+@pytest.mark.parametrize("name", ["lira-online-within", "lira-pooled", "base", "loss"])
+def test_where_nothing_leaks_persons_are_guessed(name: str):
+    """Records of a person are alike and no model remembers any: 5% of persons at 5% FPR, an AUC of a half."""
+    rng = np.random.default_rng(1)
+    group, models = np.repeat(np.arange(300), 4), 16
+    member = balanced_masks(models, 1200, 3, 0, group)
+    shared = rng.normal(size=(models, 300))[:, group]
+    phi = (rng.normal(0, 2, 1200) + shared + rng.normal(size=member.shape)).astype(np.float32)[..., None]
+    none = np.zeros(1200, bool)
+    evidence = attacks.Evidence(
+        target=phi, shadow=phi, member=member, left_out=attacks.gives_away(member, member),
+        labels=np.zeros(1200, np.int64), reserved=none, seed=0,
+    )  # fmt: skip
+    persons, score = Persons(group, none, member, 0.05), attacks.run(name, evidence)
+    sums = persons.score(score, persons.ways(score, evidence.left_out))
+    draws = Resampling(persons.member, persons.evaluated, replicates=300)
+    (found,) = draws.pooled(sums, [0.05], abstentions=True)
+    assert found.low < 0.05 < found.high
+    assert found.high < 0.08
+    aucs = roc.per_target(rankings(sums, persons.member, persons.evaluated), [0.05])["auc"]
+    assert abs(aucs.mean() - 0.5) < 0.03

@@ -22,9 +22,26 @@ def people() -> dict[str, np.ndarray]:
 
     The file has a row for every year of a person. One is kept: else a member would return as a non-member.
     """
-    years = pd.read_csv(Path(randhie.__file__).parent / "src/randhie.csv")
-    first = years.sort_values(["zper", "year"]).drop_duplicates("zper")
-    return {
-        "features": first[PLAN + PERSON + HEALTH].to_numpy(np.float32),
-        "labels": np.searchsorted(VISITS, first["mdvis"]),
-    }
+    first = _file().drop_duplicates("zper")
+    return {"features": _features(first), "labels": _labels(first)}
+
+
+def years() -> dict[str, np.ndarray]:
+    """The same with every year of 2,000 people, and whose it is: `person`."""
+    every = _file()
+    some = np.random.default_rng(0).permutation(every["zper"].unique())[:2000]
+    every = every[every["zper"].isin(some)]
+    return {"features": _features(every), "labels": _labels(every), "person": every["zper"].to_numpy()}
+
+
+def _file() -> pd.DataFrame:
+    path = Path(randhie.__file__).parent / "src/randhie.csv"
+    return pd.read_csv(path).sort_values(["zper", "year"])
+
+
+def _features(table: pd.DataFrame) -> np.ndarray:
+    return table[PLAN + PERSON + HEALTH].to_numpy(np.float32)
+
+
+def _labels(table: pd.DataFrame) -> np.ndarray:
+    return np.searchsorted(VISITS, table["mdvis"])

@@ -40,7 +40,10 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table in which no spreadsheet takes text for a formula: such text begins with an apostrophe."""
     text = table.select_dtypes(exclude=["number", "bool"])
     return table.assign(
-        **{name: text[name].astype(str).str.replace(r"^(?=[=+\-@\t\r])", "'", regex=True) for name in text}
+        **{
+            str(name): text[name].astype(str).str.replace(r"^(?=[=+\-@\t\r])", "'", regex=True)
+            for name in text
+        }
     )
 
 
