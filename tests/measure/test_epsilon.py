@@ -1,5 +1,7 @@
 """The bound of epsilon against mechanisms of known epsilon, the closed form, and figures printed in the paper."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -196,8 +198,8 @@ def test_default_number_of_guesses():
         ({"member": np.ones(10)}, "float64"),
         ({"score": np.zeros(9)}, r"\(9,\)"),
         ({"score": np.r_[np.nan, np.zeros(9)]}, "1 of 10 are NaN"),
-        ({"delta": 1.0}, "delta 1 "),
-        ({"level": 1.0}, "level 1 "),
+        ({"delta": 1.0}, "delta must lie in"),
+        ({"level": 1.0}, "level must lie between"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(change, message):
@@ -230,3 +232,51 @@ def test_a_recipe_s_bound_refuses_what_a_target_s_does(bad: dict):
     with pytest.raises(LeakgapError) as recipe:
         largest_epsilon(score[None], member[None], **options)
     assert str(recipe.value) == str(alone.value)
+
+
+def test_guesses_are_learned_on_shadow_models_alone():
+    """The number that would have proved most on the shadow models, each bounded by itself."""
+    rng = np.random.default_rng(3)
+    member = rng.random((6, 1200)) < 0.5
+    for strength in (0.5, 1.5, 4.0):
+        score = rng.normal(size=member.shape) + strength * member
+        learned = epsilon.learned_guesses(score, member, 500)
+        tried = [min(500, math.ceil(times * math.sqrt(500))) for times in (1, 2, 4, 8, 16)]
+        mean = {
+            c: np.mean(
+                [
+                    epsilon_lower_bound(s, m, guesses=c, seed=n)
+                    for n, (s, m) in enumerate(zip(score, member, strict=True))
+                ]
+            )
+            for c in tried
+        }
+        assert learned in tried
+        assert mean[learned] >= 0.7 * max(mean.values())
+    assert epsilon.learned_guesses(np.full((6, 1200), np.nan), member, 500) == guesses_for(500)
+    assert epsilon.learned_guesses(rng.normal(size=(2, 40)), np.ones((2, 40), bool), 20) == guesses_for(20)
+
+
+@pytest.mark.parametrize("level", [1e-17, 1e-300])
+def test_a_level_near_0_ends(level):
+    score, member = matched_scores(40, 40)
+    assert epsilon_lower_bound(score, member, guesses=40) < epsilon_lower_bound(
+        score, member, guesses=40, level=level
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"level": 95}, "level must lie between 0 and 1"),
+        ({"level": 1}, "level must lie between 0 and 1"),
+        ({"guesses": 40.0}, "guesses must be a whole number"),
+        ({"guesses": 0}, "0 is not between 1 and"),
+        ({"delta": "x"}, "delta must lie in"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(change, told):
+    score, member = matched_scores(40, 40)
+    with pytest.raises(LeakgapError, match=told):
+        epsilon_lower_bound(score, member, **({"guesses": 40} | change))

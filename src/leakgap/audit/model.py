@@ -24,7 +24,7 @@ from leakgap.audit.people import about_split, by_person, people_of
 from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, on_shadows, run_attacks
 from leakgap.audit.trust import accuracies, warnings
-from leakgap.measure.epsilon import guesses_for, largest_epsilon
+from leakgap.measure.epsilon import guesses_for, largest_epsilon, learned_guesses
 from leakgap.measure.groups import group_codes
 from leakgap.measure.roc import conformal_curve, threshold
 from leakgap.measure.single import PRIORS
@@ -278,9 +278,11 @@ def _sureness(joined: Joined, score: Scores, seed: int, fair: bool) -> dict[str,
     member = joined.target_member[:, seen]
     values = score.target[:, seen].astype(np.float64)
     matches = int(min(member.sum(1).min(), (~member).sum(1).min()))
-    guesses = guesses_for(matches)
-    epsilon = None
+    guesses, epsilon = guesses_for(matches), None
     if fair and matches:
+        if len(joined.member) >= FEW:
+            told = np.where(joined.asked & ~joined.reserved, score.shadow.astype(np.float64), np.nan)
+            guesses = learned_guesses(told, joined.member, matches, seed=seed)
         epsilon = largest_epsilon(values, member, guesses=guesses, level=LEVEL, seed=seed)
     nonmembers = int((~member).sum())
     return {

@@ -16,25 +16,29 @@ shadows of it.
 """
 
 import math
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from leakgap import LeakgapError
-from leakgap.arrays import numbers, truths
+from leakgap import ArgumentError, LeakgapError
+from leakgap.arrays import fraction, numbers, truths, whole
 
 __all__ = [
     "epsilon_lower_bound",
     "epsilon_of",
     "guesses_for",
     "largest_epsilon",
+    "learned_guesses",
     "p_value",
     "random_matches",
     "right_guesses",
 ]
 
 GUESSES = 2.0  # times the root of the number of matches: see benchmarks/epsilon.py for what other rules give
+LEAST = 1e-9  # level that is told from 0: what holds at a higher level holds at a lower one
+TRIED = (1.0, 2.0, 4.0, 8.0, 16.0)  # the same, where shadow models show which is best
 
 
 def guesses_for(matches: int) -> int:
@@ -44,6 +48,41 @@ def guesses_for(matches: int) -> int:
     64
     """
     return min(matches, math.ceil(GUESSES * math.sqrt(matches)))
+
+
+def learned_guesses(
+    score: ArrayLike, member: ArrayLike, matches: int, *, level: float = 0.95, seed: int = 0
+) -> int:
+    """How many guesses to make of so many matches: the number that would have proved most on the shadow models.
+
+    score: float [N, S] of shadow models, each attacked by the others and never by the target, NaN where it abstains
+    or was not asked; member: bool [N, S]. Tried are 1, 2, 4, 8 and 16 times the root of the number of matches;
+    `guesses_for` where none of them would have proved anything. The target plays no part, so its bound stays valid.
+
+    >>> rng = np.random.default_rng(0)
+    >>> member = rng.random((8, 2000)) < 0.5
+    >>> learned_guesses(rng.normal(3.0 * member), member, 1000)
+    506
+    >>> learned_guesses(rng.normal(size=member.shape), member, 1000)
+    64
+    """
+    rights = [
+        _rights(each, inside, seed + n)
+        for n, (each, inside) in enumerate(
+            zip(numbers(score, "score").astype(np.float64), truths(member, "member"), strict=True)
+        )
+    ]
+    rights = [right for right in rights if len(right)]
+    best, most = guesses_for(matches), 0.0
+    for times in TRIED:
+        guesses = min(matches, math.ceil(times * math.sqrt(matches)))
+        counts = [min(len(right), math.ceil(times * math.sqrt(len(right)))) for right in rights]
+        right = sum(int(each[:count].sum()) for each, count in zip(rights, counts, strict=True))
+        if right:
+            proved = epsilon_of(int(guesses * right / sum(counts)), guesses, matches, level=level)
+            if proved > most:
+                best, most = guesses, proved
+    return best
 
 
 def epsilon_lower_bound(
@@ -66,9 +105,9 @@ def epsilon_lower_bound(
     Of the training recipe this holds if the members are a uniformly random half of the images (or: exchangeable
     with the non-members), and if `guesses` and `seed` were fixed without a look at this target's result.
 
-    Raises LeakgapError for scores that are NaN or that don't match `member`, a missing class, guesses out of
-    1..matches, delta outside [0, 1) and level outside (0, 1); where a score is no number or `member` not
-    boolean.
+    Raises LeakgapError for scores that are NaN or that don't match `member`, a missing class, guesses that are no
+    whole number in 1..matches, delta outside [0, 1) and level outside (0, 1); where a score is no number or
+    `member` not boolean.
 
     >>> score = np.r_[np.arange(100.0) + 1000, np.arange(100.0)]   # every member above every non-member
     >>> round(epsilon_lower_bound(score, np.arange(200) < 100, guesses=40), 2)
@@ -86,13 +125,12 @@ def _bound(
     """As `epsilon_lower_bound`, with scores of NaN where the attack abstains."""
     if member.ndim != 1 or score.shape != member.shape:
         raise LeakgapError(f"score {score.shape} and member {member.shape} are not [images] of one target")
-    if guesses != int(guesses):
-        raise LeakgapError(f"guesses: {guesses} is not a whole number")
+    guesses, level, seed = whole(guesses, "guesses"), fraction(level, "level"), whole(seed, "seed")
     matches = int(min(member.sum(), (~member).sum()))
     if not 1 <= guesses <= matches:
-        raise LeakgapError(f"guesses: {guesses} is not between 1 and the {matches} matches of a member")
-    if not (0 <= delta < 1 and 0 < level < 1):
-        raise LeakgapError(f"delta {delta:g} is not in [0, 1) or level {level:g} not in (0, 1)")
+        raise ArgumentError(f"guesses: {guesses} is not between 1 and the {matches} matches of a member")
+    if not isinstance(delta, Real) or not 0 <= delta < 1:
+        raise ArgumentError(f"delta must lie in [0, 1), not {delta!r}")
     return epsilon_of(*right_guesses(score, member, guesses, seed), matches, delta=delta, level=level)
 
 
@@ -105,14 +143,19 @@ def right_guesses(score: np.ndarray, member: np.ndarray, guesses: int, seed: int
     >>> right_guesses(np.array([3.0, 2, 1, 0]), np.array([True, True, False, False]), 2, seed=0)
     (2, 2)
     """
+    made = _rights(score, member, seed)[:guesses]
+    return int(made.sum()), len(made)
+
+
+def _rights(score: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+    """Whether the guess on each match would be right, the surest first, bool [matches without an abstention]."""
     inside, outside = (score[images] for images in random_matches(member, seed))
     coin = _streams(seed)[1].random(len(inside)) < 0.5
     distance = np.zeros(len(inside))
     np.subtract(inside, outside, out=distance, where=inside != outside)  # two infinite scores are equal
     right = np.where(inside == outside, coin, inside > outside)
     order = np.argsort(-np.abs(distance), kind="stable")  # matches are in random order: so are ties
-    made = order[~np.isnan(distance[order])][:guesses]
-    return int(right[made].sum()), len(made)
+    return right[order[~np.isnan(distance[order])]]
 
 
 def random_matches(member: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -170,8 +213,10 @@ def epsilon_of(right: int, guesses: int, matches: int, *, delta: float = 0.0, le
     2.55
     """
 
+    error = 1 - max(level, LEAST)
+
     def rejected(epsilon: float) -> bool:
-        return p_value(epsilon, right, guesses, matches, delta) <= 1 - level
+        return p_value(epsilon, right, guesses, matches, delta) <= error
 
     if not right or not rejected(0.0):
         return 0.0
