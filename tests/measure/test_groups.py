@@ -30,7 +30,8 @@ def jackknife(values):
 @pytest.mark.parametrize("sizes", [(5,) * 24, (1, 2, 3, 20, 40, 1, 1, 7, 9), (1, 99)])
 @pytest.mark.parametrize("decimals", [6, 1, 0])  # ties
 @pytest.mark.parametrize("fpr", [0.01, 0.1, 0.7])
-def test_each_group_is_left_out_as_if_it_had_never_been(sizes, decimals, fpr):
+def test_each_group_is_left_out_as_if_it_had_never_been(sizes, decimals, fpr, monkeypatch):
+    monkeypatch.setattr("leakgap.measure.bootstrap.SMOOTH", 0)
     score, member, group = world(1, sizes=sizes, decimals=decimals)
     (found,) = Resampling(member, np.ones(len(group), bool), replicates=20, group=group).pooled(score, [fpr])
     without = [tpr_at_fpr(score[:, group != g], member[:, group != g], fpr) for g in np.unique(group)]
@@ -41,7 +42,8 @@ def test_each_group_is_left_out_as_if_it_had_never_been(sizes, decimals, fpr):
     assert found.value == tpr_at_fpr(score, member, fpr)
 
 
-def test_records_that_are_not_evaluated_and_abstentions_count_for_nothing():
+def test_records_that_are_not_evaluated_and_abstentions_count_for_nothing(monkeypatch):
+    monkeypatch.setattr("leakgap.measure.bootstrap.SMOOTH", 0)
     score, member, group = world(2)
     evaluated = np.random.default_rng(0).random(len(group)) < 0.8
     score[:, ::7] = np.nan
@@ -53,6 +55,23 @@ def test_records_that_are_not_evaluated_and_abstentions_count_for_nothing():
         kept = evaluated & (group != g)
         without.append(tpr_at_fpr(score[:, kept], member[:, kept], 0.05, abstentions=True))
     assert np.var(found.draws["groups"], ddof=1) == pytest.approx(jackknife(np.array(without)))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_many_small_groups_have_the_variance_of_a_bootstrap_of_them(seed, monkeypatch):
+    """Which the jackknife of a quantile misses if it trusts the few scores next to the threshold."""
+    rng = np.random.default_rng(seed)
+    member = balanced_masks(16, 8000, seed)
+    score = rng.normal(size=member.shape).astype(np.float32) + member * rng.exponential(0.5, 8000).astype(
+        np.float32
+    )
+    every = np.ones(8000, bool)
+    spread = {}
+    for name, group, smooth in (("drawn", None, 0), ("left out", np.arange(8000) // 2, 0.25)):
+        monkeypatch.setattr("leakgap.measure.bootstrap.SMOOTH", smooth)
+        (found,) = Resampling(member, every, replicates=1000, group=group, seed=seed).pooled(score, [0.01])
+        spread[name] = np.std(found.draws["images" if group is None else "groups"], ddof=1)
+    assert spread["left out"] == pytest.approx(spread["drawn"], rel=0.15)
 
 
 def test_a_mean_without_each_group():

@@ -35,6 +35,9 @@ BLOCK = 32  # replicates whose weights are float32 at once: few, so that they st
 WEIGHED = 1 << 21  # pairs times replicates that are walked at once
 SAMPLE = 100_000  # non-members, about, that say from which score on pairs are looked at
 STEPS = np.append(np.arange(0.005, 0.1, 0.005), (0.13, 0.18, 0.27))  # borders of strata around a threshold
+SMOOTH = (
+    0.25  # of the false positives that are allowed: over so many on either side the ROC is taken to be smooth
+)
 REACH = (
     1.3,
     4.0,
@@ -208,7 +211,9 @@ class Resampling:
     def _without(self, cells: "Cells", others: np.ndarray, fpr: float) -> np.ndarray | None:
         """The TPR without one group, in turn without each, spread as `_left_out` spreads them; [groups].
 
-        None where the cells end above the threshold of one.
+        Where the threshold is a few places further on, the TPR there is the ROC's around it: the jackknife of a
+        quantile is off for ever if it trusts the next few scores alone (Shao and Wu 1989, "A general theory for
+        jackknife variance estimation"). None where the cells end above the threshold of one.
         """
         of = [np.bincount(self._group, side.sum(0), self._groups) for side in (self._inside, self.evaluated)]
         n1, n0 = self._members - of[0], self._others - (of[1] - of[0])
@@ -223,9 +228,13 @@ class Resampling:
             if (after == place).all():
                 break
             place = after
-        called = np.searchsorted(-inside.score, -others[place], "left")
+        called = np.searchsorted(-inside.score, -others, "left")  # members above each non-member
+        width = int(SMOOTH * (false_positives(self._others, fpr, "conformal") + 1))
+        if len(others) < self._others and place.max() + width >= len(others):
+            return None
+        hers = _Places(inside.image, self._groups).first(called[place])
         with np.errstate(invalid="ignore", divide="ignore"):
-            tpr = (called - _Places(inside.image, self._groups).first(called)) / n1
+            tpr = (_smooth(called, width)[place] - hers) / n1
         tpr[(allowed < 0) | (n1 == 0)] = np.nan
         return tpr.mean() + _left_out(tpr - tpr.mean())
 
@@ -416,6 +425,13 @@ class _Places:
         """How many of the first `count` are each group's; int [groups]."""
         upto = np.arange(len(self._start)) * self._length + np.minimum(count, self._length - 1)
         return np.searchsorted(self._key, upto) - self._start
+
+
+def _smooth(values: np.ndarray, width: int) -> np.ndarray:
+    """The mean of each value and of so many on either side, of fewer near the ends."""
+    place, total = np.arange(len(values)), np.append(0, np.cumsum(values, dtype=np.float64))
+    half = np.minimum(np.minimum(place, width), len(values) - 1 - place)
+    return (total[place + half + 1] - total[place - half]) / (2 * half + 1)
 
 
 def _left_out(change: np.ndarray) -> np.ndarray:
