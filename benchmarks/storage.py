@@ -19,7 +19,8 @@ from statistics import median
 
 import numpy as np
 
-from leakgap.answers.store import Reader, phi, write
+from leakgap.answers.confidence import phi
+from leakgap.answers.store import Reader, write
 
 STEPS, VIEWS, STUDY = 6, 2, 1024
 

@@ -20,6 +20,7 @@ CHECKS = {
     "ruff format": ["ruff", "format", "--check", *SOURCES],
     "snakefmt": ["snakefmt", "--check", *SNAKEFILES],
     "mypy": ["mypy", "src"],
+    "import-linter": ["importlinter.cli", "lint-imports"],
     "snakemake lint": ["snakemake", "--lint"],
 }
 

@@ -20,7 +20,7 @@ class ArgumentError(LeakgapError, ValueError):
 
 if TYPE_CHECKING:
     from leakgap.answers.answers import Answers
-    from leakgap.answers.store import phi
+    from leakgap.answers.confidence import phi
     from leakgap.attacks import Attack, Evidence, run
     from leakgap.attacks.lira import leave_one_out
     from leakgap.audit.compare import Comparison, compare_audits
@@ -53,7 +53,7 @@ _PLACES = {
     "epsilon_lower_bound": "leakgap.measure.epsilon",
     "interval": "leakgap.measure.estimate",
     "leave_one_out": "leakgap.attacks.lira",
-    "phi": "leakgap.answers.store",
+    "phi": "leakgap.answers.confidence",
     "recipe_epsilon": "leakgap.measure.bound",
     "resnet18": "leakgap.training.resnet",
     "run": "leakgap.attacks",

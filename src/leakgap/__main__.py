@@ -1,8 +1,10 @@
-"""`python -m leakgap VERB`: one verb per rule of the workflow, each usable without Snakemake.
+"""`leakgap VERB`: one verb per rule of the workflow, usable without Snakemake; and audits, which need no study.
 
 The workflow's rules name every file. By hand, files that are not named are those of the study, in
 results/<name>/ below the working directory.
 """
+
+from __future__ import annotations
 
 import argparse
 import os
@@ -10,12 +12,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leakgap import LeakgapError
-from leakgap.study import Study
 from leakgap.training import importing
 from leakgap.versions import CODE, HERE, package
+
+if TYPE_CHECKING:
+    from leakgap.study import Study
 
 Arguments = dict[str, Any]
 
@@ -68,12 +72,12 @@ VERBS = {
     for verb in (
         Verb(
             "download",
-            "leakgap.data.datasets:fetch",
+            "leakgap.jobs.pool:fetch",
             "fetch the dataset's files into data.root, with checksums",
         ),
         Verb(
             "pool",
-            "leakgap.data.datasets:gather",
+            "leakgap.jobs.pool:gather",
             "gather the records and labels that masks are drawn from",
             (
                 Option(
@@ -87,7 +91,7 @@ VERBS = {
         ),
         Verb(
             "masks",
-            "leakgap.data.masks:draw_masks",
+            "leakgap.jobs.masks:draw_masks",
             "draw the training sets, in complementary pairs, and the reserved population",
             (POOL, out(lambda study, _: study.paths.masks)),
         ),
@@ -231,13 +235,26 @@ VERBS = {
 }
 
 
+# what `leakgap[study]` installs beside what an audit needs
+EXTRA = (
+    "itables",
+    "matplotlib",
+    "PIL",
+    "pydantic",
+    "seaborn",
+    "snakemake",
+    "torch",
+    "torchvision",
+    "tqdm",
+    "yaml",
+)
 COMPARE = "put two audits, or several studies, beside each other, and say which leaks less"
 AUDIT = "say what models leak, from their answers and those of shadow models; needs no study"
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    top = argparse.ArgumentParser(prog="python -m leakgap", description=(__doc__ or "").partition("\n")[0])
+    top = argparse.ArgumentParser(prog="leakgap", description=(__doc__ or "").partition("\n")[0])
     verbs = top.add_subparsers(metavar="VERB", required=True)
     for verb in VERBS.values():
         own = verbs.add_parser(verb.name, help=verb.help, description=verb.help)
@@ -287,7 +304,7 @@ def compare(sides: list[str], study: str | None, other: list[str], out: str | No
         resolve_name("leakgap.audit.compare:compare_folders")(*named, out)
         return
     first, *others = named
-    resolve_name("leakgap.report.compare:write_comparison")(Study.load(first), others)
+    resolve_name("leakgap.report.compare:write_comparison")(load_study(first), others)
 
 
 def _add_audit(own: argparse.ArgumentParser) -> None:
@@ -306,6 +323,21 @@ def _add_audit(own: argparse.ArgumentParser) -> None:
         help="what a `group` of records is: patient, customer, author, household",
     )
     own.add_argument("--attacks", nargs="+", metavar="NAME", help="attacks to run; by default all that can")
+
+
+def load_study(source: str) -> Study:
+    """Read a study file; LeakgapError where what studies need is not installed."""
+    try:
+        from leakgap.study import Study
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
+    return Study.load(source)
+
+
+def _not_installed(error: ModuleNotFoundError) -> LeakgapError:
+    return LeakgapError(
+        f"{error.name} is not installed; grids of models need more than audits: pip install 'leakgap[study]'"
+    )
 
 
 def run(verb: str, study: Study, **told: Any) -> None:
@@ -335,9 +367,14 @@ def main(arguments: list[str] | None = None) -> int:
         elif not VERBS[verb].of_study:
             resolve_name(VERBS[verb].function)()
         else:
-            run(verb, Study.load(told.pop("study")), **told)
+            run(verb, load_study(told.pop("study")), **told)
     except LeakgapError as error:
         print(f"leakgap {verb}: {_plain(str(error))}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA:
+            raise
+        print(f"leakgap {verb}: {_not_installed(error)}", file=sys.stderr)
         return 1
     except OSError as error:
         # of a disk, a folder or a device: nothing is wrong with the code, and the file is named
@@ -369,7 +406,13 @@ def _plain(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """Run as the console command `leakgap`; never returns."""
     for stream in (sys.stdout, sys.stderr):  # a log can't be asked what it understands
-        stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+        if stream is not None:
+            stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    command()

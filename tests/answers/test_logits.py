@@ -10,7 +10,8 @@ import pytest
 from scipy.special import logsumexp, softmax
 
 from leakgap import LeakgapError
-from leakgap.answers.store import Reader, phi, read_model, write
+from leakgap.answers.confidence import phi
+from leakgap.answers.store import Reader, read_model, write
 
 STEPS, VIEWS, IMAGES, CLASSES, MODELS = 3, 2, 40, 5, 4
 MASKS = [f"m{index:03}" for index in range(MODELS)]

@@ -19,10 +19,11 @@ from sklearn.datasets import load_digits
 import leakgap.data
 from leakgap import LeakgapError
 from leakgap.data import DATASETS, Dataset, fashion_mnist
-from leakgap.data.datasets import download, gather, load
+from leakgap.data.datasets import download, load
 from leakgap.data.header import image_size
 from leakgap.data.pool import Pool, average_down, read_labels, read_pool, subset, write_pool
 from leakgap.files import read_npz
+from leakgap.jobs.pool import gather
 from leakgap.study import Study
 
 RNG = np.random.default_rng(0)

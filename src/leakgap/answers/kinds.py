@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from leakgap import LeakgapError
-from leakgap.answers.store import mistaken_for_logits
-from leakgap.answers.store import phi as phi_of_logits
+from leakgap.answers.confidence import mistaken_for_logits
+from leakgap.answers.confidence import phi as phi_of_logits
 
 LARGEST = 1e30  # of a logit: what is beyond has no place in float32
 WHOLE = 1e-6  # closer than this to one, a sum of probabilities is whole: none is missing or rounded

@@ -24,11 +24,11 @@ from leakgap.audit.people import about_split, by_person, people_of
 from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, on_shadows, run_attacks
 from leakgap.audit.trust import accuracies, warnings
+from leakgap.audit.words import answer, not_looked_at, plural
 from leakgap.measure.epsilon import guesses_for, largest_epsilon, learned_guesses
 from leakgap.measure.groups import group_codes
 from leakgap.measure.roc import conformal_curve, threshold
 from leakgap.measure.single import PRIORS
-from leakgap.report.audit_words import answer, not_looked_at, plural
 
 __all__ = ["Audit", "audit_files", "audit_model"]
 
@@ -69,7 +69,7 @@ class Audit:
 
     def write(self, folder: str | Path) -> None:
         """Write audit.json, records.parquet, people.parquet and .csv, and report.html, each whole or not at all."""
-        from leakgap.report.audit_page import write_audit
+        from leakgap.audit.page import write_audit
 
         write_audit(self, Path(folder))
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from leakgap.answers.joined import Joined
 from leakgap.audit.scores import Scores, on_shadows
+from leakgap.audit.words import plural
 from leakgap.measure.groups import drawn_together
-from leakgap.report.audit_words import plural
 
 __all__ = ["WAYS", "about_split", "any_of", "by_person", "of_people", "people_of"]
 

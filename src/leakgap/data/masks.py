@@ -9,12 +9,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from leakgap import LeakgapError
-from leakgap.data import LEAST
-from leakgap.data.pool import read_labels, read_pool
+from leakgap.data.pool import read_labels
 from leakgap.files import read_npz, write_npz
-from leakgap.study import Study
 
-__all__ = ["balanced_masks", "draw_masks", "mask_row", "read_inputs", "read_masks", "write_masks"]
+__all__ = ["balanced_masks", "mask_row", "read_inputs", "read_masks", "write_masks"]
 
 
 Inclusion = Literal["half", "coin"]
@@ -121,16 +119,6 @@ def _count(reserved: float, n_images: int) -> int:
             f"data.reserved: {reserved} is neither a share below 1 nor a number of the {n_images} images"
         )
     return int(count)
-
-
-def draw_masks(study: Study, pool: str, out: str) -> None:
-    """Draw a study's masks over the images of a pool file and write them."""
-    found, data = read_pool(pool), study.data
-    images = len(found.labels)
-    if data.unreserved(images) < LEAST:
-        raise LeakgapError(f"data.reserved: {data.reserved:g} leaves fewer than {LEAST} of {images} images")
-    member = balanced_masks(study.grid.masks, images, data.seed, data.reserved, found.groups, data.inclusion)
-    write_masks(out, member, member.sum(axis=0) == 0)
 
 
 def members_digest(member: np.ndarray) -> str:

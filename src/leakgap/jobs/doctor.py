@@ -17,8 +17,8 @@ from leakgap import LeakgapError
 from leakgap.data.pool import Pool
 from leakgap.jobs.plan import show_plan
 from leakgap.jobs.timing import made_up, speed
-from leakgap.jobs.train import Job
 from leakgap.study import Study
+from leakgap.training.job import Job
 
 EPOCHS = 3  # of the trainings that are compared bit by bit
 IMAGES = 256  # that they train on

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from leakgap.data.pool import Pool
-from leakgap.jobs.train import Job
 from leakgap.study import Study
+from leakgap.training.job import Job
 
 BATCHES, WARM = 6, 2  # timed steps, after steps that choose kernels and fill caches
 CHUNKS = 2  # evaluated

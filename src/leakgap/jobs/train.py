@@ -5,49 +5,19 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
-
-import numpy as np
 
 from leakgap import LeakgapError
 from leakgap.answers import store as logits
 from leakgap.data.masks import balanced_masks, mask_row
-from leakgap.data.pool import Pool, read_pool
+from leakgap.data.pool import read_pool
 from leakgap.files import discard
-from leakgap.study import Study, Train
+from leakgap.study import Study
 from leakgap.training import importing
+from leakgap.training.job import Answers, Job
 from leakgap.training.seeds import derive_seed
 from leakgap.versions import version
-
-
-@dataclass(frozen=True)
-class Job:
-    """One model to be trained. `seed` is the model's own; it trains on the records of `member`, bool [S]."""
-
-    pool: Pool
-    member: np.ndarray
-    technique: str
-    seed: int
-    train: Train
-    views: int = 1
-    plugins: tuple[str, ...] = ()  # digests of the files of those that it uses
-
-
-@dataclass
-class Answers:
-    """What a training gives: float32 [views, S, classes] for every step, and what is to be told of it.
-
-    seconds: of the training alone; settings: what all models of a variant share, by the names of the study file;
-    about: device, versions and the like.
-    """
-
-    logits: list[np.ndarray]
-    seconds: float
-    settings: dict[str, Any]
-    about: dict[str, Any] = field(default_factory=dict)
 
 
 def train_model(

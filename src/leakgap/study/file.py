@@ -27,10 +27,8 @@ from leakgap.study.variant import (
     TECHNIQUE,
     Variant,
     check_name,
-    settings,
     technique_of,
     trained,
-    training_keys,
 )
 
 WIDEST = 2**20  # pixels, of any image
@@ -459,7 +457,7 @@ class Study(Section, Span):
         Of the variants it has this one with its technique, since `train` holds what it changes.
         """
         variant = self.variant(name)
-        keys = [key for key in training_keys(variant.train, variant.technique) if key != "save_seconds"]
+        keys = [key for key in variant.train.keys_of(variant.technique) if key != "save_seconds"]
         part = self.only(["name", "data.seed", "data.reserved", "data.inclusion", "query"])
         own = {name: {TECHNIQUE: variant.technique}} if name in self.grid.variants else {}
         part |= {"grid": {"variants": own}, "train": variant.train.only(keys)}
@@ -517,7 +515,7 @@ class Study(Section, Span):
     def settings(self, name: str) -> dict[str, Any]:
         """Return what the models of a technique or variant are to have in common, by key."""
         variant, data = self.variant(name), self.data.model_dump(mode="json", exclude={"root"})
-        found = settings(variant.train, variant.technique, self.query.views)
+        found = variant.train.settings_of(variant.technique, self.query.views)
         found["the user's own files"] = self.training_code(name)
         return {f"data.{key}": value for key, value in data.items()} | found
 

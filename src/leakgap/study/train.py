@@ -6,21 +6,14 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from leakgap import LeakgapError
-from leakgap.augment import Technique, canonical
+from leakgap.augment import MEMBERS, Technique, canonical
 from leakgap.objects import Object, check_call, keywords
 from leakgap.section import Section
-from leakgap.training import ARCHITECTURES
+from leakgap.training import ARCHITECTURES, RECIPE, RESUME, shift
 
-RECIPE = ("data", "members", "seed", "steps")  # what every recipe is called with
-RESUME = "resume"  # what it is called with if it has such a parameter
 COMMON = ("steps", "seed", "threads", "save_seconds")  # keys of any training; the others are of one kind
 OF_RECIPE = ("recipe", "options")
 LAYERS = {"dropout": 0.0, "norm": "batch"}  # what an architecture may take besides, and what it is without
-
-
-def shift(height: int) -> int:
-    """Return by how many pixels images are shifted in the query views 2 and beyond."""
-    return max(1, height // 16)
 
 
 class Train(Section):
@@ -83,6 +76,21 @@ class Train(Section):
             for member in canonical(technique)
             if member in type(self).model_fields
         }
+
+    def keys_of(self, technique: str) -> list[str]:
+        """Return the keys that models of a technique depend on, and save_seconds."""
+        if self.recipe is not None:
+            return [*OF_RECIPE, *COMMON]
+        unused = {"options"} | set(MEMBERS) - set(canonical(technique))
+        return [key for key in type(self).model_fields if key not in unused]
+
+    def settings_of(self, technique: str, views: int) -> dict[str, Any]:
+        """Return what all models of a variant share, by the names of the study file, as their logits tell."""
+        keys = set(self.keys_of(technique)) - {"save_seconds"}
+        found = {f"train.{key}": value for key, value in self.model_dump(mode="json", include=keys).items()}
+        if self.recipe is None:
+            return found | {"query.views": views, "technique": technique}
+        return found | {"train.recipe's file": Object(self.recipe).digest, "query.views": views}
 
     @property
     def layers(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from leakgap import LeakgapError
 from leakgap.augment import MEMBERS, canonical
-from leakgap.objects import Object
 from leakgap.section import sentence
 from leakgap.study.train import COMMON, OF_RECIPE, Train
 
@@ -24,23 +23,6 @@ class Variant:
     name: str
     technique: str
     train: Train
-
-
-def training_keys(train: Train, technique: str) -> list[str]:
-    """Return the keys of `train` that models of a technique depend on, and save_seconds."""
-    if train.recipe is not None:
-        return [*OF_RECIPE, *COMMON]
-    unused = {"options"} | set(MEMBERS) - set(canonical(technique))
-    return [key for key in type(train).model_fields if key not in unused]
-
-
-def settings(train: Train, technique: str, views: int) -> dict[str, Any]:
-    """Return what all models of a variant share, by the names of the study file: what their logits say of them."""
-    keys = set(training_keys(train, technique)) - {"save_seconds"}
-    found = {f"train.{key}": value for key, value in train.model_dump(mode="json", include=keys).items()}
-    if train.recipe is None:
-        return found | {"query.views": views, "technique": technique}
-    return found | {"train.recipe's file": Object(train.recipe).digest, "query.views": views}
 
 
 def compare(told: Mapping[str, Any], expected: Mapping[str, Any], where: object) -> None:

@@ -8,6 +8,15 @@ ARCHITECTURES = {"resnet18": "leakgap.training.resnet:resnet18"}
 """module:function of (classes, channels, width), which returns a module: images [B,C,H,W] to logits."""
 
 
+RECIPE = ("data", "members", "seed", "steps")  # what every recipe is called with
+RESUME = "resume"  # what it is called with if it has such a parameter
+
+
+def shift(height: int) -> int:
+    """Return by how many pixels images are shifted in the query views 2 and beyond."""
+    return max(1, height // 16)
+
+
 @contextmanager
 def importing() -> Iterator[None]:
     """Collect no garbage while modules are imported, nor theirs ever after.

@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 from leakgap import LeakgapError
 from leakgap.files import atomic
-from leakgap.jobs.train import Answers, Job
-from leakgap.study import variant
+from leakgap.training.job import Answers, Job
 from leakgap.training.loop import Progress, Trainer, pick_device
 from leakgap.versions import version
 
@@ -45,7 +44,7 @@ def settings(job: Job) -> dict[str, Any]:
     """Return what all models of a technique share, by the names of the study file."""
     plugins = {"train.plugins' files": list(job.plugins)} if job.plugins else {}
     return (
-        variant.settings(job.train, job.technique, job.views)
+        job.train.settings_of(job.technique, job.views)
         | plugins
         | {"version of torch": torch.__version__, "version of the code": version("train")}
     )

@@ -1,11 +1,13 @@
 """The built-in training: one model of one technique on one mask, and its logits of every image at every step."""
 
+from __future__ import annotations
+
 import math
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,12 +18,13 @@ from torch.optim.sgd import sgd  # the functions alone: the classes import torch
 
 from leakgap import LeakgapError
 from leakgap.augment import Technique
-from leakgap.jobs.train import Job
 from leakgap.objects import Object
-from leakgap.study import Train
-from leakgap.study.train import shift
-from leakgap.training import ARCHITECTURES
+from leakgap.training import ARCHITECTURES, shift
+from leakgap.training.job import Job
 from leakgap.training.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from leakgap.study.train import Train
 
 AUGMENT_CHUNK = 4096  # images augmented in one call: the policy's operations then work on whole batches
 EVALUATE_CHUNK = 512

@@ -13,12 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from leakgap import LeakgapError
-from leakgap.answers.store import mistaken_for_logits
+from leakgap.answers.confidence import mistaken_for_logits
 from leakgap.data.masks import members_digest
-from leakgap.jobs.train import Answers, Job
 from leakgap.objects import Object, check_call
-from leakgap.study import variant
-from leakgap.study.train import RECIPE, RESUME
+from leakgap.training import RECIPE, RESUME
+from leakgap.training.job import Answers, Job
 from leakgap.versions import version
 
 SMALLEST = float(np.log(np.finfo(np.float32).smallest_subnormal))
@@ -60,7 +59,7 @@ def answer(job: Job, resume: Path, name: str) -> Answers:
 
 def settings(job: Job) -> dict[str, Any]:
     """Return what all models of a variant share, by the names of the study file."""
-    return variant.settings(job.train, job.technique, job.views) | {"version of the code": version("train")}
+    return job.train.settings_of(job.technique, job.views) | {"version of the code": version("train")}
 
 
 def _takes_resume(function: Callable[..., Any], names: set[str], recipe: Object) -> bool:

@@ -14,9 +14,9 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from leakgap import attacks
+from leakgap.audit import words
 from leakgap.audit.model import Audit
 from leakgap.files import atomic
-from leakgap.report import audit_words as words
 
 SHOWN = 20  # records on the page
 
@@ -68,7 +68,7 @@ def render(audit: Audit) -> str:
         "decimals": _decimals,
     }
     environment.globals |= {"interval": words.interval, "one_in": words.one_in}
-    template = files("leakgap.report").joinpath("audit_page.html.j2").read_text(encoding="utf-8")
+    template = files("leakgap.audit").joinpath("page.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         about=audit.about,
         attacker=words.attacker(audit.about),
