@@ -100,7 +100,7 @@ rule report:
     conda:
         "../../envs/analysis.yaml"
     params:
-        study=STUDY.part("data", "grid", "train", "query", "attack"),
+        study=STUDY.part("data", "grid", "train", "query", "attack", "report"),
         code=version("report"),
         tables=lambda _, input: str(Path(input.tables[0]).parent),
         figures=lambda _, input: str(Path(input.figures[0]).parent),

@@ -163,10 +163,12 @@ def answer(found: Decision) -> str:
             f"`{only}`, the only variant, has {_place(found, only)} {at}: there is nothing to choose between."
         )
     if len(found.front) == 1:
-        return f"`{found.front[0]}` beats every other variant {at}: it is the most accurate and leaks least."
+        return f"By the estimates `{found.front[0]}` is the most accurate variant and leaks least {at}."
     if len(found.front) == len(found.variants):
-        return f"None of the {len(found.variants)} variants beats another {at}: each more accurate one leaks more."
-    return f"Nothing beats {names(found.front)} on both accuracy and leak {at}."
+        return (
+            f"By the estimates each more accurate one of the {len(found.variants)} variants leaks more {at}."
+        )
+    return f"By the estimates no variant is both more accurate and leaks less than {names(found.front)} {at}."
 
 
 def summary(decisions: Sequence[Decision]) -> list[str]:
@@ -214,10 +216,10 @@ def _loss(difference: Estimate) -> str:
 
 
 HOW = {
-    "both": "Beaten, told apart on both accuracy and leak",
-    "accuracy": "Beaten, told apart on accuracy alone",
-    "leak": "Beaten, told apart on leak alone",
-    "neither": "Beaten by the estimates, told apart on neither, and perhaps as good a choice",
+    "both": "Less accurate and leaking more, both told from chance",
+    "accuracy": "Behind, with the accuracy alone told from chance",
+    "leak": "Behind, with the leak alone told from chance",
+    "neither": "Behind by the estimates alone, and perhaps as good a choice",
 }
 
 

@@ -29,6 +29,7 @@ from leakgap.paper.claim import read as read_claims
 from leakgap.paper.claim import span
 from leakgap.report import figures as drawings
 from leakgap.report import tables as indexed
+from leakgap.report.choice import choose, in_words
 from leakgap.report.decision import answer, by_accuracy, decisions, sentence, summary
 from leakgap.report.topics import DECISION, TOPICS, Topic
 from leakgap.results import OF_RECORDS, Results, at_fpr, tpr_column
@@ -97,8 +98,8 @@ def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figur
     template = _resource("leakgap.report", "study_page.html.j2")
     return environment.from_string(template).render(
         study=study,
-        answer=answer(found[0]),
-        summary=summary(found),
+        answer=in_words(choose(results, max(study.attack.fpr), study.report.margin)),
+        summary=[answer(found[0]), *summary(found)] if len(found[0].variants) > 1 else [],
         persons=_persons(results),
         sentences=[sentence(found, variant) for variant in by_accuracy(found[0])],
         decision=_section(DECISION, Topic("Choice", "What to choose", ""), drawn, written),

@@ -276,6 +276,18 @@ class Attack(Section, Headline):
         return self
 
 
+class Report(Section):
+    """What the report decides by."""
+
+    margin: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="what to choose is the least leak among variants whose accuracy is not told to be more than "
+        "this below the best",
+    )
+
+
 class Study(Section, Span):
     """A study file. `Study.load` reads one; `part` cuts out what a single job depends on."""
 
@@ -289,6 +301,7 @@ class Study(Section, Span):
     train: Train = Field(default_factory=Train)
     query: Query = Field(default_factory=Query)
     attack: Attack = Field(default_factory=Attack)
+    report: Report = Field(default_factory=Report)
     plugins: Plugins = Field(default_factory=Plugins)
 
     @model_validator(mode="before")
