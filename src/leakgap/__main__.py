@@ -249,6 +249,7 @@ EXTRA = (
     "yaml",
 )
 COMPARE = "put two audits, or several studies, beside each other, and say which leaks less"
+CANARIES = "make records that a model would remember, each trained on by a fair coin, and their manifest"
 AUDIT = "say what models leak, from their answers and those of shadow models; needs no study"
 
 
@@ -272,7 +273,21 @@ def parser() -> argparse.ArgumentParser:
             own.add_argument(f"--{option.name}", help=option.help, **how)
     _add_audit(verbs.add_parser("audit", help=AUDIT, description=AUDIT))
     _add_compare(verbs.add_parser("compare", help=COMPARE, description=COMPARE))
+    _add_canaries(verbs.add_parser("canaries", help=CANARIES, description=CANARIES))
     return top
+
+
+def _add_canaries(own: argparse.ArgumentParser) -> None:
+    own.set_defaults(verb="canaries")
+    own.add_argument(
+        "kind", choices=("tokens", "labels", "outliers"), help="spans of tokens, wrong labels, outliers"
+    )
+    own.add_argument("--out", required=True, metavar="FOLDER", help="for manifest.csv and insert.csv")
+    own.add_argument("--count", type=int, default=200, help="how many (default: 200), each with a fair coin")
+    own.add_argument("--data", metavar="FILE", help="CSV or Parquet that labels and outliers are made of")
+    own.add_argument("--vocabulary", type=int, default=32_000, help="of tokens (default: 32000)")
+    own.add_argument("--length", type=int, default=12, help="of a span of tokens (default: 12)")
+    own.add_argument("--seed", type=int, default=0, help="of what they hold and of the coins (default: 0)")
 
 
 def _add_compare(own: argparse.ArgumentParser) -> None:
@@ -322,6 +337,11 @@ def _add_audit(own: argparse.ArgumentParser) -> None:
         metavar="WORD",
         help="what a `group` of records is: patient, customer, author, household",
     )
+    own.add_argument(
+        "--canaries",
+        metavar="FILE",
+        help="manifest of `canaries`, which are measured apart from other records",
+    )
     own.add_argument("--attacks", nargs="+", metavar="NAME", help="attacks to run; by default all that can")
 
 
@@ -364,6 +384,8 @@ def main(arguments: list[str] | None = None) -> int:
             resolve_name("leakgap.audit.model:audit_files")(**told)
         elif verb == "compare":
             compare(**told)
+        elif verb == "canaries":
+            resolve_name("leakgap.audit.canaries:write_canaries")(**told)
         elif not VERBS[verb].of_study:
             resolve_name(VERBS[verb].function)()
         else:

@@ -19,6 +19,7 @@ from leakgap import LeakgapError, __version__
 from leakgap.answers.answers import Answers
 from leakgap.answers.joined import Joined, join
 from leakgap.audit.achieved import LEVEL, achieved, shadow_nonmembers, shadow_threshold
+from leakgap.audit.canaries import of_canaries, part, read_manifest
 from leakgap.audit.chance import check_shadows, signs_against_chance
 from leakgap.audit.people import about_split, by_person, people_of
 from leakgap.audit.records import exposure, memorization
@@ -82,6 +83,7 @@ def audit_model(
     fprs: Sequence[float] = (0.01, 0.001),
     seed: int = 0,
     unit: str = "person",
+    canaries: str | Path | None = None,
 ) -> Audit:
     """Attack a target, or several of one training recipe, with shadow models, and say how much it leaks.
 
@@ -101,6 +103,9 @@ def audit_model(
         Of attacks that learn, resampling, and the matching behind the bound of epsilon.
     unit
         What a group of records is, in the words of the page: patient, customer, author, household.
+    canaries
+        Manifest of canaries among the records of one target (`leakgap canaries`), which are measured by
+        themselves: `about["canaries"]`.
 
     Raises
     ------
@@ -128,6 +133,9 @@ def audit_model(
     for fpr in fprs:
         if not 0 < fpr < 1:
             raise LeakgapError(f"fprs: {fpr} does not lie between 0 and 1")
+    planted: dict[str, Any] = {}
+    if canaries is not None:
+        targets, shadows, planted = _apart(targets, shadows, canaries, seed)
     joined = join(targets, shadows)
     check_shadows(joined)
     scores, not_run = run_attacks(joined, tuple(attacks) if attacks is not None else None, seed)
@@ -152,7 +160,7 @@ def audit_model(
         "seed": seed,
         "priors": list(PRIORS),
         "accuracy": accuracies(joined),
-    }
+    } | planted
     if measured:
         signs = [signs_against_chance(joined, t, joined.group) for t in range(len(targets))]
         about["signs_against_chance"] = sorted({sign for each in signs for sign in each})
@@ -186,6 +194,31 @@ def audit_model(
         _told(about | found.about, found) | records_too,
         found.table.rename(columns={"record": "group"}).drop(columns="label"),
     )
+
+
+def _apart(
+    targets: list[Answers], shadows: list[Answers], manifest: str | Path, seed: int
+) -> tuple[list[Answers], list[Answers], dict[str, Any]]:
+    """Return the answers about natural records, and what is said of canaries."""
+    if len(targets) > 1:
+        raise LeakgapError(
+            f"{manifest}: canaries were drawn for one model, and {len(targets)} targets are named"
+        )
+    told = read_manifest(manifest)
+    which = {id(each): np.isin(each.record.astype(str), told.index) for each in (*targets, *shadows)}
+    if not which[id(targets[0])].any():
+        raise LeakgapError(f"{targets[0].name}: answers about none of the canaries in {manifest}")
+    if which[id(targets[0])].all():
+        raise LeakgapError(f"{targets[0].name}: answers about canaries alone, and no other record")
+    about = of_canaries(
+        part(targets[0], which[id(targets[0])]),
+        [part(each, which[id(each)]) for each in shadows],
+        told,
+        level=LEVEL,
+        seed=seed,
+    )
+    natural = [[part(each, ~which[id(each)]) for each in models] for models in (targets, shadows)]
+    return natural[0], natural[1], {"canaries": about}
 
 
 class Found(NamedTuple):
@@ -351,10 +384,11 @@ def audit_files(
     out: str,
     attacks: Sequence[str] | None = None,
     unit: str = "person",
+    canaries: str | None = None,
 ) -> None:
     """Audit files of answers, write audit.json, the tables and report.html below `out`, print the answer."""
     if Path(out).exists() and not Path(out).is_dir():
         raise LeakgapError(f"{out}: is a file, and the audit writes a folder")
-    audit = audit_model(targets, shadows, attacks=attacks, unit=unit)
+    audit = audit_model(targets, shadows, attacks=attacks, unit=unit, canaries=canaries)
     audit.write(out)
     print(*audit.about["answer"], f"The whole page: {Path(out, 'report.html')}", sep="\n")

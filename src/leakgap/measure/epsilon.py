@@ -29,6 +29,7 @@ __all__ = [
     "epsilon_lower_bound",
     "epsilon_of",
     "guesses_for",
+    "inclusion_epsilon",
     "largest_epsilon",
     "learned_guesses",
     "p_value",
@@ -117,6 +118,37 @@ def epsilon_lower_bound(
     if np.isnan(score).any():
         raise LeakgapError(f"score: {np.isnan(score).sum()} of {score.size} are NaN, leave those images out")
     return _bound(score, truths(member, "member"), guesses, delta, level, seed)
+
+
+def inclusion_epsilon(
+    score: ArrayLike,
+    member: ArrayLike,
+    *,
+    guesses: int,
+    delta: float = 0.0,
+    level: float = 0.95,
+    seed: int = 0,
+) -> float:
+    """As `epsilon_lower_bound`, where each record was a member by a fair coin of its own: adding or removing one.
+
+    score: float [S]; member: bool [S]. The highest half of the `guesses` are guessed in, the lowest half out;
+    equal scores are put in random order. This is the relation that accountants such as Opacus's have.
+
+    >>> member = np.random.default_rng(0).random(200) < 0.5
+    >>> round(inclusion_epsilon(1.0 * member, member, guesses=100), 2)
+    3.49
+    """
+    score, member = numbers(score, "score").astype(np.float64), truths(member, "member")
+    if member.ndim != 1 or score.shape != member.shape or np.isnan(score).any():
+        raise ArgumentError("score and member must be numbers and truths of the same records, none missing")
+    guesses, level = whole(guesses, "guesses"), fraction(level, "level")
+    if not 2 <= guesses <= len(score):
+        raise ArgumentError(f"guesses must be between 2 and the {len(score)} records, not {guesses}")
+    order = _streams(seed)[0].permutation(len(score))
+    order = order[np.argsort(-score[order], kind="stable")]
+    inside, outside = order[: (guesses + 1) // 2], order[len(order) - guesses // 2 :]
+    right = int(member[inside].sum() + (~member[outside]).sum())
+    return epsilon_of(right, guesses, len(score), delta=delta, level=level)
 
 
 def _bound(
