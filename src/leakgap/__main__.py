@@ -15,6 +15,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from leakgap import LeakgapError
+from leakgap.text import plain
 from leakgap.training import importing
 from leakgap.versions import CODE, HERE, package
 
@@ -248,6 +249,7 @@ EXTRA = (
     "tqdm",
     "yaml",
 )
+SIGNALLED = 128  # exit statuses above are those of signals
 COMPARE = "put two audits, or several studies, beside each other, and say which leaks less"
 CANARIES = "make records that a model would remember, each trained on by a fair coin, and their manifest"
 AUDIT = "say what models leak, from their answers and those of shadow models; needs no study"
@@ -391,7 +393,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             run(verb, load_study(told.pop("study")), **told)
     except LeakgapError as error:
-        print(f"leakgap {verb}: {_plain(str(error))}", file=sys.stderr)
+        print(f"leakgap {verb}: {plain(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRA:
@@ -401,11 +403,21 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         # of a disk, a folder or a device: nothing is wrong with the code, and the file is named
         where = f"{error.filename}: " if error.filename else ""
-        print(f"leakgap {verb}: {_plain(f'{where}{error.strerror or error}')}", file=sys.stderr)
+        print(f"leakgap {verb}: {plain(f'{where}{error.strerror or error}')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"leakgap {verb}: interrupted", file=sys.stderr)
         return 130
+    except SystemExit as stop:
+        if (
+            isinstance(stop.code, int) and stop.code > SIGNALLED
+        ):  # a training that was asked to stop has saved
+            raise
+        print(
+            f"leakgap {verb}: ended by its own code (sys.exit({stop.code!r})), nothing is done",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 
@@ -417,15 +429,6 @@ def _check_code() -> None:
             f"the workflow was planned by the leakgap in {place}, and this job runs the one in {HERE}, which "
             "differs: install one of them alone, or put it first on PYTHONPATH"
         )
-
-
-def _plain(text: str) -> str:
-    """Return a text on one line, with nothing in it that a terminal obeys: it may hold names out of damaged files.
-
-    >>> _plain("no array a\\nb\\x1b[2J")
-    'no array a\\\\nb\\\\x1b[2J'
-    """
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def command() -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from leakgap import LeakgapError
 
+DIGEST = "__leakgap_digest__"  # in a module of the user\'s, of the file that it was imported from
 PLACE = re.compile(r"(?P<where>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -53,7 +54,7 @@ class Object:
         """The file that holds it."""
         where = self._part("where")
         if where.endswith(".py"):
-            path = Path(where).expanduser()
+            path = expanded(where)
             if not path.is_file():
                 raise LeakgapError(f"{where}: there is no such file")
             return path
@@ -102,7 +103,7 @@ class Object:
         folder = str(path.parent)
         if folder not in sys.path:
             sys.path.append(folder)
-        name = f"{path.stem}_{hashlib.sha256(f'{path} {self.digest}'.encode()).hexdigest()[:8]}"
+        name = self._module(path)
         if name not in sys.modules:
             spec = importlib.util.spec_from_file_location(name, path)
             assert spec is not None
@@ -111,10 +112,33 @@ class Object:
             sys.modules[name] = module
             try:
                 spec.loader.exec_module(module)
+            except SystemExit as stop:
+                del sys.modules[name]
+                raise LeakgapError(
+                    f"{where}: ends the process when it is imported (sys.exit({stop.code!r}))"
+                ) from None
             except BaseException:
                 del sys.modules[name]
                 raise
+            module.__dict__[DIGEST] = self.digest
         return getattr(sys.modules[name], self.name)
+
+    def _module(self, path: Path) -> str:
+        """Return the name that a file is imported by: its own, so that processes it starts can import it, too.
+
+        Where another module has that name, or the file has changed since, one of its path and content.
+        """
+        held = sys.modules.get(path.stem)
+        if (
+            held is not None
+            and getattr(held, DIGEST, None) == self.digest
+            and Path(str(held.__file__)) == path
+        ):
+            return path.stem
+        found = None if held is not None else PathFinder.find_spec(path.stem)
+        if found is not None and found.origin is not None and Path(found.origin).resolve() == path:
+            return path.stem
+        return f"{path.stem}_{hashlib.sha256(f'{path} {self.digest}'.encode()).hexdigest()[:8]}"
 
     def blamed(self, error: BaseException) -> LeakgapError:
         """Print the traceback of what the object's code raised, and return one sentence about it.
@@ -139,6 +163,14 @@ class Object:
             return self.source.read_bytes()
         except OSError as error:
             raise LeakgapError(f"{self._part('where')}: can't be read ({error.strerror})") from None
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home directory for a tilde; LeakgapError where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise LeakgapError(f"{path}: there is no such home directory") from None
 
 
 def _source_of(module: str) -> Path:

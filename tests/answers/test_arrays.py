@@ -39,7 +39,7 @@ def test_lists_are_as_good_as_arrays():
         (lambda: balanced_masks(8, 100.0, 0), "number of images: 100.0 is not a whole number"),
         (
             lambda: epsilon_lower_bound([1, 2], [True, False], guesses=0.5),
-            "guesses: 0.5 is not a whole number",
+            "guesses must be a whole number of 0 or more, not 0.5",
         ),
         (lambda: epsilon_lower_bound(["1"], [True], guesses=1), "score must be numbers"),
     ],

@@ -41,6 +41,7 @@ rule pool:
         ),
         code=version("pool"),
         function=STUDY.data.code,
+        files=STUDY.data.stamp,
     shell:
         "python -P -m leakgap pool --study {params.study:q} --images {resources.images} "
         "--out {output:q} > {log:q} 2>&1"

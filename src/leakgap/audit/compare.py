@@ -20,6 +20,7 @@ from leakgap import LeakgapError
 from leakgap.audit.model import Audit
 from leakgap.files import atomic
 from leakgap.measure.roc import conformal_rank
+from leakgap.text import for_markdown, for_spreadsheets, plain
 
 __all__ = ["Comparison", "compare_audits", "compare_folders", "read_audit"]
 
@@ -53,7 +54,7 @@ class Comparison:
         folder = Path(folder)
         for name, table in (("comparison.csv", self.table), ("exposed.csv", self.exposed)):
             with atomic(folder / name) as temporary:
-                table.to_csv(temporary, index=False)
+                for_spreadsheets(table).to_csv(temporary, index=False)
         how = (
             "the same records, drawn together" if self.paired else "different records: the errors of both add"
         )
@@ -287,7 +288,7 @@ def _markdown(table: pd.DataFrame) -> str:
             if isinstance(value, float)
             else str(value)
         )
-        return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+        return for_markdown(text)
 
     lines = [list(map(str, table)), ["---"] * len(table.columns), *table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
@@ -317,4 +318,4 @@ def compare_folders(first: str, second: str, out: str | None = None) -> None:
     """Compare the audits in two folders, write that into `out`, by default in the first one, and print it."""
     found = compare_audits(read_audit(first), read_audit(second))
     page = found.write(out or Path(first) / f"beside-{Path(second).name}")
-    print(found.answer, f"The whole comparison: {page}", sep="\n")
+    print(plain(found.answer), f"The whole comparison: {page}", sep="\n")

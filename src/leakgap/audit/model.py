@@ -30,6 +30,7 @@ from leakgap.measure.epsilon import guesses_for, largest_epsilon, learned_guesse
 from leakgap.measure.groups import group_codes
 from leakgap.measure.roc import conformal_curve, threshold
 from leakgap.measure.single import PRIORS
+from leakgap.text import plain
 
 __all__ = ["Audit", "audit_files", "audit_model"]
 
@@ -391,4 +392,5 @@ def audit_files(
         raise LeakgapError(f"{out}: is a file, and the audit writes a folder")
     audit = audit_model(targets, shadows, attacks=attacks, unit=unit, canaries=canaries)
     audit.write(out)
-    print(*audit.about["answer"], f"The whole page: {Path(out, 'report.html')}", sep="\n")
+    said = [*audit.about["answer"], f"The whole page: {Path(out, 'report.html')}"]
+    print(*map(plain, said), sep="\n")

@@ -10,41 +10,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from leakgap import attacks
+from leakgap import LeakgapError, attacks
 from leakgap.audit import words
 from leakgap.audit.model import Audit
 from leakgap.files import atomic
+from leakgap.text import for_spreadsheets
 
 SHOWN = 20  # records on the page
 
 
 def write_audit(audit: Audit, folder: Path) -> None:
-    """Write audit.json, records.parquet, people.parquet and .csv, and report.html, each whole or not at all."""
+    """Write audit.json, records and people as .parquet and .csv, and report.html, each whole or not at all."""
+    if (folder / "report.html").exists() and not (folder / "audit.json").exists():
+        raise LeakgapError(f"{folder}: holds a report.html that is no audit's; name another folder")
     with atomic(folder / "audit.json") as temporary:
         temporary.write_text(json.dumps(as_json(audit), indent=2, allow_nan=False), encoding="utf-8")
     with atomic(folder / "records.parquet") as temporary:
         audit.records.to_parquet(temporary, index=False)
+    with atomic(folder / "records.csv") as temporary:
+        for_spreadsheets(audit.records).to_csv(temporary, index=False)
     if len(audit.people):
         with atomic(folder / "people.parquet") as temporary:
             audit.people.to_parquet(temporary, index=False)
         with atomic(folder / "people.csv") as temporary:
-            _plain(audit.people).to_csv(temporary, index=False)
+            for_spreadsheets(audit.people).to_csv(temporary, index=False)
     with atomic(folder / "report.html") as temporary:
         temporary.write_text(render(audit), encoding="utf-8")
-
-
-def _plain(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which no spreadsheet takes text for a formula: such text begins with an apostrophe."""
-    text = table.select_dtypes(exclude=["number", "bool"])
-    return table.assign(
-        **{
-            str(name): text[name].astype(str).str.replace(r"^(?=[=+\-@\t\r])", "'", regex=True)
-            for name in text
-        }
-    )
 
 
 def as_json(audit: Audit) -> dict[str, Any]:

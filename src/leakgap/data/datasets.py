@@ -14,7 +14,7 @@ from leakgap import LeakgapError
 from leakgap.data import DATASETS, arrays, folder
 from leakgap.data.pool import Pool, average_down, subset
 from leakgap.files import naming
-from leakgap.objects import is_place
+from leakgap.objects import expanded, is_place
 
 MOST_CLASSES = 2**15  # labels are int16 in the logits' files
 
@@ -150,7 +150,7 @@ def download(dataset: str, root: str | Path | None = None) -> None:
 
 
 def _root(root: str | Path | None) -> Path:
-    return Path("data" if root is None else root).expanduser()
+    return expanded("data" if root is None else root)
 
 
 def _read(dataset: str, root: Path) -> tuple[Mapping[str, np.ndarray | list[Path]], np.ndarray]:
@@ -158,7 +158,7 @@ def _read(dataset: str, root: Path) -> tuple[Mapping[str, np.ndarray | list[Path
     if dataset in DATASETS:
         images, labels = resolve_name(DATASETS[dataset].reader)(root)
         return {"images": images}, labels
-    path = Path(dataset).expanduser()
+    path = expanded(dataset)
     if path.suffix == ".npz":
         return arrays.read(path)
     if is_place(dataset):

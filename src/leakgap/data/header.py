@@ -5,6 +5,8 @@ import os
 import zipfile
 from pathlib import Path
 
+from leakgap.objects import expanded
+
 CHANNELS = (1, 3)
 ORIENTATION = 274  # EXIF's tag: from 5 on, rows are columns
 # Pillow's decoders of these alone are tried, whatever a file is named: that of PostScript starts Ghostscript
@@ -19,7 +21,7 @@ def image_size(dataset: str) -> tuple[int, int] | None:
     None where there are none, or it can't be told. Images of a folder that differ in size are refused, as whatever
     is wrong with a file, by the job that reads them.
     """
-    path = Path(dataset).expanduser()
+    path = expanded(dataset)
     if "/" in dataset and path.is_dir():
         return _of_folder(path)
     return _of_arrays(path) if path.suffix == ".npz" and path.is_file() else None
@@ -45,7 +47,7 @@ def _of_folder(path: Path) -> tuple[int, int] | None:
 
 def number_of_records(dataset: str) -> int | None:
     """Return how many labels an .npz holds; None of any other dataset, or where it can't be told."""
-    path = Path(dataset).expanduser()
+    path = expanded(dataset)
     told = _header(path, "labels") if path.suffix == ".npz" and path.is_file() else None
     return told[0][0] if told and told[0] else None
 

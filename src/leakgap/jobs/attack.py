@@ -7,6 +7,7 @@ fills it.
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,6 +81,10 @@ def attack_technique(
     """
     for path in out:
         results.table_of(path)
+    out, scores = (
+        [os.path.abspath(path) for path in out],
+        os.path.abspath(scores),
+    )  # before an attack of the user's
     labels, digest, groups, member, reserved = read_inputs(pool, masks)
     group = group_codes(groups, len(labels))
     if len(member) != len(study.masks):

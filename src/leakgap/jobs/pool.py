@@ -1,5 +1,6 @@
 """The dataset of a study: fetched, and gathered into one pool of records."""
 
+import os
 import sys
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ def fetch(study: Study) -> None:
 
 def gather(study: Study, images: int, out: str) -> None:
     """Gather a study's arrays and labels and write them; `images`: the least side of images, 0 for any arrays."""
-    data = study.data
+    data, out = study.data, os.path.abspath(out)  # before a function of the user's runs
     pool = load(
         data.dataset, data.root, data.size, data.side, data.seed, images=bool(images), groups=data.groups
     )

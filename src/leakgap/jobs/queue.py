@@ -20,13 +20,15 @@ def still_queued() -> list[str]:
     squeue = shutil.which("squeue")
     if squeue is None:
         return []
-    command = [squeue, "--noheader", "--user", getuser(), "--format", "%j|%T|%k|%Z"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
+    try:  # a user without an entry in passwd has no name
+        command = [squeue, "--noheader", "--user", getuser(), "--format", "%j|%T|%k|%Z"]
+        done = subprocess.run(command, capture_output=True, timeout=10, check=True)
+    except (KeyError, OSError, subprocess.SubprocessError):
         return []
     states: dict[str, Counter[str]] = {}
-    for line in done.stdout.splitlines():
+    for line in done.stdout.decode(errors="replace").splitlines():
+        if line.count("|") < 3:  # a notice of the centre's
+            continue
         run, state, comment, folder = line.split("|", 3)
         if comment.startswith(RULE) and Path(folder) == Path(os.getcwd()):
             states.setdefault(run, Counter())[state.lower()] += 1

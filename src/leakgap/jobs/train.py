@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ def train_model(
     the results: the model's mask is drawn here, from the seed and its own number, so more masks retrain nothing.
     """
     began = time.perf_counter()
+    out, code = os.path.abspath(out), study.training_code(technique)  # before any code of the user's runs
     # a job of the workflow is not told of the other techniques, which its rule does not let through
     if "techniques" in vars(study.grid) and technique not in study.grid.techniques:
         known = ", ".join(study.grid.techniques)
@@ -44,9 +46,9 @@ def train_model(
     plugins = tuple(study.training_plugins(variant).digests)
     job = Job(data, member, variant.technique, seed, train, study.query.views, plugins)
     if train.recipe is None:
-        kind, resume = "builtin", Path(study.paths.resume(technique, mask))
+        kind, resume = "builtin", Path(study.paths.resume(technique, mask)).absolute()
     else:
-        kind, resume = "recipe", Path(study.paths.recipe_state(technique, mask))
+        kind, resume = "recipe", Path(study.paths.recipe_state(technique, mask)).absolute()
     with importing():
         answer: Callable[..., Answers] = resolve_name(f"leakgap.training.{kind}:answer")
     try:
@@ -55,7 +57,7 @@ def train_model(
         raise LeakgapError(f"{technique}/{mask}: {error}") from None
     told = {key: getattr(drawn, key) for key in ("seed", "reserved", "inclusion")}
     settings = {f"data.{key}": value for key, value in {**data.source, **told}.items()} | given.settings
-    settings["the user's own files"] = study.training_code(technique)
+    settings["the user's own files"] = code
     about = {
         "seed": job.seed,
         "config_hash": hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16],

@@ -24,6 +24,7 @@ from leakgap.report.rounding import fixed
 from leakgap.report.topics import DECISION
 from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results, at_fpr, tpr_column
 from leakgap.study import NONE, Study
+from leakgap.text import for_markdown, for_spreadsheets
 
 INDEX = "index.json"
 SUFFIXES = (".csv", ".md")
@@ -374,7 +375,7 @@ def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], 
         if bare:
             table = pd.DataFrame(columns=list(table) or ["technique"])
         with atomic(Path(out) / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False)
+            for_spreadsheets(table).to_csv(temporary, index=False)
             digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
         text = "Nothing to show in this study."
         if not bare:
@@ -391,7 +392,7 @@ def markdown(table: pd.DataFrame) -> str:
     """Return a Markdown table: fractions in percent, an interval beside its number as `tpr [low, high]`."""
     shown = cells(table)
     lines = [list(shown), ["---"] * len(shown), *zip(*shown.values(), strict=True)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(for_markdown, line)) + " |" for line in lines)
 
 
 def cells(table: pd.DataFrame) -> dict[str, list[str]]:

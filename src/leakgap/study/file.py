@@ -4,6 +4,7 @@ Imported by the Snakefile at every start, so it must stay light: no numpy, no to
 """
 
 import json
+import os
 import re
 from bisect import bisect_left
 from functools import cache
@@ -17,7 +18,7 @@ from leakgap.attacks import ATTACKS
 from leakgap.augment import MEMBERS, canonical, options
 from leakgap.data import DATASETS, LEAST
 from leakgap.data.header import number_of_records
-from leakgap.objects import Object, check_call, is_place
+from leakgap.objects import Object, check_call, expanded, is_place
 from leakgap.section import Section, sentence
 from leakgap.study.grid import NONE, Headline, Span
 from leakgap.study.plugins import Plugins
@@ -35,6 +36,14 @@ WIDEST = 2**20  # pixels, of any image
 FACTORS = ("crop", "mirror", "cutout", "policy")  # of the bare word, whatever else is registered
 TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')  # in JSON
 PART = "part"  # the key that marks JSON as the part of a study that a job is given
+
+
+def _stamp(path: Path) -> str:
+    """Return size and time of a file, or count, sizes and times of a folder's files."""
+    if path.is_file():
+        return f"{path.stat().st_size} {path.stat().st_mtime_ns}"
+    found = [entry.stat() for entry in os.scandir(path) if entry.is_file()]
+    return f"{len(found)} {sum(each.st_size for each in found)} {sum(each.st_mtime_ns for each in found)}"
 
 
 class Data(Section):
@@ -122,11 +131,19 @@ class Data(Section):
 
         None where the path has braces, which Snakemake takes for wildcards in every input.
         """
-        path = Path(self.dataset).expanduser()
+        path = expanded(self.dataset)
         if self.built_in or is_place(self.dataset):
             return []
         found = [path] if path.is_file() else [each for each in path.glob("*") if each.is_dir()]
         return [] if set("{}") & set("".join(map(str, found))) else sorted(map(str, found))
+
+    @property
+    def stamp(self) -> list[str]:
+        """Sizes and times of the user's own files, a parameter of the pool: a file may be replaced by an older one.
+
+        Of a folder of images, those of all its files together.
+        """
+        return [_stamp(Path(path)) for path in self.files]
 
     @property
     def code(self) -> str | None:

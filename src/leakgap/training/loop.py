@@ -170,6 +170,8 @@ class Trainer:
         train.check_images(job.technique, height, width, job.views)
         mean, std = normalizer(pool.images)
         self.technique = Technique.parse(job.technique, fill=mean, options=train.options_of(job.technique))
+        if job.plugins:
+            check_pure(self.technique, pool.images)
         self.mean = torch.tensor(mean).view(1, -1, 1, 1).to(device)
         self.scale = (1 / torch.tensor(std)).view(1, -1, 1, 1).to(device)
         self.images = torch.from_numpy(pool.images).to(device)
@@ -286,6 +288,26 @@ class Trainer:
         for buffer, saved in zip(self.optimizer.state, state["optimizer"], strict=True):
             buffer.copy_(saved)
         self.progress = Progress(state["epoch"], state["logits"], state["history"], state["seconds"])
+
+
+def check_pure(technique: Technique, images: np.ndarray) -> None:
+    """Raise LeakgapError for a technique that depends on more than images and draws, as torchvision's do.
+
+    Tried on a few images, twice, in the other order, and one by one: an image must not depend on its neighbours,
+    nor on a generator that nobody else knows of.
+    """
+    some = torch.from_numpy(images[:8])
+    draws = technique.draw(len(some), torch.Generator().manual_seed(0))
+    first = technique.apply(some.clone(), draws)
+    again = technique.apply(some.clone(), draws)
+    back = technique.apply(some.flip(0).clone(), draws.flip(0)).flip(0)
+    alone = torch.cat([technique.apply(some[k : k + 1].clone(), draws[k : k + 1]) for k in range(len(some))])
+    for other, how in ((again, "called twice"), (back, "in another order"), (alone, "one by one")):
+        if not torch.equal(first, other):
+            raise LeakgapError(
+                f"technique {technique.name}: {how} on the same images and draws, it gives other images; it must "
+                "draw nothing itself, and use `draws` alone"
+            )
 
 
 def _check_memory(train: Train, shape: tuple[int, int, int], device: torch.device) -> None:

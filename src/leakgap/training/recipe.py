@@ -32,7 +32,7 @@ def answer(job: Job, resume: Path, name: str) -> Answers:
     step's logits that are not finite floats [records, classes] or [views, records, classes], or missing.
     """
     assert job.train.recipe is not None
-    recipe = Object(job.train.recipe)
+    recipe, told = Object(job.train.recipe), settings(job)  # now: the file may be edited while its code runs
     given: dict[str, Any] = {
         "data": {**job.pool.arrays, "labels": job.pool.labels.copy()},  # a recipe may add noise to its labels
         "members": np.flatnonzero(job.member),
@@ -49,12 +49,12 @@ def answer(job: Job, resume: Path, name: str) -> Answers:
     except LeakgapError:
         raise
     except SystemExit as stop:
-        if stop.code:  # a signal's, or the recipe's own
+        if isinstance(stop.code, int) and stop.code > 128:  # a signal's
             raise
-        raise recipe.blamed(stop) from None  # all would look well, and there are no logits
+        raise recipe.blamed(stop) from None  # there are no logits
     except Exception as error:  # anything: it is the user's code
         raise recipe.blamed(error) from None
-    return Answers(logits, time.perf_counter() - began, settings(job), _machine())
+    return Answers(logits, time.perf_counter() - began, told, _machine())
 
 
 def settings(job: Job) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from leakgap.data.pool import Pool
 from leakgap.report.chance import exposed_images
 from leakgap.report.figures.setting import LeftOut, Setting, in_order
 from leakgap.report.figures.style import canvas
+from leakgap.text import plain
 
 ROWS, COLUMNS = 3, 10
 
@@ -41,7 +42,8 @@ def _kinds(pool: Pool) -> np.ndarray:
     if pool.names is None:
         return pool.labels
     folders = [PurePath(name).parent.name for name in pool.names]
-    return np.array([folder or str(label) for folder, label in zip(folders, pool.labels, strict=True)])
+    names = [folder or str(label) for folder, label in zip(folders, pool.labels, strict=True)]
+    return np.array([plain(name) for name in names])
 
 
 def _tile(axes: Axes, rows: pd.DataFrame, images: np.ndarray, kinds: np.ndarray, high: int) -> None:

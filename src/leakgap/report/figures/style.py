@@ -110,8 +110,9 @@ def colormap() -> Colormap:
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw with seaborn's ticks style, small type, and SVGs that are equal byte by byte for equal data."""
-    settings = sns.axes_style("ticks") | sns.plotting_context("paper")
     mine = {
+        "text.parse_math": False,  # names of classes and variants are no formulas
+        "text.usetex": False,
         "svg.hashsalt": "leakgap",
         "svg.fonttype": "path",
         "font.family": "DejaVu Sans",
@@ -131,8 +132,9 @@ def styled() -> Iterator[None]:
         "legend.fontsize": 8,
         "axes.unicode_minus": False,
     }
-    mpl.use("agg")  # seaborn's panels are pyplot's figures: no windows
-    with mpl.rc_context(settings | mine):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever a matplotlibrc of the user's says
+        mpl.rcParams.update(sns.axes_style("ticks") | sns.plotting_context("paper") | mine)
         yield
 
 
