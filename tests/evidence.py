@@ -56,7 +56,32 @@ def random_evidence(
         more = clean[..., None] + rng.normal(size=(*clean.shape, views - 1))
         phi[name] = np.concatenate([clean[..., None], more], -1).astype(np.float32)
     left_out = gives_away(trained, member)
+    signals = {
+        name: _signals(values[..., 0], np.random.default_rng([seed, len(name)]))
+        for name, values in phi.items()
+    }
     evidence = Evidence(
-        phi["target"], phi["shadow"], member, left_out, labels, free, target, shadow, seed=seed
+        phi["target"],
+        phi["shadow"],
+        member,
+        left_out,
+        labels,
+        free,
+        target,
+        shadow,
+        seed=seed,
+        target_signals=signals["target"],
+        shadow_signals=signals["shadow"],
+        base=image[np.arange(images), labels].astype(np.float32),
+        features=image.astype(np.float32),
     )
     return evidence, trained
+
+
+def _signals(phi, rng):
+    """What sequences' answers say besides: of the least probable tokens, noisier the fewer they are."""
+    return {
+        f"{kind}-{k}": (phi + rng.normal(size=phi.shape) * 3 / k**0.5).astype(np.float32)
+        for kind in ("min-k", "min-k++")
+        for k in (5, 20)
+    }

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from evidence import random_evidence
-from leakgap.attacks import ATTACKS, learned, run
+from leakgap.attacks import ATTACKS, boosted, learned, run
 from leakgap.attacks.lira import leave_one_out
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import roc
@@ -33,7 +33,9 @@ def nothing_to_find(null, n, seed):
         return random_evidence(**NULLS[null], **options)
     loud, member = random_evidence(targets="paired", **NULLS[null], **options)
     quiet, _ = random_evidence(signal=0, **options)
-    return replace(loud, target=quiet.target, target_logits=quiet.target_logits), member
+    return replace(
+        loud, target=quiet.target, target_logits=quiet.target_logits, target_signals=quiet.target_signals
+    ), member
 
 
 def deviations(attack, null, n):
@@ -63,6 +65,8 @@ CASES = [(name, n) for name in ATTACKS for n in (4, 8, 16) if n >= ATTACKS[name]
 def test_noise_is_scored_as_noise(name, n, null, monkeypatch):
     monkeypatch.setattr(learned, "PAIRS", 64)
     monkeypatch.setattr(learned, "ROWS", 200)
+    monkeypatch.setattr(boosted, "ROWS", 3000)
+    monkeypatch.setattr(boosted, "TREES", 5)
     assert np.abs(deviations(lambda evidence: run(name, evidence), null, n)).max() < 4.5
 
 

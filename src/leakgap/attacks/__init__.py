@@ -147,9 +147,18 @@ class Attack:
     needs_logits: bool = False  # all others make do with phi
     needs_reserved: bool = False  # a population in no mask
     needs_steps: bool = False  # earlier steps of the same models, where there are any
+    needs_views: bool = False  # more than one answer about a record
+    needs_signals: str = ""  # further numbers about a record whose names begin so, such as "min-k"
+    needs_base: bool = False  # a model that was trained on none of the records
+    needs_features: bool = False  # numbers about the records that are known without any model
     min_in: int = 0  # in-models of an image besides those left out; with fewer its score is NaN
     min_out: int = 0
     min_shadows: int = 0  # of whatever training set
+
+    @property
+    def of_files_alone(self) -> bool:
+        """Does it need what answers in files may hold and a grid's models do not?"""
+        return bool(self.needs_signals) or self.needs_base or self.needs_features
 
     @property
     def min_masks(self) -> int:
@@ -171,6 +180,18 @@ def _lira(description: str, **options: str) -> Attack:
     together = "" if options.get("variance") == "pooled" else "leakgap.attacks.lira:several"
     return Attack(
         "leakgap.attacks.lira:lira", description, "Carlini 2022", options, together, min_in=n_in, min_out=1
+    )
+
+
+def _min_k(signal: str, description: str, source: str, *, calibrated: bool = False) -> Attack:
+    options = {"signal": signal, "calibrated": calibrated}
+    return Attack(
+        "leakgap.attacks.sequence:min_k",
+        description,
+        source,
+        options,
+        needs_signals=f"{signal}-",
+        min_out=int(calibrated),
     )
 
 
@@ -311,6 +332,37 @@ ATTACKS: dict[str, Attack] = {
         needs_logits=True,
         min_out=2,
     ),
+    "boosted": Attack(
+        "leakgap.attacks.boosted:boosted",
+        "boosted trees on what shadow models say of a record, and `lira-pooled`",
+        "Shokri 2017",
+        min_in=3,
+        min_out=3,
+    ),
+    "label-only": Attack(
+        "leakgap.attacks.label_only:label_only",
+        "share of right answers over views, less that of out-models",
+        "Choquette-Choo 2021",
+        needs_views=True,
+        min_out=1,
+    ),
+    "quantile": Attack(
+        "leakgap.attacks.quantile:quantile",
+        "phi against a regression on the record's features",
+        "Bertran 2023",
+        needs_reserved=True,
+        needs_features=True,
+    ),
+    "pretrained-loss": Attack(
+        "leakgap.attacks.sequence:pretrained_loss",
+        "loss less that of a model trained on none of the records",
+        "Carlini 2021",
+        needs_base=True,
+    ),
+    "min-k": _min_k("min-k", "least probable tokens of a sequence", "Shi 2023"),
+    "min-k-calibrated": _min_k("min-k", "min-k less that of out-models", "Shi 2023", calibrated=True),
+    "min-k++": _min_k("min-k++", "least probable tokens, standardized", "Zhang 2024"),
+    "min-k++-calibrated": _min_k("min-k++", "min-k++ less that of out-models", "Zhang 2024", calibrated=True),
 }
 
 

@@ -17,6 +17,8 @@ from leakgap.attacks import Evidence, gives_away
 from leakgap.attacks.threshold import cross_entropy
 
 PAIRS = 2048  # drawn for each per-class classifier: an image with one of its in- and one of its out-models
+BUDGET = 40_960  # of them for all classes of a part together, so that many classes cost no more than twenty
+FEWEST = 64  # of a class, all the same
 REFERENCES = 3  # out-models of an image, at least, that RAPID calibrates with
 ROWS = 20_000  # at most, that the class-agnostic classifier is fitted on
 
@@ -26,9 +28,10 @@ def shadow_nn(evidence: Evidence) -> np.ndarray:
 
     Shokri et al. 2017, "Membership inference attacks against machine learning models": a network with 64 hidden
     units per class. One per target and class would be N * C fits, so the shadow models are split at random into
-    two parts, those that are left out together into the same, and a target is attacked by networks fitted on a part
-    that holds no model left out for it. A fit is on 2048 draws, with replacement, of an image of the class, one of
-    its in- and one of its out-models. NaN where there is no such part, or no image of a class has both in it.
+    two parts, those that are left out together into the same, and a target is attacked by networks fitted on a
+    part that holds no model left out for it. A fit is on 2048 draws, with replacement, of an image of the class,
+    one of its in- and one of its out-models; with more than 20 classes on fewer, 40,960 in all. NaN where there
+    is no such part, or no image of a class has both in it.
     """
     target, shadow = _logits(evidence)
     rng = np.random.default_rng(evidence.seed)
@@ -37,10 +40,12 @@ def shadow_nn(evidence: Evidence) -> np.ndarray:
         targets = np.flatnonzero(~evidence.left_out[:, models].any(1) & np.isnan(scores).all(1))
         inside = evidence.member[models]
         mixed = inside.any(0) & ~inside.all(0) & ~evidence.reserved
-        for label in np.unique(evidence.labels[mixed]) if len(targets) else ():
+        classes = np.unique(evidence.labels[mixed])
+        size = min(PAIRS, max(FEWEST, BUDGET // max(len(classes), 1)))
+        for label in classes if len(targets) else ():
             of_class = evidence.labels == label
             fitted, scored = np.flatnonzero(of_class & mixed), np.flatnonzero(of_class & ~evidence.reserved)
-            network = _fit(*_pairs(evidence.member, shadow, models, fitted, rng), rng)
+            network = _fit(*_pairs(evidence.member, shadow, models, fitted, size, rng), rng)
             for t in targets:
                 scores[t, scored] = _log_odds(network, softmax(target[t, scored].astype(float), -1))
     return scores
@@ -71,11 +76,11 @@ def one_shadow(evidence: Evidence) -> np.ndarray:
 def rapid(evidence: Evidence) -> np.ndarray:
     """One network on the loss and the loss less that of out-models; float32 [T,S].
 
-    He et al. 2024, "Is difficulty calibration all we need?", RAPID: the raw loss is kept beside the calibrated one,
-    and a network weighs them. As in the code that the authors published, the features are l(x) and
-    l(x) - mean_O l(x), and it is fitted on shadow models with reference models of their own: here those of one part
-    of two (see `shadow_nn`), each calibrated with the others of its part that don't give its mask away. 20,000
-    rows are drawn, at most, half of them members. NaN with fewer than three out-models besides those left out.
+    He et al. 2024, "Is difficulty calibration all we need?", RAPID: the raw loss is kept beside the calibrated
+    one, and a network weighs them. As in the code that the authors published, the features are l(x) and l(x) -
+    mean_O l(x), and it is fitted on shadow models with reference models of their own: here those of one part of
+    two (see `shadow_nn`), each calibrated with the others of its part that don't give its mask away. 20,000 rows
+    are drawn, at most, half of them members. NaN with fewer than three out-models besides those left out.
     """
     rng = np.random.default_rng(evidence.seed)
     images = np.flatnonzero(~evidence.reserved)
@@ -129,14 +134,19 @@ def _logits(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pairs(
-    member: np.ndarray, logits: np.ndarray, models: np.ndarray, images: np.ndarray, rng: np.random.Generator
+    member: np.ndarray,
+    logits: np.ndarray,
+    models: np.ndarray,
+    images: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw images, an in- and an out-model for each: softmax [2 PAIRS,C] and membership bool [2 PAIRS]."""
-    drawn = rng.choice(images, PAIRS)
-    inside, lot = member[np.ix_(models, drawn)], rng.random((len(models), PAIRS))
+    """Draw images, an in- and an out-model for each: softmax [2 size,C] and membership bool [2 size]."""
+    drawn = rng.choice(images, size)
+    inside, lot = member[np.ix_(models, drawn)], rng.random((len(models), size))
     chosen = [np.where(side, lot, -1).argmax(0) for side in (inside, ~inside)]
     rows = np.concatenate([logits[models[model], drawn] for model in chosen])
-    return softmax(rows.astype(float), -1), np.repeat([True, False], PAIRS)
+    return softmax(rows.astype(float), -1), np.repeat([True, False], size)
 
 
 def _top_three(logits: np.ndarray) -> np.ndarray:

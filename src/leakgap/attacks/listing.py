@@ -29,6 +29,14 @@ def needs(attack: Attack) -> str:
         wanted.append("reserved images")
     if attack.needs_steps:
         wanted.append("earlier steps")
+    if attack.needs_views:
+        wanted.append("several views")
+    if attack.needs_signals:
+        wanted.append("tokens' log-probabilities")
+    if attack.needs_base:
+        wanted.append("a base model")
+    if attack.needs_features:
+        wanted.append("features of the records")
     if attack.min_in:
         wanted.append(f"{attack.min_in} in- and {_models(attack.min_out, 'out-model')} of every image")
     elif attack.min_out:

@@ -197,6 +197,7 @@ class _Strata:
         x = self.middle - self.middle.mean()
         wx, wy = weight * x, weight * y
         w, wx, wy, wxx, wxy = (self._near(v, width) for v in (weight, wx, wy, wx * x, wy * x))
+        w = np.maximum(w, np.finfo(float).tiny)  # where midpoints tie, strata are empty
         slope = (wxy - wx * wy / w) / np.maximum(wxx - wx * wx / w, RESOLUTION * w)
         lines = np.stack([wy / w - slope * wx / w, slope]).astype(x.dtype)
         return lines[0][self.of] + lines[1][self.of] * x

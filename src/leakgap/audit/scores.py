@@ -88,6 +88,14 @@ def _lacking(name: str, joined: Joined) -> str | None:
         return "needs records set aside from all training (column reserved), and there are none"
     if attack.needs_steps:
         return "needs answers at several steps of training"
+    if attack.needs_views and joined.phi[0].shape[-1] == 1:
+        return "needs answers about several views of every record"
+    if attack.needs_signals and not any(name.startswith(attack.needs_signals) for name in joined.signals):
+        return "needs log-probabilities of tokens in every file"
+    if attack.needs_base and joined.base is None:
+        return "needs the answers of a base model, one that was trained on none of the records"
+    if attack.needs_features:
+        return "needs features of the records"
     needed, held = max(attack.min_in, attack.min_out, attack.min_shadows), len(joined.member)
     if needed > held:
         return f"needs shadow models, {needed} or more, and has {held}"
@@ -110,11 +118,12 @@ def _run(name: str, joined: Joined, seed: int) -> Scores:
     targets, shadows = joined.phi
     logits = None if joined.logits is None else joined.logits[0]
     known = _Shadows(joined, seed)
-    target = known.attack(name, targets, logits, joined.left_out)
+    signals = {key: both[0] for key, both in joined.signals.items()}
+    target = known.attack(name, targets, logits, signals, joined.left_out)
     judged = ~joined.reserved & _has_models(attacks.ATTACKS[name], joined)
     if not len(shadows):
         return Scores(target, np.empty((0, len(joined.record)), np.float32), judged)
-    shadow = known.attack(name, known.phi, known.logits, joined.shadows_left_out)
+    shadow = known.attack(name, known.phi, known.logits, known.signals, joined.shadows_left_out)
     return Scores(target, np.where(joined.asked, shadow, np.nan), judged)
 
 
@@ -143,9 +152,18 @@ class _Shadows:
         self.logits = None
         if joined.logits is not None:
             self.logits = _filled(joined.logits[1], joined.asked, joined.logits[0])
+        self.signals = {
+            name: _filled(shadow[..., None], joined.asked, target[..., None])[..., 0]
+            for name, (target, shadow) in joined.signals.items()
+        }
 
     def attack(
-        self, name: str, target: np.ndarray, logits: np.ndarray | None, left_out: np.ndarray
+        self,
+        name: str,
+        target: np.ndarray,
+        logits: np.ndarray | None,
+        signals: dict[str, np.ndarray],
+        left_out: np.ndarray,
     ) -> np.ndarray:
         """Attack targets [T, S, V] without shadow models left out, bool [T, N]: float32 [T, S]."""
         joined = self.joined
@@ -161,6 +179,9 @@ class _Shadows:
                 target_logits=logits,
                 shadow_logits=self.logits,
                 seed=self.seed,
+                target_signals=signals,
+                shadow_signals=self.signals,
+                base=joined.base,
             )
             with np.errstate(invalid="ignore", divide="ignore"):  # of records without models, which get NaN
                 scores[:, records] = attacks.run(name, evidence)[:, records]

@@ -351,6 +351,10 @@ class Study(Section, Span):
                 known = ", ".join([*ATTACKS, *self.plugins.attacks])
                 raise ValueError(f"attack.attacks: {name!r} is unknown; allowed are {known}")
             least = ATTACKS[name].min_masks
+            if ATTACKS[name].of_files_alone:
+                raise ValueError(f"attack.attacks: {name} is for audits of files, which hold what it needs")
+            if ATTACKS[name].needs_views and self.query.views < 2:
+                raise ValueError(f"query.views: {name} needs several views, 2 or more")
             if ATTACKS[name].needs_reserved and not self.data.reserved:
                 raise ValueError(f"data.reserved: {name} needs reserved images, and there are none")
             if self.grid.masks < least:
