@@ -109,7 +109,7 @@ def test_two_classes_have_two_probabilities_to_sort():
 
 def test_a_class_without_mixed_images_gets_nan():
     known, _ = random_evidence(images=30)
-    known.member[:, known.labels == 1] = False
+    known = replace(known, member=known.member & (known.labels != 1))
     score = run("shadow-nn", known)[:, ~known.reserved]
     np.testing.assert_array_equal(np.isnan(score), [known.labels[~known.reserved] == 1] * 8)
 

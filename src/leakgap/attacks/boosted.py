@@ -17,8 +17,8 @@ from leakgap.attacks.sums import left_out_together, log_p, sums_of
 LEAST = (
     3  # in- and out-models of an image, besides those left out, from which its deviations are worth a look
 )
-TREES = 80
-ROWS = 60_000  # pairs of a shadow model and an image, about, that trees are fitted on
+TREES = 60
+ROWS = 40_000  # pairs of a shadow model and an image, about, that trees are fitted on
 SMOOTH = 0.5  # of lira-pooled's score is added to the trees' log-odds, which tie
 
 
@@ -52,7 +52,7 @@ def boosted(evidence: Evidence) -> np.ndarray:
             continue
         trees = HistGradientBoostingClassifier(
             max_iter=TREES,
-            learning_rate=0.08,
+            learning_rate=0.1,
             max_leaf_nodes=12,
             min_samples_leaf=40,
             l2_regularization=5.0,
