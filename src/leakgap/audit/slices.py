@@ -66,10 +66,9 @@ def leak_by_slice(
             }
         )
     table = pd.DataFrame(rows)
-    known = table["p"].notna().to_numpy()
+    known = table["p"].notna()
     table["p_holm"] = np.nan
-    if known.any():
-        table.loc[known, "p_holm"] = holm(table.loc[known, "p"].to_numpy())
+    table.loc[known, "p_holm"] = holm(table.loc[known, "p"].tolist())
     return table
 
 
