@@ -148,7 +148,7 @@ def test_groups_of_one_are_records_and_whole_groups_are_replaced():
         ({"level": 95}, "level must lie between 0 and 1"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"inclusion": "die"}, "inclusion must be half or coin"),
-        ({"phi": np.full((8, 20), np.nan)}, "phi must be finite"),
+        ({"phi": np.full((8, 20), np.nan)}, "phi must not be NaN"),
         ({"member": np.ones((8, 20), bool)}, "two or more pairs of rows"),
         ({"phi": np.zeros((8, 21))}, "are not of the same models"),
     ],
@@ -157,3 +157,12 @@ def test_what_cannot_be_bounded_is_one_sentence(change: dict, told: str):
     arguments = {"phi": np.zeros((8, 20)), "member": balanced_masks(8, 20, 0)} | change
     with pytest.raises(ArgumentError, match=told):
         recipe_epsilon(arguments.pop("phi"), arguments.pop("member"), **arguments)
+
+
+def test_answers_of_exactly_0_or_1_are_compared_too():
+    member = balanced_masks(16, 200, 0)
+    phi = np.random.default_rng(0).normal(size=member.shape) + 3 * member
+    phi[:, :40] = np.where(member[:, :40], np.inf, -np.inf)
+    found = recipe_epsilon(phi, member)
+    assert found.epsilon > recipe_epsilon(phi[:, 40:], member[:, 40:]).epsilon
+    assert found == recipe_epsilon(np.clip(phi, -100, 100), member)

@@ -34,6 +34,7 @@ SHRUNK = (0.0, 0.5, 1.0)  # how much of a record's own effect its score takes, t
 SHARES = (1.0, 2.0, 4.0, 8.0, 16.0)  # times the root of the number of coins: how many guesses are made
 USUAL = 2.0  # of these, where nothing better is known
 MOST = 20_000  # guesses of all targets under a trade-off function, whose test takes a step for each
+SATURATED = 100.0  # phi of an answer of exactly 0 or 1; a constant, as what models answered must not set it
 NEAR = 1e-3  # how exactly a bound is found
 
 
@@ -74,7 +75,8 @@ def recipe_epsilon(
 ) -> Bound:
     """The epsilon below which the recipe that trained N models is not private, at confidence `level`.
 
-    phi: float [N, S] or [N, S, V], logit-scaled confidences (the mean over views is taken); member: bool [N, S] in
+    phi: float [N, S] or [N, S, V], logit-scaled confidences (the mean over views is taken; infinite
+    ones count as 100); member: bool [N, S] in
     complementary pairs of rows 2k and 2k + 1, as `balanced_masks` draws them; columns that are in no mask are left
     out. groups: int [S], whose record each is: the bound is then of replacing one group, and its score is the sum
     of its records'. inclusion: `half` bounds epsilon under the replacement of one record, `coin` under adding or
@@ -245,14 +247,15 @@ def _largest(holds: Callable[[float], bool]) -> float:
 def _units(phi: ArrayLike, member: ArrayLike, groups: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     """Return phi float64 [N, S] and member bool [N, S] of the records that are in masks; with groups, of groups."""
     scores, inside = numbers(phi, "phi").astype(np.float64), truths(member, "member")
+    if np.isnan(scores).any():
+        raise ArgumentError("phi must not be NaN")
+    scores = np.nan_to_num(scores, posinf=SATURATED, neginf=-SATURATED)
     if scores.ndim == 3:
         scores = scores.mean(2)
     if inside.ndim != 2 or scores.shape != inside.shape:
         raise ArgumentError(
             f"phi {list(np.shape(phi))} and member {list(inside.shape)} are not of the same models"
         )
-    if not np.isfinite(scores).all():
-        raise ArgumentError("phi must be finite")
     drawn = inside.any(0)
     if len(inside) < 4 or len(inside) % 2 or (inside[0::2] ^ inside[1::2] != drawn).any():
         raise ArgumentError("member must be two or more pairs of rows that share the records between them")
