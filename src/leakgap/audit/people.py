@@ -22,7 +22,7 @@ __all__ = ["WAYS", "about_split", "any_of", "by_person", "of_people", "people_of
 WAYS = ("sum", "mean", "max")  # of making a person's score of her records'; the first where none does better
 FEW = 4  # with fewer shadow models, attacks on them by the others are no guide
 RATIOS = ("lira", "bavaria", "base")  # kin of log-likelihood ratios, whose scores add up
-FEW_PERSONS = 50  # of which intervals covered the truth in 84 to 93% of simulations: docs/evidence/persons.md
+FEW_PERSONS = 50  # of which intervals covered the truth in 84 to 95% of simulations: docs/evidence/persons.md
 SHARE = 0.1  # of the records: a person who has more weighs on every number
 
 

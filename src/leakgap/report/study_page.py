@@ -43,7 +43,7 @@ PROVENANCE = {
     "code_version": "Code",
 }
 PLAIN = " !$'()*+,-./:;<=>?@[]^_`{|}~"  # in a data URI, inside double quotes
-FEW_GROUPS = 50  # of which intervals covered the truth in 84 to 93% of simulations: docs/evidence/persons.md
+FEW_GROUPS = 50  # of which intervals covered the truth in 84 to 95% of simulations: docs/evidence/persons.md
 VERSIONS = ("numpy", "pandas", "scipy", "matplotlib", "pyarrow")
 PLACE = {  # column: heading, factor, decimals; None: text or a whole number
     "technique": ("Technique", None, None),
