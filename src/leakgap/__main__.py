@@ -249,6 +249,7 @@ EXTRA = (
     "tqdm",
     "yaml",
 )
+TOO_MUCH = 3  # exit status of an audit that is not told to be below the user's threshold
 SIGNALLED = 128  # exit statuses above are those of signals
 COMPARE = "put two audits, or several studies, beside each other, and say which leaks less"
 CANARIES = "make records that a model would remember, each trained on by a fair coin, and their manifest"
@@ -345,6 +346,20 @@ def _add_audit(own: argparse.ArgumentParser) -> None:
         help="manifest of `canaries`, which are measured apart from other records",
     )
     own.add_argument("--attacks", nargs="+", metavar="NAME", help="attacks to run; by default all that can")
+    own.add_argument("--base", metavar="FILE", help="answers of the model that training started from")
+    own.add_argument(
+        "--each",
+        action="store_true",
+        help="every TARGET is attacked by the others, each with a split of its own",
+    )
+    own.add_argument("--separator", metavar="SIGN", help="of CSV files, where it is not found out")
+    own.add_argument("--decimal", metavar="SIGN", help="decimal sign of CSV files, where it is not found out")
+    own.add_argument("--positive", metavar="LABEL", help="the label that a column `probability` is of")
+    own.add_argument(
+        "--fail-above",
+        metavar="TPR@FPR",
+        help="exit with 3 unless the TPR at this FPR is told to be below this one",
+    )
 
 
 def load_study(source: str) -> Study:
@@ -383,7 +398,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _check_code()
         if verb == "audit":
-            resolve_name("leakgap.audit.model:audit_files")(**told)
+            if not resolve_name("leakgap.audit.model:audit_files")(**told):
+                return TOO_MUCH
         elif verb == "compare":
             compare(**told)
         elif verb == "canaries":

@@ -55,8 +55,14 @@ class Joined:
         return given_away(self.member, self.member, self.asked)
 
 
-def join(targets: Sequence[Answers], shadows: Sequence[Answers], base: Answers | None = None) -> Joined:
-    """Put answers side by side; LeakgapError names the files that can't be about the same records or models."""
+def join(
+    targets: Sequence[Answers], shadows: Sequence[Answers], base: Answers | None = None, *, each: bool = False
+) -> Joined:
+    """Put answers side by side; LeakgapError names the files that can't be about the same records or models.
+
+    base: of a model that was trained on none of the records. each: the shadow models are the targets themselves,
+    and a target is left out of its own by the rule that leaves out what gives its training set away.
+    """
     if not targets:
         raise LeakgapError("no target: an audit needs the answers of at least one model")
     first, every = targets[0], [*targets, *shadows, *([] if base is None else [base])]
@@ -72,7 +78,7 @@ def join(targets: Sequence[Answers], shadows: Sequence[Answers], base: Answers |
     of_base = [] if base is None else [_places(first, base, complete=True)]
     for model, at in zip(every, (*rows, *places, *of_base), strict=True):
         _check_pair(first, model, at)
-    _check_distinct(every)
+    _check_distinct([*targets, *([] if each else shadows), *([] if base is None else [base])])
 
     asked = np.array([at >= 0 for at in places], bool).reshape(len(shadows), len(first.record))
     member = _stack([model.member for model in shadows], places, False).reshape(asked.shape).astype(bool)

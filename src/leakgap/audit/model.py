@@ -34,6 +34,7 @@ from leakgap.text import plain
 
 __all__ = ["Audit", "audit_files", "audit_model"]
 
+FPRS = (0.01, 0.001)
 FEW = 4  # with fewer shadow models, attacks on them by the others are no guide: the first of these leads
 # with two of them `base` finds more than `lira-pooled` where much leaks; without members, the pooled spread most
 LEADERS = ("base", "lira-pooled", "lira-offline-within", "calibrated-loss", "loss", "correctness")
@@ -78,13 +79,15 @@ class Audit:
 
 def audit_model(
     target: Answers | str | Path | Sequence[Answers | str | Path],
-    shadows: Sequence[Answers | str | Path],
+    shadows: Sequence[Answers | str | Path] = (),
     *,
     attacks: Sequence[str] | None = None,
     fprs: Sequence[float] = (0.01, 0.001),
     seed: int = 0,
     unit: str = "person",
     canaries: str | Path | None = None,
+    base: Answers | str | Path | None = None,
+    each: bool = False,
 ) -> Audit:
     """Attack a target, or several of one training recipe, with shadow models, and say how much it leaks.
 
@@ -102,6 +105,11 @@ def audit_model(
         False positive rates at which attacks are read.
     seed
         Of attacks that learn, resampling, and the matching behind the bound of epsilon.
+    base
+        Answers of the model that training started from, trained on none of the records: a reference for attacks.
+    each
+        The targets were trained alike, each on a random split of its own: every one is attacked by the others, and
+        those that give its training set away are left out by rule.
     unit
         What a group of records is, in the words of the page: patient, customer, author, household.
     canaries
@@ -127,6 +135,8 @@ def audit_model(
     """
     targets = _read([target] if isinstance(target, Answers | str | Path) else target)
     shadows = _read(shadows)
+    if each:
+        shadows = _each(targets, shadows)
     fprs = list(dict.fromkeys(np.atleast_1d(fprs).tolist()))
     attacks = [attacks] if isinstance(attacks, str) else attacks
     if not fprs:
@@ -137,7 +147,7 @@ def audit_model(
     planted: dict[str, Any] = {}
     if canaries is not None:
         targets, shadows, planted = _apart(targets, shadows, canaries, seed)
-    joined = join(targets, shadows)
+    joined = join(targets, shadows, None if base is None else _read([base])[0], each=each)
     check_shadows(joined)
     scores, not_run = run_attacks(joined, tuple(attacks) if attacks is not None else None, seed)
     names, measured = [model.name for model in targets], joined.target_member is not None
@@ -279,6 +289,22 @@ def _read(models: Sequence[Answers | str | Path]) -> list[Answers]:
     return [each if isinstance(each, Answers) else Answers.read(each) for each in models]
 
 
+def _each(targets: list[Answers], shadows: list[Answers]) -> list[Answers]:
+    """Return the shadow models of an audit in which every model is a target in turn: the targets themselves."""
+    if shadows:
+        raise LeakgapError(
+            "each: every model is a target and a shadow model of the others; name no further shadows"
+        )
+    if len(targets) < 3:
+        raise LeakgapError(
+            f"each: {len(targets)} models; it takes three or more, each with a split of its own"
+        )
+    silent = [model.name for model in targets if model.member is None]
+    if silent:
+        raise LeakgapError(f"{silent[0]}: has no column 'member', which a shadow model needs")
+    return targets
+
+
 def _model(answers: Answers) -> dict[str, Any]:
     member = answers.member
     return {
@@ -386,11 +412,62 @@ def audit_files(
     attacks: Sequence[str] | None = None,
     unit: str = "person",
     canaries: str | None = None,
-) -> None:
-    """Audit files of answers, write audit.json, the tables and report.html below `out`, print the answer."""
+    base: str | None = None,
+    each: bool = False,
+    separator: str | None = None,
+    decimal: str | None = None,
+    positive: str | None = None,
+    fail_above: str | None = None,
+) -> bool:
+    """Audit files of answers, write audit.json, the tables and report.html below `out`, print the answer.
+
+    fail_above: `TPR@FPR`, such as 0.05@0.01. Returns False where the TPR at this FPR is not told to be below it:
+    its interval reaches above, or it is undefined.
+    """
+    limit = None if fail_above is None else _limit(fail_above)
     if Path(out).exists() and not Path(out).is_dir():
         raise LeakgapError(f"{out}: is a file, and the audit writes a folder")
-    audit = audit_model(targets, shadows, attacks=attacks, unit=unit, canaries=canaries)
+    how = {"separator": separator, "decimal": decimal, "positive": positive}
+    read = [
+        [Answers.read(path, **how) for path in paths] for paths in (targets, shadows, [base] if base else [])
+    ]
+    fprs = FPRS if limit is None else tuple(dict.fromkeys((*FPRS, limit[1])))
+    audit = audit_model(
+        *read[:2],
+        attacks=attacks,
+        unit=unit,
+        canaries=canaries,
+        base=read[2][0] if base else None,
+        each=each,
+        fprs=fprs,
+    )
     audit.write(out)
     said = [*audit.about["answer"], f"The whole page: {Path(out, 'report.html')}"]
     print(*map(plain, said), sep="\n")
+    return limit is None or _below(audit, *limit)
+
+
+def _limit(text: str) -> tuple[float, float]:
+    """Return the TPR and the FPR of a threshold such as 0.05@0.01."""
+    try:
+        tpr, fpr = (float(part) for part in text.split("@"))
+    except ValueError:
+        raise LeakgapError(f"fail-above: {text!r} is no TPR@FPR, such as 0.05@0.01") from None
+    if not (0 < tpr < 1 and 0 < fpr < 1):
+        raise LeakgapError(f"fail-above: {text!r}: both are shares between 0 and 1")
+    return tpr, fpr
+
+
+def _below(audit: Audit, tpr: float, fpr: float) -> bool:
+    """Whether the leading attack's TPR is told to be below a threshold; False, with a sentence, where it is not."""
+    if not audit.about["measured"]:
+        print(f"fail-above: the targets' members are not known, so no TPR is told to be below {tpr:g}")
+        return False
+    high = audit.summary[f"tpr_at_{fpr:g}_high"][0]
+    if high < tpr and not audit.about["signs_against_chance"] and not audit.about["warnings"]:
+        return True
+    reaches = f"may be as high as {high:.4g}" if np.isfinite(high) else "is undefined"
+    print(
+        f"fail-above: the TPR at {100 * fpr:g}% FPR {reaches}, or its audit is doubtful; {tpr:g} is the limit"
+    )
+    return False
