@@ -251,6 +251,7 @@ EXTRA = (
 )
 TOO_MUCH = 3  # exit status of an audit that is not told to be below the user's threshold
 SIGNALLED = 128  # exit statuses above are those of signals
+INIT = "make a folder in which Snakemake runs a study of yours, without a clone"
 COMPARE = "put two audits, or several studies, beside each other, and say which leaks less"
 CANARIES = "make records that a model would remember, each trained on by a fair coin, and their manifest"
 AUDIT = "say what models leak, from their answers and those of shadow models; needs no study"
@@ -275,6 +276,9 @@ def parser() -> argparse.ArgumentParser:
             )
             own.add_argument(f"--{option.name}", help=option.help, **how)
     _add_audit(verbs.add_parser("audit", help=AUDIT, description=AUDIT))
+    own = verbs.add_parser("init", help=INIT, description=INIT)
+    own.set_defaults(verb="init")
+    own.add_argument("folder", metavar="FOLDER", help="for config.yaml, Snakefile and the SLURM profile")
     _add_compare(verbs.add_parser("compare", help=COMPARE, description=COMPARE))
     _add_canaries(verbs.add_parser("canaries", help=CANARIES, description=CANARIES))
     return top
@@ -402,6 +406,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return TOO_MUCH
         elif verb == "compare":
             compare(**told)
+        elif verb == "init":
+            resolve_name("leakgap.jobs.init:start")(**told)
         elif verb == "canaries":
             resolve_name("leakgap.audit.canaries:write_canaries")(**told)
         elif not VERBS[verb].of_study:
