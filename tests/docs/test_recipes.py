@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from dp_accounting import NeighboringRelation
 from opacus.accountants import PRVAccountant, RDPAccountant
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -199,7 +198,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
 @pytest.mark.parametrize(("relation", "distance"), [("ADD_OR_REMOVE_ONE", 1), ("REPLACE_ONE", 2)])
 def test_accounted_epsilon_is_the_gaussians_if_every_record_is_in_every_batch(relation: str, distance: int):
     """Adding a record moves a sum by its clipped norm, replacing one by another moves it by twice that."""
-    found = accounting.accounted(4.0, 1.0, 5, NeighboringRelation[relation])
+    found = accounting.accounted(4.0, 1.0, 5, relation)
     assert found == pytest.approx(gaussian_epsilon(distance * math.sqrt(5) / 4, accounting.DELTA), abs=0.01)
 
 
@@ -210,8 +209,7 @@ def test_accounted_epsilon_of_poisson_samples(noise: float, smaller: float):
     To remove one and to add another is (2 epsilon, (1 + exp epsilon) delta)-private if each is (epsilon, delta).
     """
     added, replaced = (
-        accounting.accounted(noise, 1 / 8, 240, NeighboringRelation[name])
-        for name in ("ADD_OR_REMOVE_ONE", "REPLACE_ONE")
+        accounting.accounted(noise, 1 / 8, 240, name) for name in ("ADD_OR_REMOVE_ONE", "REPLACE_ONE")
     )
     opacus, each = PRVAccountant(), RDPAccountant()
     opacus.history = each.history = [(noise, 1 / 8, 240)]
@@ -219,6 +217,21 @@ def test_accounted_epsilon_of_poisson_samples(noise: float, smaller: float):
     epsilon = each.get_epsilon(smaller)
     assert (1 + math.exp(epsilon)) * smaller <= accounting.DELTA
     assert added < replaced < 2 * epsilon
+
+
+def test_what_is_proved_of_dp_sgd_is_written_for_every_training_and_set_of_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(str(RECIPES / "dp-sgd"))
+    proved = script(RECIPES / "dp-sgd/proved.py")
+    monkeypatch.setattr(proved, "EPOCHS", 1)
+    monkeypatch.setattr(sys, "argv", ["proved.py", str(tmp_path), "--masks", "4", "--inclusion", "coin"])
+    proved.main()
+    found = pd.read_csv(tmp_path / "proved.csv")
+    assert len(found) == 3 * len(proved.ACCURATE | proved.BROKEN)
+    assert (found["gaussian"] < found["claimed"])[found["claimed"] > 0.5].all()
+    assert found["p"].notna().equals(found["claimed"] < math.inf)
+    assert (tmp_path / "proved.svg").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("study", sorted(RECIPES.glob("*/study.yaml")), ids=lambda path: path.parent.name)
