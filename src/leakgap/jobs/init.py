@@ -62,13 +62,10 @@ def start(folder: str) -> None:
     (target / "slurm").mkdir(parents=True, exist_ok=True)
     for path, text in written.items():
         path.write_text(text, encoding="utf-8")
-    copyfile(profile, target / "slurm/config.yaml")
-    # the profile of the clone names a study of the clone
-    text = (target / "slurm/config.yaml").read_text(encoding="utf-8")
-    lines = [
-        "configfile: config.yaml" if line.startswith("configfile:") else line for line in text.splitlines()
-    ]
-    (target / "slurm/config.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    # the clone's profile names a study of the clone; here it is the Snakefile that does
+    lines = profile.read_text(encoding="utf-8").splitlines(keepends=True)
+    own = "".join(line for line in lines if not line.startswith(("configfile:", "# --- The study")))
+    (target / "slurm/config.yaml").write_text(own, encoding="utf-8")
     print(
         f"{target}: edit config.yaml, then, in this folder: snakemake -n; snakemake --cores 2; or --profile slurm"
     )
