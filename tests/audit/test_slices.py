@@ -1,11 +1,13 @@
 """Leak by slice against a naive loop, and on data where all slices leak alike."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from leakgap import ArgumentError
+from leakgap import Answers, ArgumentError, audit_model
 from leakgap.audit.slices import leak_by_slice, stored_records, told_apart
 from leakgap.data.masks import balanced_masks
 
@@ -83,3 +85,21 @@ def test_models_that_store_records_are_told(learner, stores):
     p = learner.fit(x[member], y[member]).predict_proba(x)[np.arange(1000), y]
     told = stored_records(np.log(p + 1e-6) - np.log(1 - p + 1e-6), member)
     assert (told is not None) == stores
+
+
+def test_an_audit_says_which_slice_leaks_most_and_whether_the_model_stores():
+    rng = np.random.default_rng(0)
+    site = np.where(np.arange(2000) % 5 == 0, "north", "south")
+
+    def model(name):
+        member = rng.random(2000) < 0.5
+        phi = rng.normal(member * np.where(site == "north", 4, 0.3))
+        columns = {"record": range(2000), "label": [0] * 2000, "member": member, "phi": phi, "slice": site}
+        return Answers.of(columns, name)
+
+    about = audit_model(model("mine"), [model(f"{k}") for k in range(6)], attacks=["loss", "base"]).about
+    assert about["worst_slice"] == "north"
+    assert [row["slice"] for row in about["slices"]] == ["north", "south"]
+    assert about["slices"][0]["tpr"] > 0.5 > about["slices"][1]["tpr"]
+    assert about["stored"] == [None]
+    json.dumps(about["slices"])

@@ -24,6 +24,7 @@ from leakgap.audit.chance import check_shadows, signs_against_chance
 from leakgap.audit.people import about_split, by_person, people_of
 from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, on_shadows, run_attacks
+from leakgap.audit.slices import slices_of, stored_records
 from leakgap.audit.trust import accuracies, warnings
 from leakgap.audit.words import answer, not_looked_at, plural
 from leakgap.measure.epsilon import guesses_for, largest_epsilon, learned_guesses
@@ -181,6 +182,8 @@ def audit_model(
     drawn, told = about_split(joined, unit) if grouped else ("record", [])
     of_records = _found(names, joined, scores, about, "record", fair=drawn == "record", columns=memorized)
     about["warnings"] = warnings(joined, of_records.summary["auc_high"][0] if measured else None) + told
+    about |= slices_of(joined, scores[of_records.about["leading"]].target, max(fprs))
+    about["stored"] = _stored(joined)
     if not grouped:
         return Audit(
             of_records.summary,
@@ -385,6 +388,15 @@ def _table(
         columns |= {name: each.target[t].astype(np.float32) for name, each in scores.items()}
         tables.append(pd.DataFrame(columns)[seen])
     return pd.concat(tables).sort_values("exposure", ascending=False, kind="stable", ignore_index=True)
+
+
+def _stored(joined: Joined) -> list[str | None]:
+    """Return, for each target, a sentence where it stores its training records."""
+    if joined.phi is None or joined.target_member is None:
+        return [None] * len(joined.left_out)
+    seen = ~joined.reserved
+    targets = zip(joined.phi[0], joined.target_member, strict=True)
+    return [stored_records(phi[seen, 0], inside[seen]) for phi, inside in targets]
 
 
 def _probability(joined: Joined) -> np.ndarray:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
 from leakgap import ArgumentError
+from leakgap.answers.joined import Joined
 from leakgap.measure.roc import threshold
 from leakgap.measure.verdict import holm
 
@@ -72,12 +75,29 @@ def leak_by_slice(
     return table
 
 
-def told_apart(table: pd.DataFrame, level: float = 0.95) -> object | None:
+def slices_of(joined: Joined, score: np.ndarray, fpr: float) -> dict[str, Any]:
+    """What audit.json says of slices, from the leading attack's scores float32 [T,S]; {} without a column `slice`.
+
+    `slices`: a row each, as `leak_by_slice` has it, under its name; `worst_slice`: one that is told from the rest,
+    or None.
+    """
+    if joined.slice is None or joined.target_member is None:
+        return {}
+    codes, names = pd.factorize(joined.slice)
+    seen = ~joined.reserved & (codes >= 0)
+    table = leak_by_slice(score[:, seen], joined.target_member[:, seen], codes[seen], fpr)
+    worst = told_apart(table)
+    table["slice"] = [str(names[code]) for code in table["slice"]]
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return {"slices": rows, "worst_slice": None if worst is None else str(names[worst])}
+
+
+def told_apart(table: pd.DataFrame, level: float = 0.95) -> int | None:
     """Return the slice that leaks most, if it is told from the rest by Holm over all slices; else None."""
     if table["tpr"].isna().all():
         return None
     worst = int(table["tpr"].argmax())
-    return table["slice"].to_numpy()[worst].item() if table["p_holm"].iloc[worst] < 1 - level else None
+    return int(table["slice"].iloc[worst]) if table["p_holm"].iloc[worst] < 1 - level else None
 
 
 def _ratio(caught: np.ndarray, members: np.ndarray) -> tuple[float, float]:
