@@ -22,6 +22,8 @@ from leakgap.audit.records import exposure, over_targets
 from leakgap.data.masks import balanced_masks
 from leakgap.measure import roc
 
+FILES = {"audit.json", "records.parquet", "records.csv", "report.html"}  # of an audit without groups
+
 
 def world(
     models: int = 9,
@@ -631,7 +633,7 @@ def test_the_files_hold_what_the_audit_found(tmp_path: Path):
     assert len(curve) > 50
     assert told["curves"]["base"]["tpr"] == curve["tpr"].tolist()
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "records.parquet"), audit.records)
-    assert {path.name for path in tmp_path.iterdir()} == {"audit.json", "records.parquet", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_a_page_of_several_targets_and_of_unknown_membership(tmp_path: Path):
@@ -693,7 +695,7 @@ def test_the_command_writes_the_audit_and_prints_the_answer(
     assert printed.endswith(f"The whole page: {out}/report.html\n")
     in_python = audit_model(files[0], files[1:], attacks=["base", "loss"])
     assert in_python.about["answer"] == json.loads((out / "audit.json").read_text())["answer"]
-    assert {path.name for path in out.iterdir()} == {"audit.json", "records.parquet", "report.html"}
+    assert {path.name for path in out.iterdir()} == FILES
     assert {each["attack"] for each in json.loads((out / "audit.json").read_text())["attacks"]} == {
         "base",
         "loss",
