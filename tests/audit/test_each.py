@@ -8,6 +8,7 @@ import pytest
 
 from leakgap import Answers, LeakgapError, audit_model
 from leakgap.__main__ import main
+from leakgap.measure.epsilon import guesses_for
 
 
 def world(models: int = 6, records: int = 700, leak: float = 1.5, seed: int = 0) -> list[pd.DataFrame]:
@@ -103,3 +104,10 @@ def test_a_base_model_has_no_members():
         audit_model(*[[model] for model in answers(tables[:2])], base=base)
     blank = Answers.of(tables[2].drop(columns="member"), "base")
     assert audit_model(*[[model] for model in answers(tables[:2])], base=blank).about["measured"]
+
+
+def test_epsilon_of_targets_that_are_shadow_models_is_of_an_attack_that_no_membership_chose():
+    audit = audit_model(answers(world()), each=True, attacks=["mast", "base", "loss"])
+    told = audit.about["epsilon"]
+    assert told["attack"] == "base"
+    assert told["guesses"] == guesses_for(told["matches"])

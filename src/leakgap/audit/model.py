@@ -277,7 +277,12 @@ def _found(
         found["way"] = ways[leading]
         rows = [row | {"way": ways[row["attack"]]} for row in rows]
     if joined.target_member is not None:
-        found |= _sureness(joined, scores[leading], seed, fair and not about["signs_against_chance"])
+        # where targets are each other's shadow models, what leads was chosen with a look at their own membership
+        own = np.array_equal(joined.member, joined.target_member)
+        name = _usual(scores) if own else leading
+        drawn = fair and not about["signs_against_chance"]
+        found |= _sureness(joined, scores[name], seed, drawn, learn=not own)
+        found["epsilon"]["attack"] = name
     table = _table(names, joined, scores, leading, fprs, columns)
     return Found(found, rows[0], pd.DataFrame(rows), table, _curves(joined, scores))
 
@@ -318,14 +323,18 @@ def _model(answers: Answers) -> dict[str, Any]:
     }
 
 
+def _usual(scores: dict[str, Scores]) -> str:
+    """Return the attack that usually does best, of those that ran."""
+    return next(iter([name for name in LEADERS if name in scores] or scores))
+
+
 def _leading(scores: dict[str, Scores], joined: Joined, fpr: float, units: str) -> tuple[str, str]:
     """Choose the attack that leads, without a look at the targets."""
     tried = {name: on_shadows(score, joined, fpr) for name, score in scores.items()}
     success = {name: value for name, value in tried.items() if value is not None}
     if len(joined.member) < FEW or not success:
-        first = next(iter([name for name in LEADERS if name in scores] or scores))
         return (
-            first,
+            _usual(scores),
             "the shadow models are too few to try attacks on, and of those that ran it usually does best",
         )
     return max(success, key=lambda name: success[name]), (
@@ -334,8 +343,11 @@ def _leading(scores: dict[str, Scores], joined: Joined, fpr: float, units: str) 
     )
 
 
-def _sureness(joined: Joined, score: Scores, seed: int, fair: bool) -> dict[str, Any]:
-    """What the number of non-members and the way that members were drawn allow to say."""
+def _sureness(joined: Joined, score: Scores, seed: int, fair: bool, *, learn: bool) -> dict[str, Any]:
+    """What the number of non-members and the way that members were drawn allow to say.
+
+    learn: how many guesses are made may be learned on the shadow models, none of which is a target.
+    """
     assert joined.target_member is not None
     seen = score.judged.all(0)
     member = joined.target_member[:, seen]
@@ -343,7 +355,7 @@ def _sureness(joined: Joined, score: Scores, seed: int, fair: bool) -> dict[str,
     matches = int(min(member.sum(1).min(), (~member).sum(1).min()))
     guesses, epsilon = guesses_for(matches), None
     if fair and matches:
-        if len(joined.member) >= FEW:
+        if learn and len(joined.member) >= FEW:
             told = np.where(joined.asked & ~joined.reserved, score.shadow.astype(np.float64), np.nan)
             guesses = learned_guesses(told, joined.member, matches, seed=seed)
         epsilon = largest_epsilon(values, member, guesses=guesses, level=LEVEL, seed=seed)
