@@ -305,7 +305,7 @@ def test_a_variant_may_not_have_a_plugin_s_name():
 
 
 def test_unknown_names_are_told_those_of_plugins():
-    assert told(PLUGINS, attack={"attacks": ["margins"]}).endswith(", vulnerable-points, margin")
+    assert told(PLUGINS, attack={"attacks": ["margins"]}).endswith(f", {list(ATTACKS)[-1]}, margin")
     assert told(PLUGINS, train={"architecture": "nets"}).endswith("nets is none of resnet18, net")
     assert "policy, fade" in told(PLUGINS, grid={"techniques": ["fades"]})
 
