@@ -7,7 +7,7 @@ first asked for: `import leakgap` takes no time, and who only reads scores never
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 
 class LeakgapError(Exception):
