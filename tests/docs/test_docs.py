@@ -18,7 +18,7 @@ from leakgap.versions import STAGES, closure
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NEEDED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["study"]  # of grids
-SCHEDULING = {"snakemake", "snakemake-executor-plugin-slurm"}  # what jobs do without
+SCHEDULING = {"pygments", "snakemake", "snakemake-executor-plugin-slurm"}  # what jobs do without
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 
 
