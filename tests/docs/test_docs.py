@@ -101,9 +101,7 @@ def test_environments_cover_what_jobs_need():
         }
         for name in ("train", "analysis")
     }
-    everything = {
-        CONDA_NAMES.get(requirement(text)[0], requirement(text)[0]) for text in NEEDED
-    }
+    everything = {CONDA_NAMES.get(requirement(text)[0], requirement(text)[0]) for text in NEEDED}
     assert listed["train"] | listed["analysis"] == everything - SCHEDULING | {"python"}
     assert not listed["analysis"] & {"pytorch", "torchvision"}
 
