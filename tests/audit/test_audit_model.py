@@ -639,7 +639,7 @@ def test_the_files_hold_what_the_audit_found(tmp_path: Path):
 def test_a_page_of_several_targets_and_of_unknown_membership(tmp_path: Path):
     told, page = written(tmp_path / "several", world(8, 300), targets=2)
     assert "of the models' training records" in told["answer"][0]
-    assert "Bonferroni over the targets" in page
+    assert "the surest guesses of the models before each target" in page
     tables = world(5, 300)
     told, page = written(tmp_path / "unknown", [tables[0].drop(columns="member"), *tables[1:]])
     assert "which records it was trained on is not known, so nothing is measured" in visible(page)

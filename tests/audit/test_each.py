@@ -107,7 +107,14 @@ def test_a_base_model_has_no_members():
 
 
 def test_epsilon_of_targets_that_are_shadow_models_is_of_an_attack_that_no_membership_chose():
-    audit = audit_model(answers(world()), each=True, attacks=["mast", "base", "loss"])
-    told = audit.about["epsilon"]
+    told = audit_model(answers(world()), each=True, attacks=["mast", "base", "loss"]).about["epsilon"]
+    assert told["attack"] == "the models before each target"
+    other = audit_model(answers(world()), each=True, attacks=["loss"]).about["epsilon"]
+    assert (told["bound"], told["guesses"]) == (other["bound"], other["guesses"])
+    tables = world()
+    tables[1]["member"] = ~tables[0][
+        "member"
+    ]  # a model that tells another's coins: one bound each, by a fixed attack
+    told = audit_model(answers(tables), each=True, attacks=["mast", "base", "loss"]).about["epsilon"]
     assert told["attack"] == "base"
     assert told["guesses"] == guesses_for(told["matches"])

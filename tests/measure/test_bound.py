@@ -166,3 +166,29 @@ def test_answers_of_exactly_0_or_1_are_compared_too():
     found = recipe_epsilon(phi, member)
     assert found.epsilon > recipe_epsilon(phi[:, 40:], member[:, 40:]).epsilon
     assert found == recipe_epsilon(np.clip(phi, -100, 100), member)
+
+
+def independent(models: int, records: int, seed: int) -> np.ndarray:
+    """A random half for every model, drawn by itself."""
+    rng = np.random.default_rng(seed)
+    return np.array([rng.permutation(records) < records // 2 for _ in range(models)])
+
+
+@pytest.mark.parametrize("known", [0, 4])
+def test_models_with_splits_of_their_own_prove_together(known: int):
+    above = []
+    for seed in range(200):
+        member = independent(8, 200, seed)
+        phi = np.random.default_rng(seed).normal(size=member.shape)
+        above.append(recipe_epsilon(phi, member, known=known, seed=seed).epsilon > 0)
+    assert np.mean(above) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+    member = independent(24, 400, 0)
+    leaky = np.random.default_rng(0).normal(size=member.shape) + 3 * member
+    found = recipe_epsilon(leaky, member, known=known)
+    assert found.targets == 24 - max(known, 6)
+    assert found.epsilon > 2.5
+
+
+def test_known_models_leave_a_target():
+    with pytest.raises(ArgumentError, match="known must leave a target among 8 models"):
+        recipe_epsilon(np.zeros((8, 20)), independent(8, 20, 0), known=8)

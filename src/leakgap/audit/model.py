@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from leakgap import LeakgapError, __version__
 from leakgap.answers.answers import Answers
-from leakgap.answers.joined import Joined, join
+from leakgap.answers.joined import Joined, given_away, join
 from leakgap.audit.achieved import LEVEL, achieved, shadow_nonmembers, shadow_threshold
 from leakgap.audit.canaries import of_canaries, part, read_manifest
 from leakgap.audit.chance import check_shadows, signs_against_chance
@@ -27,6 +27,7 @@ from leakgap.audit.scores import Scores, on_shadows, run_attacks
 from leakgap.audit.slices import slices_of, stored_records
 from leakgap.audit.trust import accuracies, warnings
 from leakgap.audit.words import answer, not_looked_at, plural
+from leakgap.measure.bound import Bound, recipe_epsilon
 from leakgap.measure.epsilon import guesses_for, largest_epsilon, learned_guesses
 from leakgap.measure.groups import group_codes
 from leakgap.measure.roc import conformal_curve, threshold
@@ -282,7 +283,9 @@ def _found(
         name = _usual(scores) if own else leading
         drawn = fair and not about["signs_against_chance"]
         found |= _sureness(joined, scores[name], seed, drawn, learn=not own)
-        found["epsilon"]["attack"] = name
+        found["epsilon"]["attack"] = (
+            name if not found["epsilon"]["together"] else "the models before each target"
+        )
     table = _table(names, joined, scores, leading, fprs, columns)
     return Found(found, rows[0], pd.DataFrame(rows), table, _curves(joined, scores))
 
@@ -359,12 +362,37 @@ def _sureness(joined: Joined, score: Scores, seed: int, fair: bool, *, learn: bo
             told = np.where(joined.asked & ~joined.reserved, score.shadow.astype(np.float64), np.nan)
             guesses = learned_guesses(told, joined.member, matches, seed=seed)
         epsilon = largest_epsilon(values, member, guesses=guesses, level=LEVEL, seed=seed)
+    together = _together(joined, seed) if fair and matches else None
+    if together is not None:
+        guesses, epsilon = together.guesses, together.epsilon
     nonmembers = int((~member).sum())
     return {
         "nonmembers": nonmembers,
         "lowest_fpr": 1 / (nonmembers + 1),
-        "epsilon": {"bound": epsilon, "guesses": guesses, "matches": matches, "delta": 0.0, "level": LEVEL},
+        "epsilon": {"bound": epsilon, "guesses": guesses, "matches": matches, "delta": 0.0, "level": LEVEL}
+        | {"together": together is not None},
     }
+
+
+def _together(joined: Joined, seed: int) -> Bound | None:
+    """The bound that several targets give together, each attacked by the models before it; None: there is none.
+
+    Every target's members must be a draw of their own: none where a model gives another's members away.
+    """
+    if joined.phi is None or joined.target_member is None or len(joined.target_member) < 2:
+        return None
+    every = np.array_equal(joined.member, joined.target_member)  # each target is a shadow model of the others
+    apart = joined.left_out.sum() == (len(joined.left_out) if every else 0)
+    alike = given_away(joined.target_member, joined.target_member, np.ones(joined.target_member.shape, bool))
+    if not apart or alike.sum() > len(alike) or not joined.asked.all():
+        return None
+    shadows = 0 if every else len(joined.member)
+    phi = joined.phi[0] if every else np.concatenate([joined.phi[1], joined.phi[0]])
+    member = joined.target_member if every else np.concatenate([joined.member, joined.target_member])
+    if len(member) < 3:
+        return None
+    seen = ~joined.reserved
+    return recipe_epsilon(phi[:, seen], member[:, seen], level=LEVEL, seed=seed, known=shadows)
 
 
 def _table(

@@ -72,15 +72,17 @@ def recipe_epsilon(
     seed: int = 0,
     groups: ArrayLike | None = None,
     inclusion: Literal["half", "coin"] = "half",
+    known: int | None = None,
 ) -> Bound:
     """The epsilon below which the recipe that trained N models is not private, at confidence `level`.
 
-    phi: float [N, S] or [N, S, V], logit-scaled confidences (the mean over views is taken; infinite
-    ones count as 100); member: bool [N, S] in
-    complementary pairs of rows 2k and 2k + 1, as `balanced_masks` draws them; columns that are in no mask are left
-    out. groups: int [S], whose record each is: the bound is then of replacing one group, and its score is the sum
-    of its records'. inclusion: `half` bounds epsilon under the replacement of one record, `coin` under adding or
-    removing one, the relation that Opacus accounts for.
+    phi: float [N, S] or [N, S, V], logit-scaled confidences (the mean over views is taken; infinite ones count as
+    100); member: bool [N, S] in complementary pairs of rows 2k and 2k + 1, as `balanced_masks` draws them; columns
+    that are in no mask are left out. groups: int [S], whose record each is: the bound is then of replacing one
+    group, and its score is the mean of its records'. inclusion: `half` bounds epsilon under the replacement of one
+    record, `coin` under adding or removing one, the relation that Opacus accounts for. known: where the models are
+    no pairs but have splits of their own, drawn independently of one another, how many of them, the first, are
+    shadow models and no targets; every later one is attacked by those before it.
 
     Raises ArgumentError for rows that are no pairs, fewer than two pairs, a group that is split, and for delta or
     level out of range.
@@ -92,14 +94,16 @@ def recipe_epsilon(
     >>> found.targets, found.epsilon > 3, recipe_epsilon(rng.normal(size=member.shape), member).epsilon < 1
     (12, True, True)
     """
-    scores, inside = _units(phi, member, groups)
+    scores, inside = _units(phi, member, groups, paired=known is None)
     fraction(level, "level")
     whole(seed, "seed")
     if not 0 <= delta < 1:
         raise ArgumentError(f"delta must lie in [0, 1), not {delta!r}")
     if inclusion not in ("half", "coin"):
         raise ArgumentError(f"inclusion must be half or coin, not {inclusion!r}")
-    tried = _Tried(scores, inside, inclusion, split=bool(delta), seed=seed)
+    if known is not None and (not 0 <= known < len(scores) or len(scores) < 3):
+        raise ArgumentError(f"known must leave a target among {len(scores)} models, not {known!r}")
+    tried = _Tried(scores, inside, inclusion, split=bool(delta), seed=seed, known=known)
     cap = MOST // max(1, tried.targets) if delta else None
     right, guesses = tried.guess(cap)
     if delta:
@@ -244,7 +248,9 @@ def _largest(holds: Callable[[float], bool]) -> float:
     return low
 
 
-def _units(phi: ArrayLike, member: ArrayLike, groups: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+def _units(
+    phi: ArrayLike, member: ArrayLike, groups: ArrayLike | None, *, paired: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Return phi float64 [N, S] and member bool [N, S] of the records that are in masks; with groups, of groups."""
     scores, inside = numbers(phi, "phi").astype(np.float64), truths(member, "member")
     if np.isnan(scores).any():
@@ -257,7 +263,8 @@ def _units(phi: ArrayLike, member: ArrayLike, groups: ArrayLike | None) -> tuple
             f"phi {list(np.shape(phi))} and member {list(inside.shape)} are not of the same models"
         )
     drawn = inside.any(0)
-    if len(inside) < 4 or len(inside) % 2 or (inside[0::2] ^ inside[1::2] != drawn).any():
+    pairs = len(inside) >= 4 and not len(inside) % 2 and (inside[0::2] ^ inside[1::2] == drawn).all()
+    if paired and not pairs:
         raise ArgumentError("member must be two or more pairs of rows that share the records between them")
     if groups is None:
         return scores[:, drawn], inside[:, drawn]
@@ -281,14 +288,25 @@ class _Tried:
 
     The first quarter of the pairs set how many guesses are made on each of the others, and are not counted. split:
     the first half of the pairs are shadow models of the other half's targets, which know nothing of one another;
-    attack and number of guesses are chosen within the first half.
+    attack and number of guesses are chosen within the first half. known: models by themselves in place of pairs,
+    the first so many of which are shadow models.
     """
 
-    def __init__(self, phi: np.ndarray, member: np.ndarray, inclusion: str, *, split: bool, seed: int):
+    def __init__(
+        self,
+        phi: np.ndarray,
+        member: np.ndarray,
+        inclusion: str,
+        *,
+        split: bool,
+        seed: int,
+        known: int | None = None,
+    ):
         self.phi, self.member, self.inclusion = phi, member, inclusion
         self.rng = np.random.default_rng(seed)
-        pairs = len(phi) // 2
-        self.first = pairs // 2 if split else max(1, pairs // 4)
+        self.size = 2 if known is None else 1
+        pairs = len(phi) // self.size
+        self.first = max(known or 0, pairs // 2 if split else max(1, pairs // 4))
         self.before = [self._rights(k, k) for k in range(1, self.first)]
         self.seen = [self._rights(k, self.first if split else k) for k in range(self.first, pairs)]
         self.targets, self.split = len(self.seen), split
@@ -300,9 +318,9 @@ class _Tried:
         Made of the models of the first `known` pairs and this target's phi; membership only says, at last, what is
         right.
         """
-        inside, values = self.member[: 2 * known], self.phi[: 2 * known]
+        inside, values = self.member[: self.size * known], self.phi[: self.size * known]
         effect, middle, usual = _effects(inside, values)
-        target, member = self.phi[2 * k] - middle, self.member[2 * k]
+        target, member = self.phi[self.size * k] - middle, self.member[self.size * k]
         if self.inclusion == "half":
             count = int(min(member.sum(), (~member).sum()))
             one, other = (self.rng.permutation(np.flatnonzero(side))[:count] for side in (member, ~member))
