@@ -201,16 +201,17 @@ def test_the_workflow_expects_the_tables_and_figures_that_are_written(
     techniques: list[str],
     replicates: int,
 ):
-    """And what an earlier run left is not taken for theirs."""
+    """And nothing else; a file of the user's own stays."""
     monkeypatch.chdir(tmp_path)
     study = synthetic.study(techniques=techniques, replicates=replicates, steps=[5, 30])
     synthetic.write_study(study)
     for verb, expected in (("tables", study.tables), ("figures", study.figures)):
         folder = Path(expected[0]).parent
         folder.mkdir(parents=True)
-        (folder / "old.csv").touch()
+        mine = folder / "mine.csv"
+        mine.touch()
         assert main([verb, "--study", study.model_dump_json()]) == 0
-        assert sorted(map(str, folder.iterdir())) == sorted(expected)
+        assert sorted(map(str, folder.iterdir())) == sorted([*expected, str(mine)])
 
 
 def with_change(section: str, **values: object) -> dict:
