@@ -3,7 +3,7 @@
 import csv
 
 from leakgap.files import atomic
-from leakgap.study.file import Study
+from leakgap.study import Study
 
 
 def rows(study: Study) -> list[dict[str, str]]:
