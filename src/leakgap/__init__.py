@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from leakgap.measure.epsilon import epsilon_lower_bound
     from leakgap.measure.estimate import Estimate, interval
     from leakgap.measure.roc import auc, tpr_at_fpr
+    from leakgap.results import Results
+    from leakgap.study import Study
     from leakgap.training.resnet import resnet18
 
 _PLACES = {
@@ -44,6 +46,8 @@ _PLACES = {
     "Estimate": "leakgap.measure.estimate",
     "Evidence": "leakgap.attacks",
     "Resampling": "leakgap.measure.bootstrap",
+    "Results": "leakgap.results",
+    "Study": "leakgap.study",
     "Technique": "leakgap.augment",
     "auc": "leakgap.measure.roc",
     "audit_model": "leakgap.audit.model",
@@ -71,6 +75,8 @@ __all__ = [
     "Evidence",
     "LeakgapError",
     "Resampling",
+    "Results",
+    "Study",
     "Technique",
     "auc",
     "audit_model",

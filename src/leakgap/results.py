@@ -35,6 +35,8 @@ from leakgap.measure.estimate import Kind as Drawn
 from leakgap.study import Study, attacker
 from leakgap.study.variant import compare
 
+__all__ = ["LEAVE_ONE_OUT", "REPLICATES", "TABLES", "Cell", "Results", "join", "read", "write"]
+
 LEAVE_ONE_OUT, REPLICATES = "leave-one-out", "replicates"
 MASK_PREFIX = {LEAVE_ONE_OUT: "m", REPLICATES: "r"}  # of a design's targets
 FPR_TOLERANCE = 1e-9  # relative; FPRs of a study differ by more
@@ -423,7 +425,16 @@ class Cell(NamedTuple):
 
 
 class Results:
-    """The joined tables of a study, each read and checked when it is first asked for."""
+    """The joined tables of a study, each read and checked when it is first asked for.
+
+    `summary`, `pooled`, `means` and the others are DataFrames; `contrast` and `difference` compare two
+    cells, paired.
+
+    >>> Results(Study.load({"name": "not-run-yet"})).pooled
+    Traceback (most recent call last):
+    ...
+    leakgap.LeakgapError: results/not-run-yet/pooled.parquet is missing: run the attacks and the summary first
+    """
 
     def __init__(self, study: Study, joined: Iterable[str] | None = None):
         """joined: the files, by default those of the study."""

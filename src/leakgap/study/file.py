@@ -32,6 +32,8 @@ from leakgap.study.variant import (
     trained,
 )
 
+__all__ = ["Attack", "Data", "Grid", "Query", "Report", "Study"]
+
 WIDEST = 2**20  # pixels, of any image
 FACTORS = ("crop", "mirror", "cutout", "policy")  # of the bare word, whatever else is registered
 TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')  # in JSON
@@ -306,7 +308,12 @@ class Report(Section):
 
 
 class Study(Section, Span):
-    """A study file. `Study.load` reads one; `part` cuts out what a single job depends on."""
+    """A study file. `Study.load` reads one; `part` cuts out what a single job depends on.
+
+    >>> study = Study.load({"name": "mine", "grid": {"techniques": ["none", "crop"], "masks": 8}})
+    >>> study.grid.masks, study.paths.logits("crop", "m007")
+    (8, 'results/mine/logits/crop/m007.parquet')
+    """
 
     name: str = Field(
         max_length=100,

@@ -11,7 +11,13 @@ from leakgap.study import Study
 
 def print_schema() -> None:
     """Print the JSON schema of study files."""
-    print(json.dumps(Study.model().model_json_schema(), indent=2))
+    print(json.dumps(schema(), indent=2))
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of study files, described by a sentence and no example of Python."""
+    found = Study.model().model_json_schema()
+    return found | {"description": found["description"].partition("\n")[0]}
 
 
 def print_keys() -> None:
