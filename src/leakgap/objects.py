@@ -5,15 +5,20 @@ workflow starts; a job then loads them.
 """
 
 import ast
+import atexit
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
+import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.machinery import PathFinder
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -21,7 +26,6 @@ from typing import Any
 
 from leakgap import LeakgapError
 
-DIGEST = "__leakgap_digest__"  # in a module of the user\'s, of the file that it was imported from
 PLACE = re.compile(r"(?P<where>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -103,7 +107,7 @@ class Object:
         folder = str(path.parent)
         if folder not in sys.path:
             sys.path.append(folder)
-        name = self._module(path)
+        name = f"{path.stem}_{hashlib.sha256(f'{path} {self.digest}'.encode()).hexdigest()[:8]}"
         if name not in sys.modules:
             spec = importlib.util.spec_from_file_location(name, path)
             assert spec is not None
@@ -120,25 +124,8 @@ class Object:
             except BaseException:
                 del sys.modules[name]
                 raise
-            module.__dict__[DIGEST] = self.digest
+            _make_importable(name, path)
         return getattr(sys.modules[name], self.name)
-
-    def _module(self, path: Path) -> str:
-        """Return the name that a file is imported by: its own, so that processes it starts can import it, too.
-
-        Where another module has that name, or the file has changed since, one of its path and content.
-        """
-        held = sys.modules.get(path.stem)
-        if (
-            held is not None
-            and getattr(held, DIGEST, None) == self.digest
-            and Path(str(held.__file__)) == path
-        ):
-            return path.stem
-        found = None if held is not None else PathFinder.find_spec(path.stem)
-        if found is not None and found.origin is not None and Path(found.origin).resolve() == path:
-            return path.stem
-        return f"{path.stem}_{hashlib.sha256(f'{path} {self.digest}'.encode()).hexdigest()[:8]}"
 
     def blamed(self, error: BaseException) -> LeakgapError:
         """Print the traceback of what the object's code raised, and return one sentence about it.
@@ -163,6 +150,36 @@ class Object:
             return self.source.read_bytes()
         except OSError as error:
             raise LeakgapError(f"{self._part('where')}: can't be read ({error.strerror})") from None
+
+
+@cache
+def _shims() -> Path:
+    """Return a folder on sys.path, which processes that are spawned take over, that goes with this process."""
+    folder = tempfile.mkdtemp(prefix="leakgap-modules-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    sys.path.append(folder)
+    return Path(folder)
+
+
+def _make_importable(name: str, path: Path) -> None:
+    """Let processes that the user's code spawns import its module by the name that it has here."""
+    shim = (
+        "import importlib.util, sys\n"
+        f"spec = importlib.util.spec_from_file_location(__name__, {str(path)!r})\n"
+        "sys.modules[__name__] = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(sys.modules[__name__])\n"
+    )
+    (_shims() / f"{name}.py").write_text(shim, encoding="utf-8")
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Come back to the working directory, wherever code of the user's goes: paths of files are relative to it."""
+    here = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(here)
 
 
 def expanded(path: str | Path) -> Path:

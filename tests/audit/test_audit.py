@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from leakgap import attacks
+from leakgap import Answers, attacks, audit_model
 from leakgap.__main__ import main
 from leakgap.answers import store as logits
 from leakgap.attacks.lira import leave_one_out
 from leakgap.data.masks import balanced_masks, read_masks, write_masks
-from leakgap.data.pool import Pool, write_pool
+from leakgap.data.pool import Pool, read_labels, write_pool
 from leakgap.measure import roc
 from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, largest_epsilon
 from leakgap.study import Study
@@ -307,3 +307,42 @@ def test_swapped_files_are_an_error(made: Study, capsys: pytest.CaptureFixture):
         before.rename(after)
     assert main(["attack", "--study", "study.json", "--technique", "crop", "--shadow", "none"]) == 1
     assert "holds the model made/none/m002, not made/none/m001" in capsys.readouterr().err
+
+
+# --- a grid's job and an audit of the same models
+
+
+@pytest.mark.parametrize("mask", ["m000", "m005"])
+def test_a_grids_job_and_an_audit_of_the_same_models_say_the_same(made: Study, mask: str):
+    """Whatever both say of one target: scores, AUC and TPR."""
+    (labels, *_), (member, reserved) = read_labels(made.paths.pool), read_masks(made.paths.masks)
+    paths = [made.paths.logits("crop", name) for name in made.masks]
+    known = {"study": made.name, "technique": "crop", "masks": made.masks, "member": member, "labels": labels}
+    step = logits.Reader(paths, **known).read(2, with_correct=True)
+
+    def answers(row: int) -> Answers:
+        count = step.phi.shape[-1]
+        columns = {"record": np.repeat(np.arange(IMAGES), count), "view": np.tile(np.arange(count), IMAGES)}
+        beside = {"label": labels, "member": member[row], "reserved": reserved}
+        columns |= {name: np.repeat(values, count) for name, values in beside.items()}
+        return Answers.of(columns | {"phi": step.phi[row].ravel()}, made.masks[row])
+
+    row = made.masks.index(mask)
+    others = [answers(k) for k in range(len(made.masks)) if k != row]
+    names = ["lira-online-fixed", "loss", "lira-pooled"]
+    audit = audit_model(answers(row), others, attacks=names, seed=made.attack.seed)
+    records, summary = audit.records.set_index("record").sort_index(), audit.summary.set_index("attack")
+
+    grid = table(made, "summary").query("step == 2 and mask == @mask").set_index("attack")
+    for name in names:
+        for column in ("auc", "tpr_at_0.01"):
+            assert summary.loc[name, column] == pytest.approx(grid.loc[name, column], rel=1e-6), (
+                name,
+                column,
+            )
+    stored = pd.read_parquet(made.paths.scores("crop", "crop")).query("step == 2 and mask == @mask")
+    for name in ("lira-online-fixed", "loss"):
+        scores = stored.set_index("image")[name].sort_index()
+        np.testing.assert_allclose(records[name], scores.loc[records.index], rtol=1e-5, atol=1e-6)
+    # thresholds are not among it: a grid's shadow models are attacked by others that include the target itself
+    assert audit.about["shadow_models"] == len(made.masks) - 2

@@ -212,3 +212,15 @@ def test_an_audit_does_not_write_over_a_study_s_report(here):
     audit.write("audit")
     audit.write("audit")  # its own is written anew
     assert pd.read_csv("audit/records.csv").shape[0] == 200
+
+
+@pytest.mark.parametrize("name", ["audit.json", "records.csv", "records.parquet", "people.csv"])
+def test_an_audit_refuses_a_folder_with_files_of_others_before_it_reads(here, name):
+    from leakgap.audit.model import audit_files
+
+    Path("mine").mkdir()
+    Path("mine", name).write_text('{"attacks": "of mine"}')
+    with pytest.raises(LeakgapError, match=rf"mine: holds a {name} that is no audit's"):
+        audit_files(["missing.parquet"], [], "mine")
+    assert [each.name for each in Path("mine").iterdir()] == [name]
+    assert Path("mine", name).read_text() == '{"attacks": "of mine"}'

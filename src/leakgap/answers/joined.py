@@ -13,6 +13,7 @@ import pandas as pd
 
 from leakgap import LeakgapError
 from leakgap.answers.answers import Answers
+from leakgap.attacks import gives_away
 
 Both = tuple[np.ndarray, np.ndarray]  # of targets and of shadow models
 PROBE = 64  # records by which models are compared first
@@ -52,7 +53,7 @@ class Joined:
     @property
     def shadows_left_out(self) -> np.ndarray:
         """Which shadow models are left out where each of them is a target in its turn, bool [N, N]."""
-        return given_away(self.member, self.member, self.asked)
+        return gives_away(self.member, self.member, self.asked)
 
 
 def join(
@@ -111,7 +112,7 @@ def join(
         asked=asked,
         left_out=np.zeros((len(targets), len(shadows)), bool)
         if target_member is None
-        else given_away(target_member, member, asked),
+        else gives_away(target_member, member, asked),
         phi=phi,
         logits=logits,
         correct=_both(targets, shadows, rows, places, lambda model: model.correct),
@@ -199,22 +200,6 @@ def _base(base: Answers, at: np.ndarray, phi: Both | None) -> np.ndarray | None:
     if base.phi is None or phi is None:
         raise LeakgapError(f"{base.name}: a base model needs answers with a loss, as the target has")
     return np.nan_to_num(base.phi[at].mean(1), posinf=phi[0].max(), neginf=phi[0].min())
-
-
-def given_away(target: np.ndarray, shadow: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Which shadow models were trained on just what a target was, or on just the rest: bool [T, N].
-
-    They say which records are the target's: an attack that uses them would be told the answer. target: bool
-    [T, S]; shadow, asked: bool [N, S]. Records that a shadow model was not asked about don't count, nor do
-    those that nobody trained on, such as reserved ones. A model that was trained on none says nothing.
-    """
-    found = np.zeros((len(target), len(shadow)), bool)
-    counted = asked & (target.any(0) | shadow.any(0))
-    for t, inside in enumerate(target):
-        same = ((shadow == inside) & counted).sum(1)
-        found[t] = (same == 0) | (same == counted.sum(1))
-    found &= shadow.any(1)
-    return found
 
 
 def _places(first: Answers, other: Answers, *, complete: bool) -> np.ndarray:

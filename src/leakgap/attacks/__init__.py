@@ -400,13 +400,16 @@ def _usable(name: str, evidence: Evidence) -> Attack:
     return ATTACKS[name]
 
 
-def gives_away(masks: np.ndarray, member: np.ndarray) -> np.ndarray:
+def gives_away(masks: np.ndarray, member: np.ndarray, asked: np.ndarray | None = None) -> np.ndarray:
     """Say which shadow models may not be used against which targets: bool [T,N].
 
-    masks: bool [T,S], the images that the targets trained on; member: bool [N,S], those of the shadow models. A row
-    of member gives a target's mask away if it is the same mask, or its complement on the images that are in some
-    mask. In a grid these are the target's own row and the other one of its pair, so that every image is left with
-    N/2 - 1 in- and N/2 - 1 out-models whatever the target trained on; among masks of another origin the own row.
+    masks: bool [T,S], the images that the targets trained on; member: bool [N,S], those of the shadow models;
+    asked: bool [N,S], the images that a shadow model was asked about, all by default. A row of member gives a
+    target's mask away if it is the same mask, or its complement, on the images that it was asked about and that are
+    in some mask.
+    In a grid these are the target's own row and the other one of its pair, so that every image is left with
+    N/2 - 1 in- and N/2 - 1 out-models whatever the target trained on; among masks of another origin the own row. A
+    model that was trained on nothing says nothing.
 
     >>> import numpy as np
     >>> member = np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [1, 0, 1, 0, 0], [0, 1, 0, 1, 0]], bool)
@@ -415,12 +418,14 @@ def gives_away(masks: np.ndarray, member: np.ndarray) -> np.ndarray:
     """
     import numpy as np
 
-    used = masks.any(0) | member.any(0)
-    own, complement, rows = (
-        [row.tobytes() for row in np.packbits(array, axis=1)] for array in (masks, ~masks & used, member)
-    )
-    told = [[row in two for row in rows] for two in zip(own, complement, strict=True)]
-    return np.array(told, bool).reshape(len(masks), len(member))
+    counted = np.broadcast_to(masks.any(0) | member.any(0), member.shape)
+    if asked is not None:
+        counted = counted & asked
+    found = np.zeros((len(masks), len(member)), bool)
+    for row, mask in zip(found, masks, strict=True):
+        same = ((member == mask) & counted).sum(1)
+        row[:] = ((same == 0) | (same == counted.sum(1))) & (member.any(1) | ~mask.any())
+    return found
 
 
 def check(

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from leakgap.answers.joined import Joined, given_away
+from leakgap.answers.joined import Joined
+from leakgap.attacks import gives_away
 from leakgap.audit.scores import Scores
 from leakgap.measure.bootstrap import Resampling
 from leakgap.measure.estimate import Estimate, interval
@@ -70,7 +71,8 @@ def shadow_threshold(score: Scores, joined: Joined, fpr: float) -> float:
 
 def shadow_nonmembers(score: Scores, joined: Joined) -> np.ndarray:
     """The scores of the shadow models' non-members, where the attack on a shadow model did not abstain."""
-    scores = score.shadow[joined.asked & ~joined.member & ~joined.reserved]
+    used = ~joined.left_out.all(0)  # what no target may be attacked with sets no threshold either
+    scores = score.shadow[used][(joined.asked & ~joined.member & ~joined.reserved)[used]]
     return scores[~np.isnan(scores)]
 
 
@@ -92,7 +94,7 @@ def _several(
 ) -> tuple[Estimate, list[Estimate]]:
     """Mean AUC and pooled TPRs of several targets, with models and records as samples."""
     # a target and its complement are one draw
-    alike = given_away(member, member, np.ones(member.shape, bool)).argmax(1)
+    alike = gives_away(member, member).argmax(1)
     draws = Resampling(member, judged, unit=alike, seed=seed, group=group)
     auc = draws.mean(mean_auc(rankings(score, member, judged), member.shape[1]), "logit")
     pooled = draws.pooled(score, fprs, abstentions=True)

@@ -17,10 +17,12 @@ from scipy.special import expit
 
 from leakgap import LeakgapError, __version__
 from leakgap.answers.answers import Answers
-from leakgap.answers.joined import Joined, given_away, join
+from leakgap.answers.joined import Joined, join
+from leakgap.attacks import gives_away
 from leakgap.audit.achieved import LEVEL, achieved, shadow_nonmembers, shadow_threshold
 from leakgap.audit.canaries import of_canaries, part, read_manifest
 from leakgap.audit.chance import check_shadows, signs_against_chance
+from leakgap.audit.folder import check_folder
 from leakgap.audit.people import about_split, by_person, people_of
 from leakgap.audit.records import exposure, memorization
 from leakgap.audit.scores import Scores, on_shadows, run_attacks
@@ -383,7 +385,7 @@ def _together(joined: Joined, seed: int) -> Bound | None:
         return None
     every = np.array_equal(joined.member, joined.target_member)  # each target is a shadow model of the others
     apart = joined.left_out.sum() == (len(joined.left_out) if every else 0)
-    alike = given_away(joined.target_member, joined.target_member, np.ones(joined.target_member.shape, bool))
+    alike = gives_away(joined.target_member, joined.target_member)
     if not apart or alike.sum() > len(alike) or not joined.asked.all():
         return None
     shadows = 0 if every else len(joined.member)
@@ -477,8 +479,7 @@ def audit_files(
     its interval reaches above, or it is undefined.
     """
     limit = None if fail_above is None else _limit(fail_above)
-    if Path(out).exists() and not Path(out).is_dir():
-        raise LeakgapError(f"{out}: is a file, and the audit writes a folder")
+    check_folder(Path(out))
     how = {"separator": separator, "decimal": decimal, "positive": positive}
     read = [
         [Answers.read(path, **how) for path in paths] for paths in (targets, shadows, [base] if base else [])

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from leakgap import LeakgapError, attacks
+from leakgap import attacks
 from leakgap.audit import words
+from leakgap.audit.folder import check_folder
 from leakgap.audit.model import Audit
 from leakgap.files import atomic
 from leakgap.text import for_spreadsheets
@@ -23,8 +24,7 @@ SHOWN = 20  # records on the page
 
 def write_audit(audit: Audit, folder: Path) -> None:
     """Write audit.json, records and people as .parquet and .csv, and report.html, each whole or not at all."""
-    if (folder / "report.html").exists() and not (folder / "audit.json").exists():
-        raise LeakgapError(f"{folder}: holds a report.html that is no audit's; name another folder")
+    check_folder(folder)
     with atomic(folder / "audit.json") as temporary:
         temporary.write_text(json.dumps(as_json(audit), indent=2, allow_nan=False), encoding="utf-8")
     with atomic(folder / "records.parquet") as temporary:

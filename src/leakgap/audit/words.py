@@ -90,7 +90,7 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
             "recognized below may be this difference, and nothing that the model remembers; it takes a target, or "
             "shadow models, whose members were drawn at random."
         )
-    elif not about["shadow_models"]:
+    if not about["shadow_models"]:
         yield (
             "No attacker with shadow models has looked at this model, and they recognize most: little below says "
             "nothing about them. Train four or more models like it on random halves of the records."

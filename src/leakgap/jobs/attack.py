@@ -7,7 +7,6 @@ fills it.
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +37,7 @@ from leakgap.measure.groups import group_codes
 from leakgap.measure.means import mean_auc, mean_over, mean_tpr, means_of
 from leakgap.measure.ranking import Ranking, among, rankings
 from leakgap.measure.roc import threshold
+from leakgap.objects import staying
 from leakgap.results import LEAVE_ONE_OUT, OF_RECORDS, REPLICATES, UNKNOWN, scale_of, tpr_column
 from leakgap.study import NONE, Study, attacker
 from leakgap.study.variant import compare
@@ -81,10 +81,6 @@ def attack_technique(
     """
     for path in out:
         results.table_of(path)
-    out, scores = (
-        [os.path.abspath(path) for path in out],
-        os.path.abspath(scores),
-    )  # before an attack of the user's
     labels, digest, groups, member, reserved = read_inputs(pool, masks)
     group = group_codes(groups, len(labels))
     if len(member) != len(study.masks):
@@ -145,7 +141,8 @@ def attack_technique(
                 units = replace(attacked, member=persons.some(attacked.member), evaluated=persons.evaluated)
             last = step == len(epochs)
             memorized = _memorized(attacked, evidence) if last else {}
-            scored = attacks.run_all(study.attack.attacks, evidence)
+            with staying():
+                scored = attacks.run_all(study.attack.attacks, evidence)
             for name, score in scored.items():
                 head = {
                     "study": study.name,

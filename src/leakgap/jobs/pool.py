@@ -1,6 +1,5 @@
 """The dataset of a study: fetched, and gathered into one pool of records."""
 
-import os
 import sys
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ from leakgap import LeakgapError
 from leakgap.data import DATASETS, LEAST
 from leakgap.data.datasets import MOST_CLASSES, copies_in, download, load
 from leakgap.data.pool import Pool, write_pool
+from leakgap.objects import staying
 from leakgap.study import Study
 
 
@@ -18,10 +18,11 @@ def fetch(study: Study) -> None:
 
 def gather(study: Study, images: int, out: str) -> None:
     """Gather a study's arrays and labels and write them; `images`: the least side of images, 0 for any arrays."""
-    data, out = study.data, os.path.abspath(out)  # before a function of the user's runs
-    pool = load(
-        data.dataset, data.root, data.size, data.side, data.seed, images=bool(images), groups=data.groups
-    )
+    data = study.data
+    with staying():
+        pool = load(
+            data.dataset, data.root, data.size, data.side, data.seed, images=bool(images), groups=data.groups
+        )
     if len(pool.labels) < LEAST:
         raise LeakgapError(
             f"data.dataset: {data.dataset} holds {len(pool.labels)} records, fewer than {LEAST}"

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from leakgap.answers import store as logits
 from leakgap.data.masks import balanced_masks, mask_row
 from leakgap.data.pool import read_pool
 from leakgap.files import discard
+from leakgap.objects import staying
 from leakgap.study import Study
 from leakgap.training import importing
 from leakgap.training.job import Answers, Job
@@ -30,7 +30,7 @@ def train_model(
     the results: the model's mask is drawn here, from the seed and its own number, so more masks retrain nothing.
     """
     began = time.perf_counter()
-    out, code = os.path.abspath(out), study.training_code(technique)  # before any code of the user's runs
+    code = study.training_code(technique)  # before any code of the user's runs: it may be edited meanwhile
     # a job of the workflow is not told of the other techniques, which its rule does not let through
     if "techniques" in vars(study.grid) and technique not in study.grid.techniques:
         known = ", ".join(study.grid.techniques)
@@ -46,13 +46,14 @@ def train_model(
     plugins = tuple(study.training_plugins(variant).digests)
     job = Job(data, member, variant.technique, seed, train, study.query.views, plugins)
     if train.recipe is None:
-        kind, resume = "builtin", Path(study.paths.resume(technique, mask)).absolute()
+        kind, resume = "builtin", Path(study.paths.resume(technique, mask))
     else:
-        kind, resume = "recipe", Path(study.paths.recipe_state(technique, mask)).absolute()
+        kind, resume = "recipe", Path(study.paths.recipe_state(technique, mask))
     with importing():
         answer: Callable[..., Answers] = resolve_name(f"leakgap.training.{kind}:answer")
     try:
-        given = answer(job, resume, f"{technique}/{mask}")
+        with staying():
+            given = answer(job, resume, f"{technique}/{mask}")
     except LeakgapError as error:
         raise LeakgapError(f"{technique}/{mask}: {error}") from None
     told = {key: getattr(drawn, key) for key in ("seed", "reserved", "inclusion")}
