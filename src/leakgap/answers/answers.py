@@ -122,8 +122,9 @@ class Answers:
 
     @property
     def has_probability(self) -> bool:
-        """Whether phi is of a probability of the truth."""
-        return self.kind not in (*ALONE, "regression")
+        """Whether phi is of the probability of a record's one label."""
+        several = self.kind == "probabilities" and self.logits is None
+        return not several and self.kind not in (*ALONE, "regression")
 
 
 def _array(name: str, column: str, values: object) -> np.ndarray:
@@ -254,7 +255,7 @@ def _answers(
     if kind == "prediction":
         kind = "regression" if found.phi is not None else kind
     correct = found.correct
-    if correct is None and "prediction" in columns and label is not None:
+    if correct is None and kind != "regression" and "prediction" in columns and label is not None:
         given = _label(name, "prediction", columns["prediction"], "prediction")
         correct = given.astype(str) == label.astype(str)
     return Answers(

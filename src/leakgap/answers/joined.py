@@ -39,7 +39,8 @@ class Joined:
     correct: Both | None  # float32 [T, S] and [N, S], 0 or 1; None: some file can't tell
     saturated: float  # share of the answers of exactly 0 or 1
     code: np.ndarray | None = None  # int64 [S], numbers of classes; None where the answers know none
-    has_probability: bool = True  # phi is of a probability of the truth
+    has_probability: bool = True  # phi is of the probability of the one label
+    directed: bool = True  # a larger phi speaks for a member; of a `score` it may speak against
     group: np.ndarray | None = None  # int64 or str [S]: whose record it is; None: no file says
     slice: np.ndarray | None = None  # int64 or str [S]: a part of the records; None: no file says
     base: np.ndarray | None = None  # float32 [S]: phi of a model trained on none of the records
@@ -119,6 +120,7 @@ def join(
         saturated=saturated,
         code=first.code,
         has_probability=first.has_probability,
+        directed=first.kind != "score",
         group=_agreed("group", every, every_place),
         slice=_agreed("slice", every, every_place),
         base=None if base is None else _base(base, of_base[0], phi),

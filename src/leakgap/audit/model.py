@@ -184,7 +184,7 @@ def audit_model(
     grouped = group_codes(joined.group, len(joined.record)) is not None
     drawn, told = about_split(joined, unit) if grouped else ("record", [])
     of_records = _found(names, joined, scores, about, "record", fair=drawn == "record", columns=memorized)
-    about["warnings"] = warnings(joined, of_records.summary["auc_high"][0] if measured else None) + told
+    about["warnings"] = warnings(joined, scores[of_records.about["leading"]]) + told
     about |= slices_of(joined, scores[of_records.about["leading"]].target, max(fprs))
     about["stored"] = _stored(joined)
     if not grouped:
@@ -442,11 +442,15 @@ def _stored(joined: Joined) -> list[str | None]:
 
 
 def _probability(joined: Joined) -> np.ndarray:
-    """The shadow models' probability of the label, or whether they predict it: float [N, S], 0 where not asked."""
-    if joined.phi is not None:
+    """The shadow models' probability of the label, or whether they predict it: float [N, S], 0 where not asked.
+
+    NaN where answers know neither: predicted numbers, densities and scores.
+    """
+    if joined.has_probability and joined.phi is not None:
         return np.where(joined.asked, expit(joined.phi[1][..., 0]), 0)
-    assert joined.correct is not None  # answers without phi are predictions
-    return np.where(joined.asked, joined.correct[1], 0)
+    if joined.correct is not None:
+        return np.where(joined.asked, joined.correct[1], 0)
+    return np.full(joined.member.shape, np.nan)
 
 
 def _curves(joined: Joined, scores: dict[str, Scores]) -> pd.DataFrame:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from leakgap.answers.joined import Joined
+from leakgap.audit.scores import Scores
+from leakgap.measure.groups import group_codes
 from leakgap.measure.single import auc_interval, share_interval
 
 LEVEL = 0.999  # a sentence is wrong in one of 1,000 audits
@@ -44,18 +46,23 @@ def _share(correct: np.ndarray, counted: np.ndarray) -> float | None:
     return float(correct[counted].mean()) if counted.any() else None
 
 
-def warnings(joined: Joined, auc_high: float | None) -> list[str]:
+def warnings(joined: Joined, leading: Scores) -> list[str]:
     """Return a sentence for everything that makes the answers doubtful, the gravest first.
 
-    auc_high: the upper end of the leading attack's AUC on the targets, None where it is not known.
+    leading: the scores of the leading attack.
     """
-    return [*_reversed(joined, auc_high), *_at_chance(joined), *_alike(joined)]
+    return [*_reversed(joined, _auc_high(joined, leading)), *_at_chance(joined), *_alike(joined)]
 
 
 def _at_chance(joined: Joined) -> list[str]:
     """Models that are right no more often than one who names the commonest label, on any record."""
     told = []
     if joined.correct is None:
+        return []
+    classes = len(set(joined.codes.tolist()))
+    if (
+        classes < 2
+    ):  # whoever names the commonest label is always right: several labels a record have no such name
         return []
     commonest = np.bincount(joined.codes).max() / len(joined.codes)
     for whose, correct, asked in (
@@ -65,9 +72,7 @@ def _at_chance(joined: Joined) -> list[str]:
         for row, right in enumerate(correct):
             counted = np.ones(len(right), bool) if asked is None else asked[row]
             high = share_interval(int(right[counted].sum()), int(counted.sum()), LEVEL).high
-            if high <= commonest + 1e-9 or right[counted].mean() <= 1 / max(
-                2, len(set(joined.codes.tolist()))
-            ):
+            if high <= commonest + 1e-9 or right[counted].mean() <= 1 / classes:
                 told.append(
                     f"{whose} is right on {100 * right[counted].mean():.0f}% of its records, no better than always "
                     "naming the commonest label: its labels and its classes may be in different orders"
@@ -76,14 +81,31 @@ def _at_chance(joined: Joined) -> list[str]:
     return told
 
 
+def _auc_high(joined: Joined, leading: Scores) -> float | None:
+    """The upper end at LEVEL of the leading attack's AUC, the largest target's; None: members aren't known."""
+    if joined.target_member is None:
+        return None
+    group = group_codes(joined.group, len(joined.record))
+    highs = [
+        auc_interval(score[seen], member[seen], LEVEL, None if group is None else group[seen]).high
+        for score, member, seen in zip(leading.target, joined.target_member, leading.judged, strict=True)
+    ]
+    return max(highs)
+
+
 def _reversed(joined: Joined, auc_high: float | None) -> list[str]:
     told = []
-    if auc_high is not None and auc_high < 0.5:
+    if auc_high is not None and auc_high < 0.5 and not joined.directed:
+        told.append(
+            "the attack ranks members below others, told from chance: if a lower score speaks for a member, turn "
+            "its sign in all files"
+        )
+    elif auc_high is not None and auc_high < 0.5:
         told.append(
             "the attack ranks members below others, told from chance: the column 'member' may be the wrong way "
             "round"
         )
-    if joined.phi is not None and len(joined.phi[1]):
+    if joined.directed and joined.phi is not None and len(joined.phi[1]):
         worse = 0
         for phi, member, asked in zip(joined.phi[1][..., 0], joined.member, joined.asked, strict=True):
             if 1 < member[asked].sum() < asked.sum() - 1:
