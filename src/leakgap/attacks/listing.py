@@ -16,27 +16,24 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
+NEEDS = {
+    "needs_logits": "logits",
+    "needs_reserved": "reserved images",
+    "needs_steps": "earlier steps",
+    "needs_views": "several views",
+    "needs_signals": "tokens' log-probabilities",
+    "needs_base": "a base model",
+    "needs_features": "features of the records",
+}
+
+
 def needs(attack: Attack) -> str:
     """Say what an attack needs besides phi of the target.
 
     >>> needs(Attack("", "", "", needs_logits=True, min_in=1, min_out=1))
     'logits; 1 in- and 1 out-model of every image'
     """
-    wanted = []
-    if attack.needs_logits:
-        wanted.append("logits")
-    if attack.needs_reserved:
-        wanted.append("reserved images")
-    if attack.needs_steps:
-        wanted.append("earlier steps")
-    if attack.needs_views:
-        wanted.append("several views")
-    if attack.needs_signals:
-        wanted.append("tokens' log-probabilities")
-    if attack.needs_base:
-        wanted.append("a base model")
-    if attack.needs_features:
-        wanted.append("features of the records")
+    wanted = [told for name, told in NEEDS.items() if getattr(attack, name)]
     if attack.min_in:
         wanted.append(f"{attack.min_in} in- and {_models(attack.min_out, 'out-model')} of every image")
     elif attack.min_out:
