@@ -6,6 +6,17 @@ import shutil
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each file to one worker of `pytest -n`, and all that need a SLURM to one, these first.
+
+    So the fixtures of a file are made once, and one SLURM is started.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+    for item in items:
+        alone = item.get_closest_marker("slurm") is not None
+        item.add_marker(pytest.mark.xdist_group("slurm" if alone else item.path.name))
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     """Headless Chromium with an empty profile; skipped where there is none, an error in CI."""

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.machinery import PathFinder
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
@@ -191,10 +190,15 @@ def expanded(path: str | Path) -> Path:
 
 
 def _source_of(module: str) -> Path:
-    """Return the file of a module, without importing the packages that it is in."""
+    """Return the file of a module, without importing the packages that it is in.
+
+    All finders are asked, as an import does: a package that is installed from its clone is known to a finder alone.
+    """
     folders, spec, parts = None, None, module.split(".")
     for end in range(1, len(parts) + 1):
-        spec = PathFinder.find_spec(".".join(parts[:end]), folders)
+        name = ".".join(parts[:end])
+        specs = (finder.find_spec(name, folders, None) for finder in sys.meta_path)
+        spec = next((each for each in specs if each is not None), None)
         if spec is None or (spec.submodule_search_locations is None and end < len(parts)):
             raise LeakgapError(f"there is no module {module}")
         folders = spec.submodule_search_locations
