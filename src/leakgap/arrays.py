@@ -8,7 +8,27 @@ from numpy.typing import ArrayLike
 
 from leakgap import ArgumentError
 
-__all__ = ["fraction", "numbers", "truths", "whole"]
+__all__ = ["fraction", "numbers", "truths", "untensored", "whole"]
+
+NO_NUMPY = ("torch.bfloat16", "torch.float8")  # types that numpy does not have
+
+
+def untensored(values: Any) -> Any:
+    """Return what numpy can read: tensors of torch, of any type, on any device and with a gradient, as arrays.
+
+    Lists and tuples may hold them; anything else is returned as it is.
+
+    >>> untensored([1, 2.5])
+    [1, 2.5]
+    """
+    if hasattr(values, "detach"):
+        tensor = values.detach().cpu()
+        return (tensor.float() if str(tensor.dtype).startswith(NO_NUMPY) else tensor).numpy()
+    if isinstance(values, list | tuple) and any(
+        hasattr(each, "detach") or isinstance(each, list | tuple) for each in values
+    ):
+        return [untensored(each) for each in values]
+    return values
 
 
 def numbers(values: ArrayLike, name: str) -> np.ndarray:
@@ -61,6 +81,6 @@ def _array(values: ArrayLike, name: str) -> np.ndarray:
     if isinstance(values, np.ma.MaskedArray) and values.mask.any():
         raise ArgumentError(f"{name} has masked values: leave them out, or fill them (NaN is an abstention)")
     try:
-        return np.asarray(values)
+        return np.asarray(untensored(values))
     except ValueError:  # lists of unequal lengths
         raise ArgumentError(f"{name} must be an array, not lists of unequal lengths") from None

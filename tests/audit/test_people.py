@@ -263,3 +263,12 @@ def test_a_spreadsheet_takes_no_person_for_a_formula(tmp_path):
     audit_model(models[0], models[1:], attacks=["base"]).write(tmp_path)
     assert set(pd.read_csv(tmp_path / "people.csv")["group"].str[0]) == {"p", "'"}
     assert "=1+1" in set(pd.read_parquet(tmp_path / "people.parquet")["group"])
+
+
+def test_an_audit_without_groups_leaves_no_people_of_an_earlier_one(tmp_path):
+    models = world(6, (4,) * 60)
+    audit_model(models[0], models[1:], attacks=["base"]).write(tmp_path)
+    assert (tmp_path / "people.csv").is_file()
+    models = [replace(each, group=None) for each in models]
+    audit_model(models[0], models[1:], attacks=["base"]).write(tmp_path)
+    assert not list(tmp_path.glob("people.*"))

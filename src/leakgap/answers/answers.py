@@ -6,6 +6,7 @@ records, who was a member, and how several answers about one record are put side
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import pandas as pd
 from leakgap import LeakgapError
 from leakgap.answers.kinds import KINDS, LABELLED, Rows, Signal
 from leakgap.answers.reading import IDS, LISTS, MATRICES, How, is_known, part_of_matrix, read_columns
+from leakgap.arrays import untensored
 
 __all__ = ["Answers"]
 
@@ -64,6 +66,7 @@ class Answers:
     signals: Mapping[str, np.ndarray] = field(
         default_factory=dict
     )  # float32 [S]: further numbers about a record
+    view_names: tuple[str, ...] | None = None  # of a record's answers, in their order; None: each has one
 
     @classmethod
     def read(
@@ -131,9 +134,7 @@ def _array(name: str, column: str, values: object) -> np.ndarray:
     if isinstance(values, np.ma.MaskedArray):
         masked: Any = values
         values = masked.filled(np.nan) if masked.dtype.kind == "f" else masked.astype(object).filled(None)
-    if hasattr(values, "detach"):  # a tensor of torch, of any type and on any device
-        tensor: Any = values.detach().cpu()
-        values = (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
+    values = untensored(values)
     if column in LISTS:
         return _lists(name, column, values)
     if isinstance(values, np.ndarray):
@@ -145,7 +146,7 @@ def _array(name: str, column: str, values: object) -> np.ndarray:
             else values.tolist()
         )
     else:
-        values = list(values)  # type: ignore[call-overload]
+        values = untensored(list(values))  # type: ignore[call-overload]
     try:
         return np.array(values, dtype=object) if column in IDS else np.asarray(values)
     except ValueError:  # lists of unequal lengths
@@ -161,7 +162,7 @@ def _without_structure(name: str, column: str, values: np.ndarray) -> np.ndarray
 def _lists(name: str, column: str, values: object) -> np.ndarray:
     """Return lists of any lengths as an array of arrays."""
     try:
-        lists = [np.asarray(each, np.float64) for each in values]  # type: ignore[attr-defined]
+        lists = [np.asarray(untensored(each), np.float64) for each in values]  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         raise LeakgapError(f"{name}: {column} does not hold a list of numbers in every row") from None
     found = np.empty(len(lists), object)
@@ -228,7 +229,8 @@ def _answers(
             )
     record = _ids(name, "record", columns["record"])
     label = _label(name, kind, columns["label"]) if "label" in columns else None
-    order = _by_view(name, record, columns.get("view"))
+    view = _ids(name, "view", columns["view"]) if "view" in columns else None
+    order, views = _by_view(name, record, view)
     first = order[:, 0]
     if label is not None:
         _same_in_views(name, "label", label, order, record)
@@ -273,6 +275,7 @@ def _answers(
         group=parts["group"],
         slice=parts["slice"],
         signals={key: values[order].mean(1).astype(np.float32) for key, values in found.signals.items()},
+        view_names=views,
     )
 
 
@@ -316,6 +319,8 @@ def _ids(name: str, column: str, values: np.ndarray) -> np.ndarray:
         if any(absent):
             raise LeakgapError(f"{name}: {column} is missing in row {absent.index(True)}")
         values = np.array([_text_of_bytes(value) if isinstance(value, bytes) else value for value in values])
+    if values.dtype.kind == "S":
+        values = np.array([_text_of_bytes(value) for value in values.tolist()])
     if values.dtype.kind == "f":
         whole = bool((np.isfinite(values) & (values == np.round(values))).all())
     else:
@@ -337,12 +342,13 @@ def _text_of_bytes(value: bytes) -> str:
         return value.hex()
 
 
-def _text(ids: np.ndarray) -> np.ndarray:
-    return ids.astype(str)
+def _by_view(
+    name: str, record: np.ndarray, view: np.ndarray | None
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Return the rows of each record, int [S, V], and the names of the views, which are in ascending order.
 
-
-def _by_view(name: str, record: np.ndarray, view: np.ndarray | None) -> np.ndarray:
-    """Return the rows of each record, int [S, V], records as they first appear and views in ascending order."""
+    Records are as they first appear. Whole numbers are in the order of numbers, also where they are text.
+    """
     codes, unique = pd.factorize(record)
     if view is None:
         if len(unique) < len(record):
@@ -350,10 +356,10 @@ def _by_view(name: str, record: np.ndarray, view: np.ndarray | None) -> np.ndarr
             raise LeakgapError(
                 f"{name}: record {twice} is there twice; several answers to one take a column 'view'"
             )
-        return np.arange(len(record))[:, None]
+        return np.arange(len(record))[:, None], None
+    if view.dtype.kind != "i" and all(re.fullmatch(r"0|-?[1-9]\d{0,17}", text) for text in np.unique(view)):
+        view = view.astype(np.int64)
     pairs = pd.DataFrame({"record": codes, "view": view})
-    if pairs["view"].isna().any():
-        raise LeakgapError(f"{name}: view is missing for record {record[pairs['view'].isna().to_numpy()][0]}")
     twice = pairs.duplicated().to_numpy()
     if twice.any():
         row = int(twice.argmax())
@@ -363,7 +369,7 @@ def _by_view(name: str, record: np.ndarray, view: np.ndarray | None) -> np.ndarr
         odd = int((count != len(every)).argmax())
         raise LeakgapError(f"{name}: record {unique[odd]} has {count[odd]} of the {len(every)} views")
     order = np.lexsort([view, codes])
-    return order.reshape(len(unique), len(every))
+    return order.reshape(len(unique), len(every)), tuple(str(each) for each in every)
 
 
 def _same_in_views(name: str, column: str, values: np.ndarray, order: np.ndarray, record: np.ndarray) -> None:

@@ -14,7 +14,7 @@ def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
 
     log(p / (1 - p)) of the softmax p of the true class (LiRA, Carlini et al. 2022, eq. 3), computed from the
     logits so that it never saturates. logits: float [..., classes]; labels: int [...], 0 to classes - 1, or of the
-    last of these axes alone: [S] beside logits [N,S,classes].
+    last of these axes alone: [S] beside logits [N,S,classes]. Of one record's logits [classes] it is one number.
 
     Raises ArgumentError, with the argument's name, for labels that are no classes and shapes that don't match.
 
@@ -35,10 +35,10 @@ def phi(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     at_label = np.broadcast_to(y, axes)[..., None].astype(np.int64)
     true = np.take_along_axis(z, at_label, -1)[..., 0]
     np.put_along_axis(z, at_label, -np.inf, -1)
-    top = z.max(-1)
+    top = z.max(-1, keepdims=True)
     top[np.isneginf(top)] = 0  # all others are impossible: phi is infinite
     with np.errstate(divide="ignore"):
-        rest = top + np.log(np.exp(z - top[..., None]).sum(-1))
+        rest = top[..., 0] + np.log(np.exp(z - top).sum(-1))
     return (true - rest).astype(np.float32)
 
 

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from leakgap import LeakgapError
 from leakgap.answers.answers import Answers
+from leakgap.answers.kinds import step
 from leakgap.attacks import gives_away
 
 Both = tuple[np.ndarray, np.ndarray]  # of targets and of shadow models
 PROBE = 64  # records by which models are compared first
 NEAR, ALIKE, LEAST = 1e-3, 0.9, 20  # copies: this near in phi, in this share of so many records at the least
+ROUNDED = 0.98  # of the records that rounding leaves something of, in a rounded copy
 
 
 @dataclass(frozen=True)
@@ -251,6 +254,13 @@ def _check_pair(first: Answers, other: Answers, at: np.ndarray) -> None:
         counts = getattr(other, what), getattr(first, what)
         if None not in counts and counts[0] != counts[1]:
             raise LeakgapError(f"{other.name} has {counts[0]} {what}, and {first.name} {counts[1]}")
+    views = [each.view_names or ("one",) for each in (other, first)]
+    if views[0] != views[1] and max(map(len, views)) > 1:
+        their_views, my_views = (", ".join(each[:6]) for each in views)
+        raise LeakgapError(
+            f"the views of {other.name} are {their_views}, and of {first.name} {my_views}: give a view the same "
+            "name in every file"
+        )
 
 
 def _check_distinct(models: Sequence[Answers]) -> None:
@@ -261,26 +271,35 @@ def _check_distinct(models: Sequence[Answers]) -> None:
     """
     ids = pd.Index(models[0].record)
     sample = pd.Index(ids[np.linspace(0, len(ids) - 1, min(len(ids), PROBE)).astype(int)])
-    probes = np.full((len(models), len(sample)), np.nan)
+    probes, member = np.full((2, len(models), len(sample)), np.nan)
     for row, model in enumerate(models):
-        values = _values(model)
         at = pd.Index(
             model.record.astype(str)
             if model.record.dtype.kind != models[0].record.dtype.kind
             else model.record
         )
         place = at.get_indexer(sample.astype(str) if at.dtype != sample.dtype else sample)
-        probes[row, place >= 0] = values[place[place >= 0]]
-    probes[~np.isfinite(probes)] = np.nan
+        probes[row, place >= 0] = _values(model)[place[place >= 0]]
+        if model.member is not None:
+            member[row, place >= 0] = model.member[place[place >= 0]]
+    finite, rounded = np.isfinite(probes), np.array([_rounding(model)[1] for model in models])
     for row, model in enumerate(models):
         with np.errstate(invalid="ignore"):
-            near = np.abs(probes[:row] - probes[row]) < NEAR
-        both = np.isfinite(probes[:row]) & np.isfinite(probes[row])
-        for number in np.flatnonzero(near.sum(1) >= np.maximum(ALIKE * both.sum(1), 1)).tolist():
+            near = finite[:row] & finite[row] & (np.abs(probes[:row] - probes[row]) < NEAR)
+        few = np.maximum(ALIKE * (finite[:row] & finite[row]).sum(1), 1)
+        apart = (np.abs(member[:row] - member[row]) == 1).any(1)
+        copies = (near.sum(1) >= few) | (rounded[:row] > 0) | (rounded[row] > 0)
+        for number in np.flatnonzero(copies & ~apart).tolist():
             other = models[number]
-            if _same_members(model, other) and _alike(model, other):
+            if (_alike(model, other) or _rounded_alike(model, other)) and _same_members(model, other):
                 raise LeakgapError(
                     f"{model.name} and {other.name} are one model: all their answers are equal, or nearly"
+                )
+        for number in np.flatnonzero((near.sum(1) >= few) & apart).tolist():
+            if _equal(model, models[number]):
+                raise LeakgapError(
+                    f"{model.name} and {models[number].name} answer every record alike, and say that they were "
+                    "trained on different ones: was one model asked for both?"
                 )
 
 
@@ -290,28 +309,84 @@ def _values(model: Answers) -> np.ndarray:
     return values.astype(np.float64)
 
 
-def _alike(one: Answers, other: Answers) -> bool:
-    """Whether two models answer nearly all records that both were asked about alike."""
+def _shared(one: Answers, other: Answers) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of either that are about the records of both."""
     mine, theirs = one.record, other.record
     if mine.dtype.kind != theirs.dtype.kind:
         mine, theirs = mine.astype(str), theirs.astype(str)
     at = pd.Index(theirs).get_indexer(pd.Index(mine))
-    first, second = _values(one)[at >= 0], _values(other)[at[at >= 0]]
+    return np.flatnonzero(at >= 0), at[at >= 0]
+
+
+def _equal(one: Answers, other: Answers) -> bool:
+    """Whether two models answer alike to the last digit, and not always with the same few answers."""
+    here, there = _shared(one, other)
+    mine, theirs = _values(one)[here], _values(other)[there]
+    different = len(np.unique(mine[np.isfinite(mine)]))
+    return one.phi is not None and bool((mine == theirs).all()) and different >= max(LEAST, len(mine) / 2)
+
+
+def _alike(one: Answers, other: Answers) -> bool:
+    """Whether two models answer nearly all records that both were asked about alike."""
+    here, there = _shared(one, other)
+    first, second = _values(one)[here], _values(other)[there]
     if (first == second).all():
         return True
     finite = np.isfinite(first) & np.isfinite(second)
     if one.phi is None or finite.sum() < LEAST or np.ptp(first[finite]) < 100 * NEAR:
         return False
-    return bool((np.abs(first - second)[finite] < NEAR).mean() >= ALIKE)
+    return bool((np.abs(first[finite] - second[finite]) < NEAR).mean() >= ALIKE)
+
+
+def _loss(phi: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0, -phi)
+
+
+# what makes of phi the number that a file holds, where that is not phi itself
+SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "probabilities": expit,
+    "probability": expit,
+    "loss": _loss,
+}
+
+
+def _rounding(model: Answers) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
+    """Return what makes of phi the number that a file holds, and to what that number is rounded; 0: it is not."""
+    scale: Callable[[np.ndarray], np.ndarray] = SCALES.get(model.kind, np.asarray)
+    if model.phi is None or model.kind in ("tokens", "regression"):
+        return scale, 0.0
+    held = model.logits if model.kind == "logits" else scale(model.phi[:, 0].astype(np.float64))
+    assert held is not None
+    return scale, step(held[np.isfinite(held)].astype(np.float64), range(1 if scale is np.asarray else 2, 5))
+
+
+def _rounded_alike(one: Answers, other: Answers) -> bool:
+    """Whether nearly all answers of one model are those of the other, rounded, where rounding leaves something."""
+    if one.phi is None or other.phi is None:
+        return False
+    (scale, grain), (_, fine) = sorted((_rounding(one), _rounding(other)), key=lambda each: -each[1])
+    if not grain:
+        return False
+    here, there = _shared(one, other)
+    first, second = (scale(_values(each)[at]) for each, at in ((one, here), (other, there)))
+    told = np.isfinite(first) & np.isfinite(second)
+    if scale is not np.asarray:  # where both round to 0, or to 1, any two sure models are alike
+        told &= np.maximum(first, second) > grain
+    if scale is expit:
+        told &= np.minimum(first, second) < 1 - grain
+    if told.sum() < LEAST or np.ptp(first[told]) < 10 * grain:
+        return False
+    # of logits phi is the label's less a mean of the others', and so rounded twice
+    apart = grain if one.kind == "logits" else (grain + fine) / 2
+    return bool((np.abs(first[told] - second[told]) <= apart + 1e-6).mean() >= ROUNDED)
 
 
 def _same_members(one: Answers, other: Answers) -> bool:
     """Can the two have been trained on the same records, as far as both were asked?"""
     if one.member is None or other.member is None:
         return True
-    mine, theirs = (pd.Series(each.member, index=each.record.astype(str)) for each in (one, other))
-    both = mine.index.intersection(theirs.index)
-    return bool((mine[both] == theirs[both]).all())
+    here, there = _shared(one, other)
+    return bool((one.member[here] == other.member[there]).all())
 
 
 def _stack(values: Sequence[np.ndarray | None], places: Sequence[np.ndarray], absent: float) -> np.ndarray:

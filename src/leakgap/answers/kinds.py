@@ -15,10 +15,11 @@ Whatever can't be right for any record is a LeakgapError that says which column 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 
 from leakgap import LeakgapError
 from leakgap.answers.confidence import mistaken_for_logits
@@ -27,7 +28,8 @@ from leakgap.answers.confidence import phi as phi_of_logits
 LARGEST = 1e30  # of a logit: what is beyond has no place in float32
 WHOLE = 1e-6  # closer than this to one, a sum of probabilities is whole: none is missing or rounded
 SUM = 0.005  # how far probabilities may be from adding up to one, however they were rounded
-SORTED = 20  # rows that all fall from the first class to the last are sorted rows, not answers
+SORTED = 20  # rows, or more, that may be told to be sorted, not answers
+COARSE = 1e-3  # of the values' spread: where single precision is coarser, it makes one number of several
 SHARES = (5, 10, 20)  # percent of a sequence's least probable tokens that min-k% takes
 
 
@@ -131,7 +133,7 @@ def _positive(rows: Rows) -> np.ndarray:
 
 
 def _phi(rows: Rows) -> Signal:
-    return Signal(_number(rows, "phi"))
+    return Signal(_number(rows, "phi"))  # may be infinite
 
 
 def _loss(rows: Rows) -> Signal:
@@ -256,10 +258,10 @@ def _classes(rows: Rows, kind: str, given: np.ndarray) -> np.ndarray:
         raise rows.fault(
             kind, f"of {count} classes: an answer needs two or more; one alone is a column probability"
         )
-    if len(given) >= SORTED and count > 2 and (np.diff(given, axis=1) <= 0).all():
+    if way := _sorted(given, label, kind):
         raise rows.fault(
             kind,
-            "fall from the first class to the last in every row: they are sorted, and whose they are is lost",
+            f"{way} from the first class to the last in every row: they are sorted, and whose they are is lost",
         )
     if rows.classes is not None:
         place = {name: number for number, name in enumerate(rows.classes)}
@@ -281,6 +283,29 @@ def _classes(rows: Rows, kind: str, given: np.ndarray) -> np.ndarray:
         row = int(outside.argmax())
         raise rows.fault("label", f"{label[row]} of {rows.at(row)} is none of the {count} classes of {kind}")
     return label
+
+
+def _sorted(given: np.ndarray, label: np.ndarray, kind: str) -> str:
+    """Say whether the answers of all rows "fall" or "rise" because each row was sorted; else "".
+
+    A model may answer one class everywhere, and then it is the commonest, as likely as it is common. The first of
+    sorted answers is likelier than that. Of five classes or more no model has all rows in one order.
+    """
+    if len(given) < SORTED:
+        return ""
+    with np.errstate(invalid="ignore"):
+        steps = np.diff(given, axis=1)
+    absent = np.isnan(steps)
+    falls, rises = ((sign * steps <= 0) | absent for sign in (1, -1))
+    if absent.all() or not (falls.all() or rises.all()) or (falls & rises).all():
+        return ""
+    way, last = ("fall", 0) if falls.all() else ("rise", given.shape[1] - 1)
+    if given.shape[1] >= 5:
+        return way
+    top = given[:, last] if kind == "probabilities" else softmax(given, axis=1)[:, last]
+    share = float((label.astype(str) == str(last)).mean())
+    certain = max(0.02, 3 * np.sqrt(share * (1 - share) / len(given)))
+    return way if np.nanmean(top) > share + certain else ""
 
 
 def _numeric(rows: Rows, column: str) -> np.ndarray:
@@ -309,6 +334,22 @@ def _bounded(rows: Rows, column: str) -> np.ndarray:
     infinite = np.abs(values) > LARGEST
     if infinite.any():
         raise rows.fault(column, f"of {rows.at(infinite.argmax())} is infinite, or nearly so")
+    return _precise(rows, column, values)
+
+
+def _precise(rows: Rows, column: str, values: np.ndarray) -> np.ndarray:
+    """Return numbers; LeakgapError where single precision, in which they are compared, can't tell them apart."""
+    raw = rows.columns[column]
+    different, left = len(np.unique(raw)), len(np.unique(values.astype(np.float32)))
+    coarse = np.spacing(np.float32(np.abs(values).max())) > COARSE * np.subtract(
+        *np.quantile(values, [0.9, 0.1])
+    )
+    if left < 0.99 * different and coarse:
+        raise rows.fault(
+            column,
+            f"has {different:,} values from {raw.min()} to {raw.max()}, of which single precision tells "
+            f"{left:,} apart: subtract one number, such as {np.median(values):.16g}, from all, in every file",
+        )
     return values
 
 
@@ -340,7 +381,7 @@ def _filled(rows: Rows, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         )
     total = np.where(known, given, 0).sum(1)
     classes = given.shape[1]
-    allowed = max(SUM, classes * _step(given[known]) / 2)
+    allowed = max(SUM, classes * step(given[known]) / 2)
     off = (total > 1 + allowed) | ((count == classes) & (total < 1 - allowed))
     if off.any():
         row = int(off.argmax())
@@ -351,12 +392,16 @@ def _filled(rows: Rows, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(known, given, share[:, None]), (missing == 0) & (np.abs(total - 1) <= WHOLE)
 
 
-def _step(values: np.ndarray) -> float:
-    """Return what probabilities are rounded to, .01 or finer, such as .001; 0 where they are not rounded."""
-    for decimals in range(2, 6):
-        scaled = values * 10**decimals
+def step(values: np.ndarray, decimals: Sequence[int] = range(2, 6)) -> float:
+    """Return what numbers are rounded to, such as .001, by some decimals; 0 where they are not rounded.
+
+    >>> step(np.array([0.25, 0.5, 1 / 3])), step(np.array([0.25, 0.5]))
+    (0.0, 0.01)
+    """
+    for places in decimals:
+        scaled = values * 10**places
         if (np.abs(scaled - np.round(scaled)) < 1e-3).all():
-            return 10.0**-decimals
+            return 10.0**-places
     return 0.0
 
 

@@ -7,6 +7,7 @@ A column is an array with one entry for every row of the file; `logits` and `pro
 import json
 import re
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,11 @@ import pyarrow.parquet as pq
 from leakgap import LeakgapError
 from leakgap.files import read_arrays
 
-IDS = ("record", "label", "prediction", "group", "slice")  # of any type: whole numbers, or text
-VALUES = ("view", "member", "reserved", "phi", "loss", "log_density", "score", "probability")
+IDS = ("record", "label", "prediction", "group", "slice", "view")  # of any type: whole numbers, or text
+VALUES = ("member", "reserved", "phi", "loss", "log_density", "score", "probability")
 MATRICES = ("logits", "probabilities", "labels")  # a list in every row, or columns logits_0, logits_1, ...
 LISTS = ("tokens", "token_means", "token_deviations")  # of any length in every row
+LOOKED_AT = 10_000  # rows of a CSV file by which its decimal sign is found out
 SEPARATORS = (",", ";", "\t", "|")
 NULLS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-", "?")  # how a missing value is written
 
@@ -61,21 +63,56 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
 
 
 def _csv(path: Path, how: How = FOUND_OUT) -> dict[str, np.ndarray]:
-    """Read a CSV file; a separator and a decimal comma that are not told are found out by the header and a row."""
+    """Read a CSV file; a separator and a decimal comma that are not told are found out by its first rows."""
     with path.open("rb") as file:
-        first, second = file.readline(), file.readline()
-    separator = how.separator or _separator(path, first)
+        first, *rows = [*islice(file, 1 + LOOKED_AT)] or [b""]
+    if not first.strip():
+        raise LeakgapError(f"{path}: can't be read (it is empty, or begins with an empty line)")
+    separator = _separator(path, first) if how.separator is None else _told(path, "separator", how.separator)
     parsing = pc.ParseOptions(delimiter=separator)
-    names = [name for name in _header(first, parsing) if is_known(name)]
-    if not names:
-        return {}
-    decimal = how.decimal or ("," if separator != "," and re.search(rb"\d,\d", second) else ".")
+    header = _header(first, parsing)
+    names = [name for name in header if is_known(name)]
+    if "record" not in header:
+        raise LeakgapError(_no_record(path, first, header))
+    decimal = _decimal(rows, separator) if how.decimal is None else _told(path, "decimal", how.decimal, ",.")
     # ids stay text, so that 007 is not 7; ids that are all written as whole numbers become numbers below
     kinds: dict[str, pa.DataType] = dict.fromkeys(IDS + MATRICES + LISTS, pa.string())
     kinds |= {name: pa.float64() for name in names if part_of_matrix(name)}
     convert = pc.ConvertOptions(include_columns=names, column_types=kinds, decimal_point=decimal)
     columns = _of_table(path, pc.read_csv(path, parse_options=parsing, convert_options=convert))
     return columns | {name: _numbers(path, name, columns[name], decimal) for name in IDS if name in columns}
+
+
+def _told(path: Path, what: str, sign: str, allowed: str = "") -> str:
+    """Return the sign that somebody named; a tab may be written as in a shell."""
+    sign = {"\\t": "\t", "tab": "\t"}.get(sign, sign)
+    if len(sign) != 1 or (allowed and sign not in allowed):
+        one = " or ".join(map(repr, allowed)) if allowed else "one sign, such as ';' or tab"
+        raise LeakgapError(f"{path}: --{what} is {one}, not {sign!r}")
+    return sign
+
+
+def _decimal(rows: list[bytes], separator: str) -> str:
+    """Return a comma where a cell of the rows is a number with one, else a point."""
+    number = rb"[-+]?\d*,\d+([eE][-+]?\d+)?"
+    cell = rb'"%b"' % number if separator == "," else rb'(%b|"%b")' % (number, number)
+    edge = re.escape(separator.encode())
+    pattern = re.compile(rb"(^|%b) *%b *(%b|$)" % (edge, cell, edge))
+    return "," if any(pattern.search(row.rstrip(b"\r\n")) for row in rows) else "."
+
+
+def _no_record(path: Path, line: bytes, header: list[str]) -> str:
+    """Say what is wrong with a header that has no column `record`."""
+    told = f"{path}: has no column 'record'"
+    if len(header) > 1:
+        return told
+    text = line.decode("utf-8", "replace").strip("\ufeff\r\n")
+    sign = re.search(r"record[\"']?([^\w\"'])", text) or re.search(r"([^\w\"'])[\"']?record", text)
+    name = f" {sign[1]!r}" if sign else ""
+    return (
+        f"{told}, but the one column {text[:60]!r}: a separator other than , ; | and tab is named, "
+        f"--separator{name}"
+    )
 
 
 def _header(line: bytes, parsing: pc.ParseOptions) -> list[str]:
@@ -188,7 +225,7 @@ def _numbers(path: Path, name: str, ids: np.ndarray, decimal: str) -> np.ndarray
 def _check_present(path: Path, name: str, ids: np.ndarray, absent: list[bool]) -> None:
     if any(absent):
         row = absent.index(True)
-        raise LeakgapError(f"{path}: {name} is missing in row {row}: {ids[row]!r}")
+        raise LeakgapError(f"{path}: {name} is missing in row {row}: {str(ids[row])!r}")
 
 
 def _values(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
@@ -196,11 +233,25 @@ def _values(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
         if column.null_count:
             raise LeakgapError(f"{path}: {name} is empty in row {_first_null(column)}")
         return column.to_numpy()
+    if pa.types.is_integer(column.type) and not column.null_count:
+        return column.to_numpy()
     try:
         return column.cast(pa.float64()).to_numpy()
     except pa.ArrowException:
         wanted = "true and false" if name in ("member", "reserved") else "numbers"
-        raise LeakgapError(f"{path}: {name} holds {column.type}, not {wanted}") from None
+        raise LeakgapError(f"{path}: {name} holds {column.type}, not {wanted}{_first_text(column)}") from None
+
+
+def _first_text(column: pa.ChunkedArray) -> str:
+    """Name the first row of a column of text that holds no number."""
+    if not pa.types.is_string(column.type):
+        return ""
+    for row, text in enumerate(column.to_pylist()):
+        try:
+            float(text or "nan")
+        except ValueError:
+            return f", such as {text!r} in row {row}"
+    return ""
 
 
 def _lists(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
@@ -246,7 +297,7 @@ def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         lists = [json.loads(text) for text in column.to_pylist() if text is not None]
         return pa.chunked_array([pa.array(lists, pa.list_(pa.float64()))])
-    except (ValueError, pa.ArrowException):
+    except (ValueError, pa.ArrowException, RecursionError):
         return column
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from leakgap import LeakgapError
 
-WRITTEN = ("audit.json", "records.parquet", "records.csv", "people.parquet", "people.csv", "report.html")
+PEOPLE = ("people.parquet", "people.csv")
+WRITTEN = ("audit.json", "records.parquet", "records.csv", *PEOPLE, "report.html")
 
 
 def check_folder(folder: Path) -> None:
@@ -15,6 +16,12 @@ def check_folder(folder: Path) -> None:
     there = [name for name in WRITTEN if (folder / name).exists()]
     if there and not _is_audit(folder / "audit.json"):
         raise LeakgapError(f"{folder}: holds a {there[0]} that is no audit's; name another folder")
+
+
+def remove_people(folder: Path) -> None:
+    """Remove the tables of people that an earlier audit left: this one knows of none."""
+    for name in PEOPLE:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _is_audit(path: Path) -> bool:

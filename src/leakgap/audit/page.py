@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from leakgap import attacks
 from leakgap.audit import words
-from leakgap.audit.folder import check_folder
+from leakgap.audit.folder import check_folder, remove_people
 from leakgap.audit.model import Audit
 from leakgap.files import atomic
 from leakgap.text import for_spreadsheets
@@ -36,6 +36,8 @@ def write_audit(audit: Audit, folder: Path) -> None:
             audit.people.to_parquet(temporary, index=False)
         with atomic(folder / "people.csv") as temporary:
             for_spreadsheets(audit.people).to_csv(temporary, index=False)
+    else:
+        remove_people(folder)
     with atomic(folder / "report.html") as temporary:
         temporary.write_text(render(audit), encoding="utf-8")
 
