@@ -331,7 +331,9 @@ def compare(sides: list[str], study: str | None, other: list[str], out: str | No
 
 def _add_audit(own: argparse.ArgumentParser) -> None:
     """Add the arguments of the one verb that needs no study."""
-    answers = "file of a model's answers: Parquet, CSV or .npz (docs/audit-a-model.md)"
+    answers = (
+        "file of a model's answers: Parquet, CSV or .npz (docs/audit-a-model.md), or a study's own logits"
+    )
     own.set_defaults(verb="audit")
     own.add_argument("targets", nargs="+", metavar="TARGET", help=answers)
     own.add_argument("--shadows", nargs="+", default=[], metavar="FILE", help="answers of shadow models")
@@ -359,6 +361,12 @@ def _add_audit(own: argparse.ArgumentParser) -> None:
     own.add_argument("--separator", metavar="SIGN", help="of CSV files, where it is not found out")
     own.add_argument("--decimal", metavar="SIGN", help="decimal sign of CSV files, where it is not found out")
     own.add_argument("--positive", metavar="LABEL", help="the label that a column `probability` is of")
+    own.add_argument(
+        "--step",
+        type=int,
+        metavar="EPOCHS",
+        help="moment of training, of files that hold several; by default the last",
+    )
     own.add_argument(
         "--fail-above",
         metavar="TPR@FPR",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from leakgap import LeakgapError
+from leakgap.answers.grid import is_grids, read_grids
 from leakgap.answers.kinds import KINDS, LABELLED, Rows, Signal
 from leakgap.answers.reading import IDS, LISTS, MATRICES, How, is_known, part_of_matrix, read_columns
 from leakgap.arrays import untensored
@@ -67,6 +68,7 @@ class Answers:
         default_factory=dict
     )  # float32 [S]: further numbers about a record
     view_names: tuple[str, ...] | None = None  # of a record's answers, in their order; None: each has one
+    step: str | None = None  # of training, where that is known
 
     @classmethod
     def read(
@@ -76,6 +78,7 @@ class Answers:
         separator: str | None = None,
         decimal: str | None = None,
         positive: str | None = None,
+        step: int | None = None,
     ) -> Answers:
         """Read a Parquet, CSV or .npz file: one row a record, or one for each record and view.
 
@@ -95,20 +98,38 @@ class Answers:
         about one record are rows that a column `view` tells apart. `reserved` (bool) marks records that were set
         aside from the training of every model. `group` says whose record it is, `slice` which part it is of.
 
+        Several moments of training are rows that a column `step` tells apart, of which one is read. A file of a
+        study's own, results/<study>/logits/<technique>/<mask>.parquet, is read with the study's masks.
+
         separator, decimal: of a CSV file, where they are not found out; positive: the label that `probability` is
-        of. Raises LeakgapError, naming the file and the column, for anything that can't be right.
+        of; step: the moment of training, by default the last. Raises LeakgapError, naming the file and the column,
+        for anything that can't be right.
         """
+        if is_grids(Path(path)):
+            return cls(**read_grids(Path(path), step))
         columns = read_columns(path, How(separator, decimal))
-        return cls.of(columns, name=str(path), positive=positive)
+        return cls.of(columns, name=str(path), positive=positive, step=step)
 
     @classmethod
     def of(
-        cls, columns: Mapping[str, object], name: str = "answers", *, positive: str | None = None
+        cls,
+        columns: Mapping[str, object],
+        name: str = "answers",
+        *,
+        positive: str | None = None,
+        step: int | None = None,
     ) -> Answers:
         """Make answers of arrays, a DataFrame or anything that maps the columns of `read` to their values."""
         given = [key for key in columns if is_known(key) and columns[key] is not None]
         known = {key: _array(name, key, columns[key]) for key in given}
-        return _answers(name, *_side_by_side(name, known), None if positive is None else str(positive))
+        told = None if positive is None else str(positive)
+        if "step" not in known:
+            if step is not None:
+                raise LeakgapError(f"{name}: has no column 'step', and step {step} is asked for")
+            return _answers(name, *_side_by_side(name, known), told)
+        at, several, known = _at_step(name, known, step)
+        name = f"{name} at step {at}" if several else name
+        return replace(_answers(name, *_side_by_side(name, known), told), step=at)
 
     def __repr__(self) -> str:
         return f"Answers({self.name!r}, {self.kind} of {len(self.record)} records, {self.views} views)"
@@ -168,6 +189,25 @@ def _lists(name: str, column: str, values: object) -> np.ndarray:
     found = np.empty(len(lists), object)
     found[:] = lists
     return found
+
+
+def _at_step(
+    name: str, columns: dict[str, np.ndarray], wanted: int | None
+) -> tuple[str, bool, dict[str, np.ndarray]]:
+    """Return a step, by default the last, whether there are others, and its rows without the column `step`."""
+    step = columns["step"]
+    if step.dtype.kind == "O":
+        step = np.array([np.nan if each is None else each for each in step.tolist()])
+    if step.dtype.kind not in "iuf" or not np.isfinite(step).all() or not len(step):
+        raise LeakgapError(f"{name}: step does not hold a number in every row")
+    every = [f"{each:g}" for each in np.unique(step)]
+    if wanted is not None and wanted not in step:
+        raise LeakgapError(f"{name}: has no step {wanted}, only {', '.join(every[:12])}")
+    if len({len(values) for values in columns.values()}) > 1:
+        raise LeakgapError(f"{name}: its columns are not equally long")
+    at = step.max() if wanted is None else wanted
+    rows = {key: values[step == at] for key, values in columns.items() if key != "step"}
+    return f"{at:g}", len(every) > 1, rows
 
 
 def _side_by_side(

@@ -254,6 +254,10 @@ def _check_pair(first: Answers, other: Answers, at: np.ndarray) -> None:
         counts = getattr(other, what), getattr(first, what)
         if None not in counts and counts[0] != counts[1]:
             raise LeakgapError(f"{other.name} has {counts[0]} {what}, and {first.name} {counts[1]}")
+    if first.step != other.step and None not in (first.step, other.step):
+        raise LeakgapError(
+            f"{other.name} and {first.name} are of different steps of training: name one that both have, --step"
+        )
     views = [each.view_names or ("one",) for each in (other, first)]
     if views[0] != views[1] and max(map(len, views)) > 1:
         their_views, my_views = (", ".join(each[:6]) for each in views)

@@ -20,7 +20,7 @@ from leakgap import LeakgapError
 from leakgap.files import read_arrays
 
 IDS = ("record", "label", "prediction", "group", "slice", "view")  # of any type: whole numbers, or text
-VALUES = ("member", "reserved", "phi", "loss", "log_density", "score", "probability")
+VALUES = ("step", "member", "reserved", "phi", "loss", "log_density", "score", "probability")
 MATRICES = ("logits", "probabilities", "labels")  # a list in every row, or columns logits_0, logits_1, ...
 LISTS = ("tokens", "token_means", "token_deviations")  # of any length in every row
 LOOKED_AT = 10_000  # rows of a CSV file by which its decimal sign is found out

@@ -475,6 +475,7 @@ def audit_files(
     separator: str | None = None,
     decimal: str | None = None,
     positive: str | None = None,
+    step: int | None = None,
     fail_above: str | None = None,
 ) -> bool:
     """Audit files of answers, write audit.json, the tables and report.html below `out`, print the answer.
@@ -484,7 +485,7 @@ def audit_files(
     """
     limit = None if fail_above is None else _limit(fail_above)
     check_folder(Path(out))
-    how = {"separator": separator, "decimal": decimal, "positive": positive}
+    how: dict[str, Any] = {"separator": separator, "decimal": decimal, "positive": positive, "step": step}
     read = [
         [Answers.read(path, **how) for path in paths] for paths in (targets, shadows, [base] if base else [])
     ]
