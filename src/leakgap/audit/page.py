@@ -11,15 +11,29 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 
 from leakgap import attacks
-from leakgap.audit import words
+from leakgap.audit import advice, words
 from leakgap.audit.folder import check_folder, remove_people
 from leakgap.audit.model import Audit
 from leakgap.files import atomic
 from leakgap.text import for_spreadsheets
 
 SHOWN = 20  # records on the page
+BESIDE = 3  # attacks that the picture names beside the leading one
+SEEN = {  # what the attacker sees of a record, by the kind of the answers
+    "logits": "the model's logits",
+    "probabilities": "the probabilities of all classes or labels",
+    "probability": "the probability of one of two labels",
+    "phi": "how sure the model is of the label (phi)",
+    "loss": "the model's loss",
+    "log_density": "the logarithm of a density",
+    "tokens": "the log-probability of every token",
+    "score": "a score",
+    "prediction": "the predicted label alone",
+    "regression": "a predicted number",
+}
 
 
 def write_audit(audit: Audit, folder: Path) -> None:
@@ -61,6 +75,7 @@ def render(audit: Audit) -> str:
         "bound": words.bound,
         "count": _count,
         "decimals": _decimals,
+        "code": _code,
     }
     environment.globals |= {"interval": words.interval, "one_in": words.one_in}
     template = files("leakgap.audit").joinpath("page.html.j2").read_text(encoding="utf-8")
@@ -77,7 +92,42 @@ def render(audit: Audit) -> str:
         picture=_picture(audit) if len(audit.curves) else None,
         records=audit.records.head(SHOWN).to_dict("records"),
         total=len(audit.records),
+        memorized=bool(audit.records["memorization"].notna().any()),
+        slices=_slices(audit.about),
+        seen=SEEN.get(audit.about["targets"][0]["kind"], "the model's answers"),
+        steps=advice.what_now(audit),
+        changes=advice.LOWERED,
     )
+
+
+def _slices(about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the slices as they are shown, the one that leaks most first."""
+    rows = [
+        {key: math.nan if value is None else value for key, value in row.items()}
+        for row in about.get("slices", [])
+    ]
+    rows.sort(key=lambda row: -1.0 if math.isnan(row["tpr"]) else row["tpr"], reverse=True)
+    return [
+        row
+        | {
+            "shown": words.interval(
+                {"tpr": row["tpr"], "tpr_low": row["low"], "tpr_high": row["high"]}, "tpr"
+            ),
+            "accused": "undefined" if math.isnan(row["fpr"]) else f"{words.percent(row['fpr'])}%",
+        }
+        for row in rows
+    ]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _code(text: str) -> Markup:
+    """Return a sentence in which what stands in backquotes is code."""
+    parts = [escape(part) for part in text.split("`")]
+    parts[1::2] = [Markup("<code>{}</code>").format(part) for part in parts[1::2]]
+    return Markup("").join(parts)
 
 
 def _leading(audit: Audit) -> dict[str, Any]:
@@ -127,6 +177,7 @@ def _picture(audit: Audit) -> dict[str, Any]:
     for name, curve in audit.curves.groupby("attack", sort=False):
         points = zip(curve["fpr"], curve["tpr"], strict=True)
         lines[str(name)] = "M" + "L".join(f"{x(fpr)} {y(tpr)}" for fpr, tpr in points)
+    beside = _beside(audit)
     ticks = [(10.0**-power, f"{words.percent(10.0**-power)}%") for power in range(decades + 1)]
     marks = []
     for fpr in audit.about["fprs"]:
@@ -137,13 +188,33 @@ def _picture(audit: Audit) -> dict[str, Any]:
         "width": WIDTH,
         "height": HEIGHT,
         "frame": (LEFT, TOP, RIGHT, BOTTOM),
-        "lines": {name: path for name, path in lines.items() if name != leading},
+        "beside": {name: lines[name] for name in beside},
+        "rest": {name: path for name, path in lines.items() if name not in (leading, *beside)},
         "leading": lines[leading],
         "x": [(x(rate), text) for rate, text in ticks],
         "y": [(y(rate), text) for rate, text in ticks],
         "chance": f"M{x(low)} {y(low)}L{x(1)} {y(1)}",
         "marks": marks,
     }
+
+
+def _beside(audit: Audit) -> list[str]:
+    """Return the attacks named beside the leading one: of those that need no shadow models the best, then the best.
+
+    The best recognize most at the largest false positive rate that all can be read at, or have the largest AUC.
+    """
+    about = audit.about
+    rows = audit.summary[audit.summary["unit"] == about["unit"]]
+    rates = [f"tpr_at_{fpr:g}" for fpr in sorted(about["fprs"]) if rows[f"tpr_at_{fpr:g}"].notna().all()]
+    ranked = rows.sort_values([*rates[-1:], "auc"], ascending=False)["attack"].tolist()
+    others = [name for name in ranked if name != about["leading"]]
+    first = [name for name in others if _needs_no_shadows(name)][:1]
+    return [*first, *(name for name in others if name not in first)][:BESIDE]
+
+
+def _needs_no_shadows(name: str) -> bool:
+    attack = attacks.ATTACKS[name]
+    return name != "correctness" and not max(attack.min_in, attack.min_out, attack.min_shadows)
 
 
 def _along(rate: float, low: float) -> float:
