@@ -23,7 +23,7 @@ rule pool:
         PATHS.downloaded,
         STUDY.data.files,
     output:
-        ensure(PATHS.pool, non_empty=True),
+        PATHS.pool,
     log:
         PATHS.log("pool"),
     conda:
@@ -51,7 +51,7 @@ rule masks:
     input:
         PATHS.pool,
     output:
-        ensure(PATHS.masks, non_empty=True),
+        PATHS.masks,
     log:
         PATHS.log("masks"),
     conda:

@@ -8,7 +8,7 @@ rule train:
         # not the masks: a model draws its own, so that a grid grows without training its models again
         pool=PATHS.pool,
     output:
-        ensure(PATHS.logits("{technique}", "{mask}"), non_empty=True),
+        PATHS.logits("{technique}", "{mask}"),
     log:
         PATHS.log("train/{technique}/{mask}"),
     benchmark:
