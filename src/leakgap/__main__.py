@@ -305,7 +305,9 @@ def _add_compare(own: argparse.ArgumentParser) -> None:
     own.add_argument("--study", help="study file of the first, where the others are --other")
     own.add_argument("--other", nargs="+", default=[], help="study files of the others")
     own.add_argument(
-        "--out", metavar="FOLDER", help="for the comparison of two audits; by default in the first one's"
+        "--out",
+        metavar="FOLDER",
+        help="for comparison.html and tables of two audits; by default in the first one's",
     )
 
 

@@ -18,8 +18,9 @@ import pandas as pd
 
 from leakgap import LeakgapError
 from leakgap.audit.model import Audit
+from leakgap.audit.words import one_in, plural
 from leakgap.files import atomic
-from leakgap.measure.roc import conformal_rank
+from leakgap.measure.roc import conformal_curve, conformal_rank
 from leakgap.text import for_markdown, for_spreadsheets, plain
 
 __all__ = ["Comparison", "compare_audits", "compare_folders", "read_audit"]
@@ -37,10 +38,12 @@ class Comparison:
 
     answer: one sentence that decides, or says that this can't be decided and what would decide it. table: a row for
     each FPR and for the AUC, the number in either audit, and second / first (of AUCs second - first) with its 95%
-    interval. exposed: records that are called members in one model and not in the other, those apart most first.
+    interval. exposed: members of both models, records or persons, that one gives away and the other does not, those
+    apart most first; who: how many, in one sentence. curves: `side`, `fpr` and `tpr` of the ROC of either.
 
     >>> table = pd.DataFrame({"quantity": ["AUC"], "first": [0.9], "second": [0.6], "change": [-0.3]})
-    >>> Comparison("b leaks less than a", table, pd.DataFrame(), True).table["change"].tolist()
+    >>> found = Comparison("b leaks less than a", table, pd.DataFrame(), True, "nobody", pd.DataFrame(), {})
+    >>> found.table["change"].tolist()
     [-0.3]
     """
 
@@ -48,22 +51,33 @@ class Comparison:
     table: pd.DataFrame
     exposed: pd.DataFrame
     paired: bool
+    who: str
+    curves: pd.DataFrame
+    about: dict[str, Any]  # names and leading attacks of either, what a unit is, whether units are persons
 
     def write(self, folder: str | Path) -> Path:
-        """Write comparison.md, comparison.csv and exposed.csv; return the path of the first."""
+        """Write comparison.html, .md and .csv, and exposed.csv; return the path of the first."""
+        from leakgap.audit.page import render_comparison
+
         folder = Path(folder)
         for name, table in (("comparison.csv", self.table), ("exposed.csv", self.exposed)):
             with atomic(folder / name) as temporary:
                 for_spreadsheets(table).to_csv(temporary, index=False)
-        how = (
-            "the same records, drawn together" if self.paired else "different records: the errors of both add"
-        )
-        text = [f"# {self.answer}", f"Intervals are of {how}.", _markdown(self.table)]
+        text = [f"# {self.answer}", self.who, f"Intervals are of {self.how}.", _markdown(self.table)]
         if len(self.exposed):
             text += ["## Exposed in one model alone", _markdown(self.exposed.head(NAMED))]
         with atomic(folder / "comparison.md") as temporary:
             temporary.write_text("\n\n".join(text) + "\n", encoding="utf-8")
-        return folder / "comparison.md"
+        with atomic(folder / "comparison.html") as temporary:
+            temporary.write_text(render_comparison(self, NAMED), encoding="utf-8")
+        return folder / "comparison.html"
+
+    @property
+    def how(self) -> str:
+        """What the intervals take for a sample."""
+        if self.paired:
+            return "the same records, drawn together"
+        return "different records: the errors of both add"
 
 
 def compare_audits(first: Audit, second: Audit, *, seed: int = 0) -> Comparison:
@@ -84,7 +98,8 @@ def compare_audits(first: Audit, second: Audit, *, seed: int = 0) -> Comparison:
     >>> print(found.answer.partition(",")[0].split(" leaks ")[0])
     leak 0.5
     """
-    sides = [_Side.of(audit) for audit in (first, second)]
+    persons = bool(len(first.people) and len(second.people))
+    sides = [_Side.of(audit, persons) for audit in (first, second)]
     fprs = [fpr for fpr in first.about["fprs"] if fpr in second.about["fprs"]]
     if not fprs:
         raise LeakgapError("the two audits have no false positive rate in common")
@@ -94,36 +109,48 @@ def compare_audits(first: Audit, second: Audit, *, seed: int = 0) -> Comparison:
     rows = [_row(sides, draws, fpr) for fpr in fprs]
     rows.append(_row(sides, draws, None))
     table = pd.DataFrame(rows)
-    return Comparison(
-        _answer(sides, table, first.about, second.about), table, _exposed(sides, common, max(fprs)), paired
-    )
+    units, kind = (plural(first.about["unit"]), "group") if persons else ("records", "record")
+    exposed, who = _exposed(sides, max(fprs), units, kind)
+    curves = []
+    for number, side in enumerate(sides):
+        fpr, tpr = conformal_curve(side.score, side.member, points=200)
+        curves.append(pd.DataFrame({"side": number, "fpr": fpr, "tpr": tpr}))
+    about = {
+        "names": [side.name for side in sides],
+        "attacks": [each.about["leading"] for each in (first, second)],
+        "units": units,
+        "kind": first.about["unit"] if persons else "record",
+    }
+    answer = _answer(sides, table, first.about, second.about)
+    return Comparison(answer, table, exposed, paired, who, pd.concat(curves, ignore_index=True), about)
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One audit's leading attack: P pairs of a target and a record that were judged."""
+    """One audit's leading attack: P pairs of a target and a record, or a person, that were judged."""
 
     name: str
     ids: np.ndarray  # str [U]: persons, or records
     unit: np.ndarray  # int [P], place in ids
     score: np.ndarray  # float64 [P]
     member: np.ndarray  # bool [P]
-    record: np.ndarray  # [P]
+    what: np.ndarray  # str [P], the person or the record
     accuracy: float | None  # on records that the target was not trained on
 
     @classmethod
-    def of(cls, audit: Audit) -> _Side:
-        about, records = audit.about, audit.records
+    def of(cls, audit: Audit, persons: bool) -> _Side:
+        about, table = audit.about, audit.people if persons else audit.records
         name = ", ".join(each["name"] for each in about["targets"])
-        if "member" not in records:
+        if "member" not in table:
             raise LeakgapError(f"{name}: its audit does not know the members, so there is no leak to compare")
-        told = records.dropna(subset=[about["leading"]])
+        told = table.dropna(subset=[about["leading"]])
         whose = told["group"] if "group" in told else told["record"]
         ids, unit = np.unique(whose.astype(str).to_numpy(), return_inverse=True)
         accuracy = (about.get("accuracy") or {}).get("target", {}).get("others")
         member = told["member"].to_numpy(bool)
         score = told[about["leading"]].to_numpy(np.float64)
-        return cls(name, ids, unit.reshape(-1), score, member, told["record"].to_numpy(), accuracy)
+        what = told["group" if persons else "record"].astype(str).to_numpy()
+        return cls(name, ids, unit.reshape(-1), score, member, what, accuracy)
 
 
 def _drawn(sides: list[_Side], paired: bool, seed: int) -> list[np.ndarray]:
@@ -162,12 +189,11 @@ def _row(sides: list[_Side], draws: list[np.ndarray], fpr: float | None) -> dict
     else:
         one, other = values
     change = other - one
-    with np.errstate(invalid="ignore"):
-        low, high = np.nanquantile(change[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if np.isnan(change[0]) or np.isnan(change[1:]).mean() > 0.05:
+        return row | dict.fromkeys(("change", "low", "high"), math.nan)
+    low, high = np.nanquantile(change[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     back = np.exp if fpr else float
-    ends = {"change": float(back(change[0])), "low": float(back(low)), "high": float(back(high))}
-    undefined = np.isnan(change[0]) or np.isnan(change[1:]).mean() > 0.05
-    return row | (dict.fromkeys(ends, math.nan) if undefined else ends)
+    return row | {"change": float(back(change[0])), "low": float(back(low)), "high": float(back(high))}
 
 
 def _tprs(side: _Side, drawn: np.ndarray, fpr: float) -> np.ndarray:
@@ -207,25 +233,35 @@ def _aucs(side: _Side, drawn: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _exposed(sides: list[_Side], common: np.ndarray, fpr: float) -> pd.DataFrame:
-    """Return members of both models that one of them gives away and the other does not, by how far."""
-    called = []
+def _exposed(sides: list[_Side], fpr: float, units: str, kind: str) -> tuple[pd.DataFrame, str]:
+    """Return members of both models that one gives away and the other does not, by how far; and a sentence."""
+    above = []
     for side in sides:
         others = np.sort(side.score[~side.member])[::-1]
         rank = int(conformal_rank(len(others), fpr))
-        limit = others[rank - 1] if rank >= 1 else np.inf
-        spread = max(float(np.std(others)), 1e-12)
-        table = pd.DataFrame(
-            {"record": side.record.astype(str), "member": side.member, "above": (side.score - limit) / spread}
-        )
-        called.append(table.groupby("record").agg(member=("member", "max"), above=("above", "max")))
-    both = called[0].merge(called[1], left_index=True, right_index=True, suffixes=("_first", "_second"))
-    both = both[both["member_first"] & both["member_second"]]
-    apart = both[(both["above_first"] > 0) != (both["above_second"] > 0)]
-    order = (apart["above_first"] - apart["above_second"]).abs().sort_values(ascending=False).index
+        if rank < 1:
+            told = f"{side.name}: too few {units} that it was not trained on to say who is exposed."
+            return pd.DataFrame({kind: [], "exposed in": []}), told
+        limit = others[rank - 1]
+        spread = max(float(np.std(others)), 1e-12) if len(others) else 1.0
+        by = pd.Series((side.score - limit) / spread, index=side.what)[side.member]
+        above.append(by.groupby(level=0).max())
+    both = pd.concat(above, axis=1, join="inner", keys=["first", "second"])
+    if not len(both):
+        told = f"The two models were trained on no {units} in common: nobody is exposed in one of them alone."
+        return pd.DataFrame({kind: [], "exposed in": []}), told
+    given = both > 0
+    apart = both[given["first"] != given["second"]]
+    order = (apart["first"] - apart["second"]).abs().sort_values(ascending=False, kind="stable").index
     apart = apart.loc[order]
-    where = np.where(apart["above_first"] > 0, sides[0].name, sides[1].name)
-    return pd.DataFrame({"record": apart.index, "exposed in": where})
+    counts = given.value_counts()
+    alone = [int(counts.get(each, 0)) for each in ((True, False), (False, True), (True, True))]
+    told = (
+        f"Of {len(both):,} {units} that both models were trained on, {alone[0]:,} are recognized in "
+        f"{sides[0].name} alone, {alone[1]:,} in {sides[1].name} alone and {alone[2]:,} in both, at {one_in(fpr)}."
+    )
+    where = np.where(apart["first"] > 0, sides[0].name, sides[1].name)
+    return pd.DataFrame({kind: apart.index, "exposed in": where}), told
 
 
 def _answer(sides: list[_Side], table: pd.DataFrame, first: dict[str, Any], second: dict[str, Any]) -> str:
@@ -252,6 +288,13 @@ def _answer(sides: list[_Side], table: pd.DataFrame, first: dict[str, Any], seco
             "records that neither model was trained on would tell"
         )
     row = decided.iloc[0]
+    less = 1 if row["change"] < 1 else 0
+    shadows = [about["shadow_models"] for about in (first, second)]
+    if shadows[less] < shadows[1 - less] and 2 * shadows[less] <= shadows[1 - less]:
+        return (
+            f"This can't be decided with these audits: {sides[less].name} was attacked with {shadows[less]} shadow "
+            f"models and {sides[1 - less].name} with {shadows[1 - less]}, and more find more; give both as many"
+        )
     better, worse = (sides[1], sides[0]) if row["change"] < 1 else (sides[0], sides[1])
     factor, low, high = (
         (1 / row["change"], 1 / row["high"], 1 / row["low"])
@@ -262,6 +305,11 @@ def _answer(sides: list[_Side], table: pd.DataFrame, first: dict[str, Any], seco
         f"{better.name} leaks {_times(factor)} times less than {worse.name} ({_times(low, math.floor)} to "
         f"{_times(high, math.ceil)}, {row['quantity']})"
     )
+    if not max(shadows):
+        return (
+            f"{sentence}, to an attacker without shadow models; with them others may be recognized: train four or "
+            "more for each model, and compare again"
+        )
     if better.accuracy is None or worse.accuracy is None:
         return sentence
     points = 100 * (worse.accuracy - better.accuracy)
@@ -316,6 +364,12 @@ def read_audit(folder: str | Path) -> Audit:
 
 def compare_folders(first: str, second: str, out: str | None = None) -> None:
     """Compare the audits in two folders, write that into `out`, by default in the first one, and print it."""
-    found = compare_audits(read_audit(first), read_audit(second))
+    audits = read_audit(first), read_audit(second)
+    names = [[each["name"] for each in audit.about["targets"]] for audit in audits]
+    if names[0] == names[1]:  # as when files of the same name lie in two folders
+        for audit, folder in zip(audits, (first, second), strict=True):
+            for each in audit.about["targets"]:
+                each["name"] = f"{each['name']} of {Path(folder).name}"
+    found = compare_audits(*audits)
     page = found.write(out or Path(first) / f"beside-{Path(second).name}")
-    print(plain(found.answer), f"The whole comparison: {page}", sep="\n")
+    print(plain(f"{found.answer}."), plain(found.who), f"The whole page: {page}", sep="\n")

@@ -3,22 +3,29 @@
 The page is one file that loads nothing and runs nothing: its content security policy forbids both.
 """
 
+from __future__ import annotations
+
 import json
 import math
+from collections.abc import Hashable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from leakgap import attacks
+from leakgap import __version__, attacks
 from leakgap.audit import advice, words
 from leakgap.audit.folder import check_folder, remove_people
 from leakgap.audit.model import Audit
+from leakgap.audit.picture import Axes
 from leakgap.files import atomic
 from leakgap.text import for_spreadsheets
+
+if TYPE_CHECKING:
+    from leakgap.audit.compare import Comparison
 
 SHOWN = 20  # records on the page
 BESIDE = 3  # attacks that the picture names beside the leading one
@@ -65,10 +72,18 @@ def as_json(audit: Audit) -> dict[str, Any]:
     return _defined(audit.about | {"attacks": audit.summary.to_dict("records"), "curves": curves})
 
 
-def render(audit: Audit) -> str:
-    """Return the page."""
+def templates() -> Environment:
+    """Return what makes pages of the templates beside this file."""
+
+    def source(name: str) -> str:
+        return files("leakgap.audit").joinpath(name).read_text(encoding="utf-8")
+
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(source),
     )
     environment.filters |= {
         "percent": words.percent,
@@ -78,26 +93,70 @@ def render(audit: Audit) -> str:
         "code": _code,
     }
     environment.globals |= {"interval": words.interval, "one_in": words.one_in}
-    template = files("leakgap.audit").joinpath("page.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
-        about=audit.about,
-        attacker=words.attacker(audit.about),
-        leading=_leading(audit),
-        rows=audit.summary.query("unit == @audit.about['unit']").to_dict("records"),
-        units=words.plural(audit.about["unit"]),
-        ways={"sum": "the sum", "mean": "the mean", "max": "the largest"},
-        people=audit.people.head(SHOWN).to_dict("records"),
-        total_people=len(audit.people),
-        descriptions={name: attack.description for name, attack in attacks.ATTACKS.items()},
-        picture=_picture(audit) if len(audit.curves) else None,
-        records=audit.records.head(SHOWN).to_dict("records"),
-        total=len(audit.records),
-        memorized=bool(audit.records["memorization"].notna().any()),
-        slices=_slices(audit.about),
-        seen=SEEN.get(audit.about["targets"][0]["kind"], "the model's answers"),
-        steps=advice.what_now(audit),
-        changes=advice.LOWERED,
+    return environment
+
+
+def render(audit: Audit) -> str:
+    """Return the page."""
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            about=audit.about,
+            attacker=words.attacker(audit.about),
+            leading=_leading(audit),
+            rows=audit.summary.query("unit == @audit.about['unit']").to_dict("records"),
+            units=words.plural(audit.about["unit"]),
+            ways={"sum": "the sum", "mean": "the mean", "max": "the largest"},
+            people=audit.people.head(SHOWN).to_dict("records"),
+            total_people=len(audit.people),
+            descriptions={name: attack.description for name, attack in attacks.ATTACKS.items()},
+            picture=_picture(audit) if len(audit.curves) else None,
+            records=audit.records.head(SHOWN).to_dict("records"),
+            total=len(audit.records),
+            memorized=bool(audit.records["memorization"].notna().any()),
+            slices=_slices(audit.about),
+            seen=SEEN.get(audit.about["targets"][0]["kind"], "the model's answers"),
+            steps=advice.what_now(audit),
+            changes=advice.LOWERED,
+        )
     )
+
+
+def render_comparison(found: Comparison, named: int) -> str:
+    """Return the page of two audits beside each other, with so many of those exposed in one alone."""
+    axes = Axes(float(found.curves["fpr"].min()))
+    lines = [axes.line(curve["fpr"], curve["tpr"]) for _, curve in found.curves.groupby("side")]
+    return (
+        templates()
+        .get_template("comparison.html.j2")
+        .render(
+            found=found,
+            picture=axes.ticks() | {"lines": lines},
+            rows=[_compared(row) for row in found.table.to_dict("records")],
+            exposed=list(found.exposed.head(named).itertuples(index=False, name=None)),
+            how=found.how,
+            version=__version__,
+            **found.about,
+        )
+    )
+
+
+def _compared(row: dict[Hashable, Any]) -> dict[str, str]:
+    """Return a row of a comparison as it is shown: AUCs by their difference, TPRs by their ratio."""
+    change, low, high = (float(row[name]) for name in ("change", "low", "high"))
+    if math.isnan(change):
+        told = "undefined"
+    elif row["quantity"] == "AUC":
+        told = f"{100 * change:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    else:
+        told = f"{change:.3g} times [{low:.3g}, {high:.3g}]"
+    first, second = (_share(row[side]) for side in ("first", "second"))
+    return {"what": row["quantity"], "first": first, "second": second, "change": told}
+
+
+def _share(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{words.percent(value)}%"
 
 
 def _slices(about: dict[str, Any]) -> list[dict[str, Any]]:
@@ -113,7 +172,7 @@ def _slices(about: dict[str, Any]) -> list[dict[str, Any]]:
             "shown": words.interval(
                 {"tpr": row["tpr"], "tpr_low": row["low"], "tpr_high": row["high"]}, "tpr"
             ),
-            "accused": "undefined" if math.isnan(row["fpr"]) else f"{words.percent(row['fpr'])}%",
+            "accused": _share(row["fpr"]),
         }
         for row in rows
     ]
@@ -155,46 +214,20 @@ def _defined(value: Any) -> Any:
     return value
 
 
-# --- the ROC, on logarithmic axes, in the units of the SVG's view box
-
-WIDTH, HEIGHT = 620, 520
-LEFT, RIGHT, TOP, BOTTOM = 92, 584, 16, 440
-
-
 def _picture(audit: Audit) -> dict[str, Any]:
     """Return lines, ticks and marks of the picture, in its coordinates."""
-    leading, row = audit.about["leading"], _leading(audit)
-    decades = math.ceil(-math.log10(audit.about["lowest_fpr"]) - 1e-9)
-    low = 10.0**-decades
-
-    def x(rate: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * _along(rate, low), 1)
-
-    def y(rate: float) -> float:
-        return round(BOTTOM - (BOTTOM - TOP) * _along(rate, low), 1)
-
-    lines = {}
-    for name, curve in audit.curves.groupby("attack", sort=False):
-        points = zip(curve["fpr"], curve["tpr"], strict=True)
-        lines[str(name)] = "M" + "L".join(f"{x(fpr)} {y(tpr)}" for fpr, tpr in points)
-    beside = _beside(audit)
-    ticks = [(10.0**-power, f"{words.percent(10.0**-power)}%") for power in range(decades + 1)]
-    marks = []
-    for fpr in audit.about["fprs"]:
-        value, low_end, high_end = (row[f"tpr_at_{fpr:g}{end}"] for end in ("", "_low", "_high"))
-        if not math.isnan(low_end):
-            marks.append({"x": x(fpr), "y": y(value), "low": y(low_end), "high": y(high_end)})
-    return {
-        "width": WIDTH,
-        "height": HEIGHT,
-        "frame": (LEFT, TOP, RIGHT, BOTTOM),
+    leading, row, beside = audit.about["leading"], _leading(audit), _beside(audit)
+    axes = Axes(audit.about["lowest_fpr"])
+    curves = audit.curves.groupby("attack", sort=False)
+    lines = {str(name): axes.line(curve["fpr"], curve["tpr"]) for name, curve in curves}
+    read = {
+        fpr: [row[f"tpr_at_{fpr:g}{end}"] for end in ("", "_low", "_high")] for fpr in audit.about["fprs"]
+    }
+    return axes.ticks() | {
         "beside": {name: lines[name] for name in beside},
         "rest": {name: path for name, path in lines.items() if name not in (leading, *beside)},
         "leading": lines[leading],
-        "x": [(x(rate), text) for rate, text in ticks],
-        "y": [(y(rate), text) for rate, text in ticks],
-        "chance": f"M{x(low)} {y(low)}L{x(1)} {y(1)}",
-        "marks": marks,
+        "marks": [axes.mark(fpr, *ends) for fpr, ends in read.items() if not math.isnan(ends[1])],
     }
 
 
@@ -215,8 +248,3 @@ def _beside(audit: Audit) -> list[str]:
 def _needs_no_shadows(name: str) -> bool:
     attack = attacks.ATTACKS[name]
     return name != "correctness" and not max(attack.min_in, attack.min_out, attack.min_shadows)
-
-
-def _along(rate: float, low: float) -> float:
-    """Place of a rate between `low` and 1 on a logarithmic axis, from 0 to 1; rates below it are put at its end."""
-    return 1 - math.log(max(rate, low)) / math.log(low)
