@@ -52,3 +52,11 @@ def test_recipes_are_not_the_doctors_matter(tmp_path):
     recipe = {"name": "n", "train": {"recipe": f"{tmp_path}/own.py:train"}, "grid": {"masks": 4}}
     with pytest.raises(LeakgapError, match="not fit"):
         show_doctor(Study.load(recipe))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU that torch can use")
+def test_a_gpu_that_torch_can_t_use_is_told(monkeypatch, capsys):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(LeakgapError, match=r"not fit to train n: device$"):
+        show_doctor(Study.load(STUDY))
+    assert "wrong   device: there is a GPU, and torch" in capsys.readouterr().out

@@ -15,6 +15,7 @@ import numpy as np
 
 from leakgap import LeakgapError
 from leakgap.data.pool import Pool
+from leakgap.jobs.gpus import unfit
 from leakgap.jobs.plan import show_plan
 from leakgap.jobs.timing import made_up, speed
 from leakgap.study import Study
@@ -51,6 +52,8 @@ def _device(study: Study) -> str:
 
     from leakgap.training.loop import pick_device
 
+    if reason := unfit(study.train.precision):
+        raise LeakgapError(reason)
     device = pick_device()
     if device.type == "cpu":
         return f"no GPU, {os.cpu_count()} CPUs, {study.train.threads} thread a job"

@@ -13,6 +13,7 @@ from leakgap.answers import store as logits
 from leakgap.data.masks import balanced_masks, mask_row
 from leakgap.data.pool import read_pool
 from leakgap.files import discard
+from leakgap.jobs.gpus import taken, unfit
 from leakgap.objects import staying
 from leakgap.study import Study
 from leakgap.training import importing
@@ -52,7 +53,9 @@ def train_model(
     with importing():
         answer: Callable[..., Answers] = resolve_name(f"leakgap.training.{kind}:answer")
     try:
-        with staying():
+        with staying(), taken():
+            if kind == "builtin" and (reason := unfit(train.precision)):
+                raise LeakgapError(reason)
             given = answer(job, resume, f"{technique}/{mask}")
     except LeakgapError as error:
         raise LeakgapError(f"{technique}/{mask}: {error}") from None
