@@ -4,17 +4,25 @@ import os
 import shutil
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each file to one worker of `pytest -n`, and all that need a SLURM to one, these first.
-
-    So the fixtures of a file are made once, and one SLURM is started.
-    """
+    """Begin with what needs a SLURM, which takes longest."""
     items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
-    for item in items:
-        alone = item.get_closest_marker("slurm") is not None
-        item.add_marker(pytest.mark.xdist_group("slurm" if alone else item.path.name))
+
+
+class ByFile(LoadFileScheduling):
+    """Give each file to one worker of `pytest -n`, so that its fixtures are made once; one SLURM to all."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/slurm" if file.startswith("tests/slurm/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """Have `ByFile` deal out the tests."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
