@@ -209,6 +209,24 @@ VERBS = {
             ),
         ),
         Verb(
+            "order",
+            "leakgap.jobs.order:write_order",
+            "say what orders the leak of the variants: fit, gap or accuracy",
+            (
+                JOINED,
+                Option(
+                    "scores",
+                    "scores of every record, a file per technique",
+                    lambda study, _: study.scores,
+                    "+",
+                ),
+                Option(
+                    "page", "the sentences for the report, to be written", lambda study, _: study.paths.order
+                ),
+                out(lambda study, _: study.paths.table("order"), "+"),
+            ),
+        ),
+        Verb(
             "report",
             "leakgap.report.study_page:write_report",
             "bind everything into one self-contained report.html",
@@ -217,6 +235,7 @@ VERBS = {
                 Option("claims", "file with the verdicts", lambda study, _: study.paths.claims),
                 Option("tables", "folder of the tables", lambda study, _: study.paths.tables),
                 Option("figures", "folder of the figures", lambda study, _: study.paths.figures),
+                Option("order", "file with what orders the leak", lambda study, _: study.paths.order),
                 out(lambda study, _: study.paths.report),
             ),
         ),
@@ -254,6 +273,7 @@ SIGNALLED = 128  # exit statuses above are those of signals
 INIT = "make a folder in which Snakemake runs a study of yours, without a clone"
 COMPARE = "put two audits, or several studies, beside each other, and say which leaks less"
 CANARIES = "make records that a model would remember, each trained on by a fair coin, and their manifest"
+FORECAST = "forecast a model's leak from its training log, by studies that were attacked; needs no study"
 AUDIT = "say what models leak, from their answers and those of shadow models; needs no study"
 
 
@@ -281,7 +301,31 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("folder", metavar="FOLDER", help="for config.yaml, Snakefile and the SLURM profile")
     _add_compare(verbs.add_parser("compare", help=COMPARE, description=COMPARE))
     _add_canaries(verbs.add_parser("canaries", help=CANARIES, description=CANARIES))
+    _add_forecast(verbs.add_parser("forecast", help=FORECAST, description=FORECAST))
     return top
+
+
+def _add_forecast(own: argparse.ArgumentParser) -> None:
+    own.set_defaults(verb="forecast")
+    own.add_argument(
+        "log", nargs="?", metavar="LOG", help="CSV or JSON, a row for each epoch: train_acc, test_acc, losses"
+    )
+    for name in ("train_acc", "test_acc", "train_loss", "test_loss"):
+        share = ", a share from 0 to 1" if name.endswith("acc") else ""
+        own.add_argument(f"--{name.replace('_', '-')}", type=float, help=f"in place of a log{share}")
+    own.add_argument(
+        "--studies",
+        nargs="+",
+        default=[],
+        metavar="RESULTS",
+        help="results/<study> of yours, beside the published ones",
+    )
+    own.add_argument(
+        "--like",
+        metavar="STUDY",
+        help="the study that the model is a further variant of: same data, same code",
+    )
+    own.add_argument("--out", metavar="FILE", help="the forecast as JSON")
 
 
 def _add_canaries(own: argparse.ArgumentParser) -> None:
@@ -418,6 +462,8 @@ def main(arguments: list[str] | None = None) -> int:
             compare(**told)
         elif verb == "init":
             resolve_name("leakgap.jobs.init:start")(**told)
+        elif verb == "forecast":
+            resolve_name("leakgap.jobs.forecast:show_forecast")(**told)
         elif verb == "canaries":
             resolve_name("leakgap.audit.canaries:write_canaries")(**told)
         elif not VERBS[verb].of_study:

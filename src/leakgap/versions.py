@@ -25,6 +25,7 @@ STAGES = {
     "tables": "leakgap.report.tables",
     "figures": "leakgap.report.figures",
     "claims": "leakgap.paper.questions",
+    "order": "leakgap.jobs.order",
     "report": "leakgap.report.study_page",
 }
 # check the values that a job is given: what they do to a job, they do by a changed parameter

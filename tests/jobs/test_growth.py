@@ -66,7 +66,7 @@ STUDY = {
     },
 }
 Jobs = set[tuple[str, ...]]  # rule, wildcards ...
-TAIL = {(rule,) for rule in ("summary", "tables", "figures", "claims", "report")}
+TAIL = {(rule,) for rule in ("summary", "tables", "figures", "claims", "order", "report")}
 
 
 def grown(section: str, **values: object) -> dict:
@@ -163,8 +163,8 @@ def test_one_more_attack(done: Path, attack: str):
 def test_a_variant_s_own_value(done: Path):
     deeper = VARIANTS["deep"] | {"train.options": {"depth": 7}}
     study = grown("grid", variants=VARIANTS | {"deep": deeper})
-    assert planned(done, study) - {("figures",), ("claims",)} == (
-        trained("deep") | attacked("deep") | TAIL - {("figures",), ("claims",)}
+    assert planned(done, study) - {("figures",), ("claims",), ("order",)} == (
+        trained("deep") | attacked("deep") | TAIL - {("figures",), ("claims",), ("order",)}
     )
 
 

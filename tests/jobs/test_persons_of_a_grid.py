@@ -138,7 +138,7 @@ def test_accuracies_are_of_records_with_intervals_that_count_persons(made: Study
 
 
 def test_tables_figures_and_the_page_are_made(made: Study):
-    for verb in ("claims", "tables", "figures", "report"):
+    for verb in ("claims", "order", "tables", "figures", "report"):
         assert main([verb, "--study", "study.json"]) == 0
     page = Path(made.paths.report).read_text()
     assert "of 180 groups of records (<code>data.groups: patient</code>)" in page

@@ -218,7 +218,7 @@ def with_change(section: str, **values: object) -> dict:
     return MINI | {section: MINI[section] | values}
 
 
-TAIL = {"summary", "tables", "figures", "claims", "report"}
+TAIL = {"summary", "tables", "figures", "claims", "order", "report"}
 
 
 def test_a_new_technique_trains_only_its_own_models(done: Path):
@@ -272,7 +272,7 @@ FROM_ATTACK = {"attack", *TAIL}
         ("report/figures/__init__.py", "early steps dark", "first steps dark", FIGURES),  # a caption
         ("report/tables.py", "Table I of the study", "Table 1 of the study", {"tables", "report"}),  # a title
         ("report/study_page.html.j2", "<h2", "<h2 ", {"report"}),
-        ("order/between.py", "share.mean() +", "1 * share.mean() +", {"claims", *FIGURES}),
+        ("order/between.py", "share.mean() +", "1 * share.mean() +", {"claims", "order", *FIGURES}),
         ("data/masks.py", 'if kind == "r"', 'if "r" == kind', {*FROM_ATTACK}),
         (
             "study/grid.py",

@@ -87,10 +87,30 @@ rule claims:
         "--out {output.claims:q} --page {output.page:q} > {log:q} 2>&1"
 
 
+rule order:
+    input:
+        joined=PATHS.all_joined,
+        scores=STUDY.scores,
+    output:
+        page=PATHS.order,
+        table=PATHS.table("order"),
+    log:
+        PATHS.log("order"),
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        study=STUDY.results_part,
+        code=version("order"),
+    shell:
+        "python -P -m leakgap order --study {params.study:q} --joined {input.joined:q} "
+        "--scores {input.scores:q} --page {output.page:q} --out {output.table:q} > {log:q} 2>&1"
+
+
 rule report:
     input:
         joined=PATHS.all_joined,
         claims=PATHS.claims,
+        order=PATHS.order,
         tables=STUDY.tables,
         figures=STUDY.figures,
     output:
@@ -107,6 +127,7 @@ rule report:
     shell:
         "python -P -m leakgap report --study {params.study:q} --joined {input.joined:q} "
         "--claims {input.claims:q} --tables {params.tables:q} --figures {params.figures:q} "
+        "--order {input.order:q} "
         "--out {output:q} > {log:q} 2>&1"
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from scipy import special, stats
-from scipy.optimize import isotonic_regression
 
 from leakgap.measure.estimate import SCALES, Estimate, Scale
 from leakgap.measure.roc import conformal_rank
 from leakgap.measure.stability import spearman
+from leakgap.order.monotone import isotonic
 from leakgap.results import MEANS, tpr_column
 
 PREDICTORS = {
@@ -84,19 +84,6 @@ def cells(targets: pd.DataFrame, fpr: float, level: float = 0.95) -> pd.DataFram
         log_tpr=np.log10(np.maximum(table["tpr"], table["floor"])),
         censored=~(table["tpr"] > table["floor"]),
     )
-
-
-def isotonic(x: np.ndarray, y: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Least-squares monotone fit of y [n] on x [n], rising or falling as fits better, read off at `new`.
-
-    Equal x are one knot; linear between knots, constant beyond the outermost.
-    """
-    knots, index = np.unique(x, return_inverse=True)
-    weight = np.bincount(index).astype(float)
-    mean = np.bincount(index, y) / weight
-    fits = [isotonic_regression(mean, weights=weight, increasing=rising).x for rising in (True, False)]
-    best = min(fits, key=lambda fit: (weight * (fit - mean) ** 2).sum())
-    return np.interp(new, knots, best)
 
 
 def left_out_errors(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> np.ndarray:

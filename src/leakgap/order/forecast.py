@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from leakgap.order.between import isotonic
+from leakgap.order.monotone import isotonic
 
 LEAST_LOSS = 1e-6  # a train loss is not told from 0 below this
 SIGNALS = ("train_acc", "test_acc", "acc_gap", "train_loss", "test_loss", "loss_gap")
@@ -39,7 +39,8 @@ class Forecast:
     """Log10 of the TPR as a function of signals: monotone in the first, linear in what it leaves of the others.
 
     Train accuracy saturates, so no line fits it; what the other signals add at equal values of the first is small
-    and near a line (Robinson 1988, "Root-n-consistent semiparametric regression", with monotone fits).
+    and near a line (Robinson 1988, "Root-n-consistent semiparametric regression", with monotone fits). No line
+    leads beyond the least and the largest leak that were seen.
     """
 
     signals: tuple[str, ...]
@@ -62,7 +63,8 @@ class Forecast:
         expected = np.stack(rest, axis=1)
         left = self.x[:, 1:] - expected[: len(first)]
         slopes = np.linalg.lstsq(left, self.y - isotonic(first, self.y, first), rcond=None)[0]
-        return found + (new[:, 1:] - expected[len(first) :]) @ slopes
+        found = found + (new[:, 1:] - expected[len(first) :]) @ slopes
+        return np.clip(found, self.y.min(), self.y.max())
 
 
 def left_out(cells: pd.DataFrame, signals: Sequence[str], cluster: str = "technique") -> np.ndarray:
@@ -80,6 +82,22 @@ def left_out(cells: pd.DataFrame, signals: Sequence[str], cluster: str = "techni
     return errors
 
 
+def left_out_models(
+    cells: pd.DataFrame, models: pd.DataFrame, signals: Sequence[str], cluster: str = "technique"
+) -> np.ndarray:
+    """Return the error of every model, forecast from its own signals by the cells of all other clusters.
+
+    float64 [models]: forecast less `log_tpr`, which is that of the model's cell.
+    """
+    names = models[cluster].to_numpy()
+    errors = np.empty(len(models))
+    for name in pd.unique(names):
+        out = names == name
+        forecast = Forecast.fit(cells[(cells[cluster] != name).to_numpy()], signals)(models[out])
+        errors[out] = forecast - models.loc[out, "log_tpr"].to_numpy()
+    return errors
+
+
 def conformal_band(errors: np.ndarray, cluster: np.ndarray, level: float = LEVEL) -> float:
     """Half the width of the band, in decades, that holds at all steps of a new cluster with probability `level`.
 
@@ -91,6 +109,27 @@ def conformal_band(errors: np.ndarray, cluster: np.ndarray, level: float = LEVEL
     largest = np.sort([np.abs(errors[cluster == name]).max() for name in np.unique(cluster)])
     rank = int(np.ceil(level * (len(largest) + 1) - 1e-9))
     return float(largest[rank - 1]) if rank <= len(largest) else float("inf")
+
+
+def band_of_one(errors: np.ndarray, cluster: np.ndarray, model: np.ndarray, level: float = LEVEL) -> float:
+    """Half the width of the band that holds at all steps of *one model* of a new cluster with probability `level`.
+
+    errors: float [rows]; cluster, model: [rows]. The score of a model is its largest error; every cluster weighs as
+    much as the new one, of which nothing is known (Lee, Barber and Willett 2023, "Distribution-free inference with
+    hierarchical data", arXiv 2306.06342). Infinite where the clusters are too few for the level.
+
+    >>> errors, cluster = np.arange(8.0), np.repeat(np.arange(4), 2)
+    >>> band_of_one(errors, cluster, np.arange(8), 0.8), band_of_one(errors, cluster, np.arange(8), 0.5)
+    (7.0, 4.0)
+    >>> band_of_one(errors, cluster, np.arange(8), 0.81)
+    inf
+    """
+    scores = pd.Series(np.abs(errors)).groupby([np.asarray(cluster), np.asarray(model)]).max()
+    sizes = scores.groupby(level=0).transform("size")
+    weights = 1 / (sizes * (scores.index.get_level_values(0).nunique() + 1))
+    order = np.argsort(scores.to_numpy(), kind="stable")
+    reached = np.cumsum(weights.to_numpy()[order]) >= level - 1e-9
+    return float(scores.to_numpy()[order][reached.argmax()]) if reached.any() else float("inf")
 
 
 def compared(

@@ -31,6 +31,7 @@ from leakgap.report import figures as drawings
 from leakgap.report import tables as indexed
 from leakgap.report.choice import choose, in_words
 from leakgap.report.decision import answer, by_accuracy, decisions, sentence, summary
+from leakgap.report.order import read_order
 from leakgap.report.topics import DECISION, TOPICS, Topic
 from leakgap.results import OF_RECORDS, Results, at_fpr, tpr_column
 from leakgap.study import Study
@@ -76,15 +77,28 @@ class Section:
 
 
 def write_report(
-    study: Study, joined: Sequence[str], claims: str, tables: str, figures: str, out: str
+    study: Study,
+    joined: Sequence[str],
+    claims: str,
+    tables: str,
+    figures: str,
+    out: str,
+    order: str | None = None,
 ) -> None:
     """Write the report to `out`; LeakgapError when a stage before it has not run."""
     with atomic(out) as temporary:
-        temporary.write_text(render(study, joined, claims, Path(tables), Path(figures)), encoding="utf-8")
+        temporary.write_text(
+            render(study, joined, claims, Path(tables), Path(figures), order), encoding="utf-8"
+        )
 
 
-def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figures: Path) -> str:
-    """Return the page, made of the joined tables, the claims' JSON and the folders of tables and figures."""
+def render(
+    study: Study, joined: Sequence[str], claims: str, tables: Path, figures: Path, order: str | None = None
+) -> str:
+    """Return the page, made of the joined tables, the claims' JSON and the folders of tables and figures.
+
+    order: what orders the leak, where that was asked.
+    """
     results = Results(study, joined)
     targets = results.targets()
     shown = pd.concat([results.targets(design) for design in results.designs])
@@ -104,6 +118,7 @@ def render(study: Study, joined: Sequence[str], claims: str, tables: Path, figur
         sentences=[sentence(found, variant) for variant in by_accuracy(found[0])],
         decision=_section(DECISION, Topic("Choice", "What to choose", ""), drawn, written),
         sections=[_section(name, topic, drawn, written) for name, topic in TOPICS.items()],
+        order=read_order(order, origin),
         claims=judged,
         designs=list(dict.fromkeys(design for claim in judged for design in claim["designs"])),
         model_table=_model_table(study, shown),

@@ -117,6 +117,11 @@ class Span:
         ]
 
     @property
+    def scores(self) -> list[str]:
+        """Scores of every record: a file per technique, by `attacker`."""
+        return [self.paths.scores(technique, self.shadow(technique)) for technique in self.grid.techniques]
+
+    @property
     def tables(self) -> list[str]:
         """What `tables` writes: every table, and the index of those that have rows."""
         paths = [path for name in self.paths.TABLES for path in self.paths.table(name)]

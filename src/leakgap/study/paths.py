@@ -42,6 +42,7 @@ class Paths:
         self.figures = f"{self.root}/figures"
         self.claims = f"{self.root}/claims.json"
         self.claims_page = f"{self.root}/claims.md"
+        self.order = f"{self.root}/order.json"
         self.report = f"{self.root}/report.html"
 
     def joined(self, table: str) -> str:
