@@ -144,6 +144,69 @@ def test_knowledge_is_also_put_beside_the_uninformed_attacker_s_best_attack():
     assert beside.value == pytest.approx(2)
     assert beside.low < 2 < beside.high
     assert judge(tables)[3].secondary == ()
+    assert "by the best attack of either attacker" not in " ".join(judge(tables)[3].notes)
+    assert f"in hindsight ({worlds.ATTACK} against loss), 2: " in found.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "helps", "equal"),
+    [
+        (3, "supported", "contradicted"),
+        (1, "contradicted", "supported"),
+        (0.4, "contradicted", "contradicted"),
+    ],
+)
+def test_the_best_attack_of_either_attacker_is_judged_by_the_same_margins(ratio, helps, equal):
+    """The headline's ratio is 4 in every world; those of the best attacks are 3, 1 and .4."""
+    tpr = {("none", 1, "informed"): 0.1}
+    for technique in ("policy", claims.ALL):
+        tpr |= {(technique, 1, "informed"): 0.08, (technique, 1, "uninformed"): 0.02}
+    tables = pooled_study(tpr, spread=0.01)
+    factor = {"informed": 1.5, "uninformed": 6 / ratio}  # of loss over the headline
+    more = {name: tables[name].assign(attack="loss") for name in ("pooled", "draws")}
+    more["pooled"]["tpr"] *= more["pooled"]["attacker"].map(factor)
+    more["draws"]["tprs"] = [
+        factor[who] * values
+        for who, values in zip(more["draws"]["attacker"], more["draws"]["tprs"], strict=True)
+    ]
+    both = {name: pd.concat([tables[name], more[name]], ignore_index=True) for name in more}
+    found = judge(tables | both)
+    assert [found[k].value for k in (2, 3)] == pytest.approx([4, 4])
+    for claim, word in ((found[2], helps), (found[3], equal)):
+        assert (
+            claim.secondary[-1].name
+            == "informed by loss / uninformed by loss, the best of either (in hindsight)"
+        )
+        assert claim.secondary[-1].value == pytest.approx(ratio)
+        (note,) = [note for note in claim.notes if note.startswith("by the best attack of either")]
+        assert f"by the same margin alone {word}" in note
+        differs = {"supported", "contradicted"} - {word}
+        own = "supported" if claim.id == 3 else "contradicted"
+        assert (f"on both sides is {own}" in note) == (own in differs)
+
+
+@pytest.mark.parametrize(("weight", "side"), [(-2, "below 0"), (0, "on both sides of 0"), (2, "above 0")])
+def test_a_referee_asks_for_claim_7_at_equal_train_accuracy(weight, side):
+    """Where the leak follows fit alone, or falls with test accuracy, the paper's slope is above 0 all the same."""
+    tables = study("train accuracy", worlds.FACTORIAL, masks=32)
+    rows = tables["halves"]
+    noise = np.random.default_rng(3).normal(0, 0.02, len(rows))
+    leak = 10 ** (4 * (rows.train_acc - 0.75) + weight * (rows.test_acc - 0.7) + noise)
+    tables["halves"] = rows.assign(**{"tpr_at_0.01": np.minimum(0.01 * leak, 1)})
+    found = judge(tables)[6]
+    assert found.low > 0
+    assert "at equal train accuracy the slope is" in found.notes[-1]
+    assert side in found.notes[-1]
+    beside = {each.name: each for each in found.secondary}["partial slope at equal train accuracy"]
+    assert np.sign(beside.value) == np.sign(weight) or not weight
+
+
+def test_a_referee_says_what_beats_the_gap():
+    found = judge(study("train accuracy", worlds.FACTORIAL, masks=32))[5]
+    assert any("it is itself beaten by train accuracy" in note for note in found.notes)
+    assert not any(
+        "itself beaten" in note for note in judge(study("gap", worlds.FACTORIAL, masks=32))[5].notes
+    )
 
 
 def test_eight_claims_are_eight_tests():

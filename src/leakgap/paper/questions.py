@@ -16,7 +16,7 @@ import pandas as pd
 from leakgap.files import atomic
 from leakgap.measure.estimate import Estimate as Measured
 from leakgap.measure.stability import spearman
-from leakgap.measure.verdict import UNDEFINED, beyond, equivalent, holm, together, verdicts
+from leakgap.measure.verdict import UNDEFINED, Trial, beyond, equivalent, holm, together, verdicts
 from leakgap.order import between
 from leakgap.paper.case import LOSS, Case, Undecidable, smallest_fpr, strongest
 from leakgap.paper.claim import (
@@ -120,28 +120,55 @@ def early_stopping(case: Case) -> Finding:
     )
 
 
-def _knowledge(case: Case, technique: str, fpr: float) -> tuple[Measured, Finding]:
-    """Informed over uninformed attacker, last step; the finding still without its trial.
+def _knowledge(
+    case: Case, technique: str, fpr: float, judged: Callable[[Measured], Trial]
+) -> tuple[Measured, Finding]:
+    """Informed over uninformed attacker, last step, judged; the finding still without its reason.
 
     Beside it, over the uninformed attacker's best attack: an attack that is strong with the right shadow models may
-    be weak with others, and then the ratio is the attack's rather than the knowledge's.
+    be weak with others, and then the ratio is the attack's rather than the knowledge's. Last stands the best attack
+    of the informed over the best of the uninformed attacker, with the same margin: what knowledge is worth to who
+    chooses well.
     """
     if technique not in set(case.pooled["technique"]):
         raise Undecidable(f"the grid has no `{technique}`")
     if case.results.study.attack.baseline != NONE:
         raise Undecidable("the uninformed attacker's shadow models are not those of `none`")
-    cells = [case.cell(technique, attacker=attacker) for attacker in ("informed", "uninformed")]
+    attackers = ("informed", "uninformed")
+    cells = [case.cell(technique, attacker=attacker) for attacker in attackers]
     found = case.contrast(cells[:1], cells[1:], fpr=fpr)
-    best = strongest(case.results, case.design, fpr, technique, "uninformed")
-    beside: tuple[Estimate, ...] = ()
-    if best != case.attack:
-        name = f"informed / uninformed by {best}, which finds most there (in hindsight)"
-        other = case.results.cell(technique, None, "uninformed", best, case.design)
-        beside = (Estimate.of(name, case.contrast(cells[:1], [other], fpr=fpr)),)
+    chosen = [strongest(case.results, case.design, fpr, technique, attacker) for attacker in attackers]
+    best = [
+        case.results.cell(technique, None, attacker, attack, case.design)
+        for attacker, attack in zip(attackers, chosen, strict=True)
+    ]
+    beside: list[Estimate] = []
+    if chosen[1] != case.attack:
+        name = f"informed / uninformed by {chosen[1]}, which finds most there (in hindsight)"
+        beside.append(Estimate.of(name, case.contrast(cells[:1], best[1:], fpr=fpr)))
+    if chosen[0] != case.attack:
+        name = f"informed by {chosen[0]} / uninformed by {chosen[1]}, the best of either (in hindsight)"
+        beside.append(Estimate.of(name, case.contrast(best[:1], best[1:], fpr=fpr)))
+    notes = [f"pooled at {fpr:g} FPR, last step", *case.chance(cells, fpr)]
+    if beside:
+        both = case.contrast(best[:1], best[1:], fpr=fpr)
+        (own,), (alone,) = (verdicts([judged(each)], 1 - case.level) for each in (found, both))
+        differs = "" if alone == own else f", where {case.attack} on both sides is {own}"
+        notes.append(
+            f"by the best attack of either attacker, in hindsight ({chosen[0]} against {chosen[1]}), "
+            f"{both.value:.3g}: {against(both, 1)}; by the same margin alone {alone}{differs}"
+        )
     rows = case.pooled_rows(f"technique == '{technique}' and step == {case.results.last}", fpr)
-    notes = (f"pooled at {fpr:g} FPR, last step", *case.chance(cells, fpr))
-    own = Estimate.of("informed / uninformed", found)
-    return found, Finding(own, UNDEFINED, "", rows=rows, secondary=beside, notes=notes)
+    own_estimate = Estimate.of("informed / uninformed", found)
+    return found, Finding(own_estimate, judged(found), "", rows, tuple(beside), tuple(notes))
+
+
+def _helps(found: Measured) -> Trial:
+    return beyond(found, HELP)
+
+
+def _equal(found: Measured) -> Trial:
+    return equivalent(found, MARGIN)
 
 
 @question(
@@ -153,13 +180,9 @@ def _knowledge(case: Case, technique: str, fpr: float) -> tuple[Measured, Findin
 )
 def knowing_policy(case: Case) -> Finding:
     """The ratio is above HELP."""
-    found, finding = _knowledge(case, "policy", case.fpr)
-    return replace(
-        finding,
-        trial=beyond(found, HELP),
-        reason=against(found, HELP),
-        notes=(*finding.notes, compared(found, 5)),
-    )
+    found, finding = _knowledge(case, "policy", case.fpr, _helps)
+    notes = (*finding.notes, compared(found, 5))
+    return replace(finding, reason=against(found, HELP), notes=notes)
 
 
 @question(
@@ -174,14 +197,16 @@ def knowing_all(case: Case) -> Finding:
     """The ratio is equivalent to 1, by a margin stated before any study: that nothing was shown shows nothing."""
     if not np.isclose(case.results.pooled["fpr"], MARGIN_FPR, rtol=1e-9).any():
         raise Undecidable(f"the study has no TPR at {MARGIN_FPR:g} FPR, for which the margin is stated")
-    found, finding = _knowledge(case, ALL, MARGIN_FPR)
+    found, finding = _knowledge(case, ALL, MARGIN_FPR, _equal)
     if not np.isfinite(found.low):
-        return replace(finding, reason=against(found, MARGIN))
+        return replace(finding, trial=UNDEFINED, reason=against(found, MARGIN))
     inside = found.low > 1 / MARGIN and found.high < MARGIN
     outside = found.high < 1 / MARGIN or found.low > MARGIN
     where = "inside" if inside else "outside" if outside else "neither inside nor outside"
-    reason = f"the interval {span(found.low, found.high)} is {where} {1 / MARGIN:.3g} to {MARGIN:g}"
-    return replace(finding, trial=equivalent(found, MARGIN), reason=reason)
+    return replace(
+        finding,
+        reason=f"the interval {span(found.low, found.high)} is {where} {1 / MARGIN:.3g} to {MARGIN:g}",
+    )
 
 
 # --- cells of techniques and steps
@@ -247,6 +272,8 @@ def gap_predicts(case: Case) -> Finding:
         f"other rivals: better than the gap {better}; worse {worse}; not told apart from it {other}",
         tnr,
         "gap, train and test accuracy span one space: any two of them carry what the third carries",
+        *_referee_on_the_gap(better),
+        "across targets within a cell neither gap nor TPR is measured well: order.csv has both corrected for noise",
     )
     errors = (Estimate.of(f"error by {title} - by gap", one) for title, one in each.items())
     return Finding(
@@ -257,6 +284,13 @@ def gap_predicts(case: Case) -> Finding:
         (beside, *errors, *_rank_correlations(case)),
         notes,
     )
+
+
+def _referee_on_the_gap(better: str) -> tuple[str, ...]:
+    """That the gap beats test accuracy says little where what is as easy to have beats the gap."""
+    if better == "none":
+        return ()
+    return (f"that the gap beats test accuracy would say little: it is itself beaten by {better}",)
 
 
 def _rank_correlations(case: Case) -> Iterable[Estimate]:
@@ -292,11 +326,24 @@ def _bounded(name: str, found: Measured) -> Estimate:
     0,
 )
 def test_at_equal_gap(case: Case) -> Finding:
-    """The partial slope is above 0."""
-    name = "partial slope at equal gap"
-    return _above_0(
+    """The partial slope is above 0. Beside it that at equal train accuracy, which a referee would ask for.
+
+    gap = train - test: at equal gap, more test accuracy is as much more train accuracy, and what is called an
+    effect of the one may be that of the other. At equal train accuracy test accuracy alone differs.
+    """
+    name, beside = "partial slope at equal gap", "partial slope at equal train accuracy"
+    finding = _above_0(
         name, case, lambda cells: between.slope_at_equal(cells, "test_acc", "acc_gap", case.level)
     )
+    fit, all_cells = _both(
+        beside, case, lambda cells: between.slope_at_equal(cells, "test_acc", "train_acc", case.level)
+    )
+    note = (
+        f"at equal gap, more test accuracy is as much more train accuracy; at equal train accuracy the slope is "
+        f"{fit.value:.3g}, and {against(fit, 0)}"
+    )
+    secondary = (*finding.secondary, Estimate.of(beside, fit), all_cells)
+    return replace(finding, secondary=secondary, notes=(*finding.notes, note))
 
 
 @question(
