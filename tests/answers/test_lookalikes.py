@@ -70,7 +70,7 @@ def two_classes(share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return label, np.stack([1 - p, p], axis=1)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.8, 0.2])
+@pytest.mark.parametrize("share", [0.5, 0.4, 0.6])
 @pytest.mark.parametrize("order", ["fall", "rise"])
 def test_sorted_rows_of_two_classes_are_refused(share, order):
     label, p = two_classes(share)
@@ -104,6 +104,14 @@ def test_a_model_that_always_names_the_commonest_class_is_not_refused(common, se
     p = softmax(np.log(common) + rng.normal(0, 0.02, (S, len(common))), axis=1)
     assert (np.diff(p) < 0).all()
     model("one", 0, label=label, probabilities=p)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_model_that_was_hardly_trained_is_not_refused(order):
+    """It names one class everywhere, and not the commonest."""
+    label = (RNG.random(S) < 0.7).astype(int)[::order]
+    p = RNG.uniform(0.5, 0.65, S)
+    model("one", 0, label=label, probabilities=np.stack([p, 1 - p], axis=1)[:, ::order])
 
 
 # --- copies

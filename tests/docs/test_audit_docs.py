@@ -6,12 +6,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.special import expit, softmax
 from sklearn.datasets import load_breast_cancer
 from sklearn.neural_network import MLPClassifier
 
+from leakgap.__main__ import main, parser
 from leakgap.answers.answers import Answers
+from leakgap.answers.reading import IDS, LISTS, MATRICES, VALUES
 from leakgap.audit.model import audit_model
 
 TEXT = (Path(__file__).parents[2] / "docs/audit-a-model.md").read_text()
@@ -86,3 +90,126 @@ def test_hugging_face_style():
     answers = Answers.read("texts.csv")
     np.testing.assert_allclose(np.exp(answers.logits), p, rtol=1e-5)
     assert audit_model(answers, []).about["measured"]
+
+
+# --- every kind of answers: what the page writes is read as its definition says, and a leak in it is found
+
+S = 600
+RECORD = np.arange(S)
+
+
+def said(rng: np.random.Generator, member: np.ndarray, hard: np.ndarray) -> dict:
+    """What a model that leaks says of S records, by the names that the examples use."""
+    label = RECORD % 3
+    easy = hard + rng.normal(size=S) + 3 * member
+    logits = rng.normal(size=(S, 3))
+    logits[RECORD, label] += easy
+    probabilities = softmax(logits, axis=1)
+    yes, price = np.where(RECORD % 2, "yes", "no"), 100 + 10 * np.sin(RECORD)
+    truths = np.stack([RECORD % 2, RECORD % 3 == 0], axis=1)
+    right = expit(easy)
+    loss = -np.log(probabilities[RECORD, label])
+    copies = ("plain", "mirrored", "noisy")
+    noisy = {name: np.where(rng.random(S) < right, label, (label + 1) % 3) for name in copies}
+    return {
+        "np": np,
+        "pd": pd,
+        "record": RECORD,
+        "member": member,
+        "label": label,
+        "names": np.array(["cat", "dog", "ape"]),
+        "probabilities": probabilities,
+        "yes": yes,
+        "probability_of_yes": np.where(yes == "yes", right, 1 - right),
+        "price": price,
+        "predicted_price": price + rng.normal(size=S) * np.exp(-easy / 2),
+        "truths": truths.astype(int),
+        "probabilities_of_each": np.where(truths == 1, right[:, None], 1 - right[:, None]),
+        "log_probabilities": [-rng.exponential(np.exp(-easy[i] / 2), 5 + i % 7) for i in RECORD],
+        "losses": loss,
+        "log_densities": easy - 100,
+        "risks": easy,
+        "predictions_of_copies": noisy,
+        "losses_after": {1: loss[::-1], 5: loss},
+    }
+
+
+def odds(p):
+    return np.log(p) - np.log1p(-p)
+
+
+KINDS = {
+    "named.csv": ("probabilities", lambda t: odds(t["probabilities"][RECORD, t["label"]])),
+    "yes-or-no.csv": (
+        "probability",
+        lambda t: np.where(t["yes"] == "yes", 1, -1) * odds(t["probability_of_yes"]),
+    ),
+    "number.csv": ("regression", lambda t: -np.log((t["predicted_price"] - t["price"]) ** 2)),
+    "several.parquet": (
+        "probabilities",
+        lambda t: np.where(t["truths"] == 1, 1, -1) * odds(t["probabilities_of_each"]),
+    ),
+    "texts.parquet": (
+        "tokens",
+        lambda t: odds(np.exp([each.mean() for each in t["log_probabilities"]])),
+    ),
+    "loss.csv": ("loss", lambda t: odds(np.exp(-t["losses"]))),
+    "density.csv": ("log_density", lambda t: t["log_densities"]),
+    "score.csv": ("score", lambda t: t["risks"]),
+    "predicted.csv": (
+        "prediction",
+        lambda t: odds((sum(each == t["label"] for each in t["predictions_of_copies"].values()) + 0.5) / 4),
+    ),
+    "moments.csv": ("loss", lambda t: odds(np.exp(-t["losses_after"][5]))),
+}
+
+
+def written(file: str, folder: Path, member: np.ndarray, rng: np.random.Generator, hard: np.ndarray) -> dict:
+    """Run the page's example that writes a file, in a folder of a model's own."""
+    folder.mkdir(parents=True)
+    told = said(rng, member, hard)
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", TEXT, re.S) if f'"{file}"' in code]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        exec(code, told)
+    return told
+
+
+@pytest.mark.parametrize("file", KINDS)
+def test_every_kind_is_read_as_its_definition_and_its_leak_is_found(file: str, tmp_path: Path):
+    kind, definition = KINDS[file]
+    rng = np.random.default_rng(0)
+    hard, paths = rng.normal(0, 1, S), []
+    for number in range(7):
+        member = rng.random(S) < 0.5
+        told = written(file, tmp_path / str(number), member, rng, hard)
+        paths.append(str(tmp_path / str(number) / file))
+        answers = Answers.read(paths[-1])
+        assert answers.kind == kind
+        assert (answers.member == member).all()
+        expected = np.asarray(definition(told)).reshape(S, -1)
+        np.testing.assert_allclose(answers.phi, expected, rtol=2e-4, atol=2e-4)
+    assert main(["audit", paths[0], "--shadows", *paths[1:], "--attacks", "base", "--out", "audit"]) == 0
+    (found,) = json.loads(Path("audit/audit.json").read_text())["attacks"]
+    assert found["auc_low"] > 0.55
+
+
+# --- the tables are whole
+
+
+def table(head: str) -> str:
+    rows = TEXT[TEXT.index(f"| {head} |") :].partition("\n\n")[0].splitlines()[2:]
+    return " ".join(row.split("|")[1] for row in rows)
+
+
+def test_every_column_is_in_the_table():
+    named = set(re.findall(r"`(\w+)`", table("column"))) | {"token_means", "token_deviations"}
+    assert named == {*IDS, *VALUES, *MATRICES, *LISTS}
+    assert "`token_means` and `token_deviations`" in TEXT
+    assert all(name in TEXT for name in ("`logits_0`", "`logit_cat`", "`probability_cat`"))
+
+
+def test_every_option_is_in_the_table():
+    verb = next(action for action in parser()._actions if action.choices).choices["audit"]
+    options = {each for action in verb._actions for each in action.option_strings} - {"-h", "--help"}
+    assert set(re.findall(r"`(--[\w-]+)", table("option"))) == options

@@ -29,6 +29,9 @@ LARGEST = 1e30  # of a logit: what is beyond has no place in float32
 WHOLE = 1e-6  # closer than this to one, a sum of probabilities is whole: none is missing or rounded
 SUM = 0.005  # how far probabilities may be from adding up to one, however they were rounded
 SORTED = 20  # rows, or more, that may be told to be sorted, not answers
+ALIKE = 0.05  # deviation of the largest probability over rows: below it a model says the same of all
+RARE = 0.1  # above an equal share: a class that is no more common is not what a model names everywhere
+SURER = 0.1  # than its class is common: what no model is that names the commonest class everywhere
 COARSE = 1e-3  # of the values' spread: where single precision is coarser, it makes one number of several
 SHARES = (5, 10, 20)  # percent of a sequence's least probable tokens that min-k% takes
 
@@ -288,8 +291,9 @@ def _classes(rows: Rows, kind: str, given: np.ndarray) -> np.ndarray:
 def _sorted(given: np.ndarray, label: np.ndarray, kind: str) -> str:
     """Say whether the answers of all rows "fall" or "rise" because each row was sorted; else "".
 
-    A model may answer one class everywhere, and then it is the commonest, as likely as it is common. The first of
-    sorted answers is likelier than that. Of five classes or more no model has all rows in one order.
+    A model may name one class everywhere: the commonest, and then it is about as sure as that is common, or any
+    where it has hardly been trained, and then all rows are nearly alike. Sorted answers are surer than the class
+    that they name is common, and differ. Of five classes or more no model has all rows in one order.
     """
     if len(given) < SORTED:
         return ""
@@ -299,13 +303,16 @@ def _sorted(given: np.ndarray, label: np.ndarray, kind: str) -> str:
     falls, rises = ((sign * steps <= 0) | absent for sign in (1, -1))
     if absent.all() or not (falls.all() or rises.all()) or (falls & rises).all():
         return ""
-    way, last = ("fall", 0) if falls.all() else ("rise", given.shape[1] - 1)
-    if given.shape[1] >= 5:
-        return way
-    top = given[:, last] if kind == "probabilities" else softmax(given, axis=1)[:, last]
-    share = float((label.astype(str) == str(last)).mean())
-    certain = max(0.02, 3 * np.sqrt(share * (1 - share) / len(given)))
-    return way if np.nanmean(top) > share + certain else ""
+    classes = given.shape[1]
+    way, named = ("fall", 0) if falls.all() else ("rise", classes - 1)
+    top = given[:, named] if kind == "probabilities" else softmax(given, axis=1)[:, named]
+    if np.nanstd(top) < ALIKE:
+        return ""
+    share = float((label.astype(str) == str(named)).mean())
+    surer = np.nanmean(top) - share
+    common = share >= 1 / classes + RARE
+    told = surer > max(SURER if common else 0, 3 * np.sqrt(share * (1 - share) / len(given)))
+    return way if classes >= 5 or told else ""
 
 
 def _numeric(rows: Rows, column: str) -> np.ndarray:
