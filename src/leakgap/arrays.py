@@ -23,6 +23,7 @@ def untensored(values: Any) -> Any:
     """
     if hasattr(values, "detach"):
         tensor = values.detach().cpu()
+        tensor = tensor if str(tensor.layout) == "torch.strided" else tensor.to_dense()
         return (tensor.float() if str(tensor.dtype).startswith(NO_NUMPY) else tensor).numpy()
     if isinstance(values, list | tuple) and any(
         hasattr(each, "detach") or isinstance(each, list | tuple) for each in values

@@ -1,7 +1,11 @@
 """Answers that look right and are not: sorted rows, other views, copies, numbers that collapse, odd CSV."""
 
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy.special import expit, log_softmax, softmax
@@ -9,6 +13,7 @@ from scipy.special import expit, log_softmax, softmax
 from leakgap import LeakgapError, auc, phi
 from leakgap.answers.answers import Answers
 from leakgap.answers.joined import join
+from leakgap.answers.reading import IDS, LISTS, MATRICES, VALUES
 
 S = 400
 RNG = np.random.default_rng(7)
@@ -210,6 +215,44 @@ def test_tensors_of_any_type_and_with_a_gradient():
 def test_ids_of_bytes_are_text_where_they_are_utf_8():
     for ids in ([b"\xc3\xa9", b"\xff"], np.array([b"\xc3\xa9", b"\xff"])):
         assert Answers.of({"record": ids, "phi": [1.0, 2.0]}).record.tolist() == ["é", "ff"]
+
+
+ODD = {
+    "one number": 5,
+    "text": "abcd",
+    "an array of no axes": np.array(3.0),
+    "lists": [[1, [2]], [1], [2], [3]],
+    "dicts": [{"a": 1}] * 4,
+    "objects": [object()] * 4,
+    "a matrix": np.matrix(np.ones((4, 2))),
+    "three axes": np.ones((4, 2, 2)),
+    "a sparse tensor": torch.eye(4).to_sparse(),
+    "dates": np.array(["2020-01-01"] * 4, "M8[D]"),
+    "complex": [1j] * 4,
+    "nothing": [],
+    "None": [None] * 4,
+    "arrow": pa.array([1, None, 2, 3]),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("column", [*IDS, *VALUES, *MATRICES, *LISTS, "logits_0"])
+def test_odd_values_are_taken_or_refused_in_a_sentence(column, kind):
+    columns = {"record": [1, 2, 3, 4], "label": [0, 1, 0, 1], "phi": [1.0, 2, 3, 4]}
+    with suppress(LeakgapError):
+        Answers.of(columns | {column: ODD[kind]})
+
+
+def test_lists_of_no_numbers_in_parquet(tmp_path):
+    table = pa.table({"record": [1, 2], "tokens": pa.array([[{"a": 1}]] * 2)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(LeakgapError, match=r"tokens holds list.* not a list of numbers"):
+        Answers.read(tmp_path / "a.parquet")
+
+
+def test_arrow_s_arrays_are_columns():
+    found = Answers.of({"record": pa.array(["a", "b"]), "phi": pa.chunked_array([[1.0], [2.0]])})
+    assert (found.record.tolist(), found.phi[:, 0].tolist()) == (["a", "b"], [1, 2])
 
 
 # --- CSV

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from leakgap import LeakgapError
 from leakgap.answers.grid import is_grids, read_grids
@@ -23,6 +24,7 @@ from leakgap.arrays import untensored
 
 __all__ = ["Answers"]
 
+NO_IDS = (list, tuple, set, frozenset, dict, np.ndarray)
 ALONE = ("log_density", "score", "prediction")  # kinds with no probability: never beside another kind
 
 
@@ -156,10 +158,18 @@ def _array(name: str, column: str, values: object) -> np.ndarray:
         masked: Any = values
         values = masked.filled(np.nan) if masked.dtype.kind == "f" else masked.astype(object).filled(None)
     values = untensored(values)
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        values = values.to_pylist()
+    if (
+        isinstance(values, str | bytes)
+        or not hasattr(values, "__len__")
+        or getattr(values, "shape", None) == ()
+    ):
+        raise LeakgapError(f"{name}: {column} is one value, not one for every record")
     if column in LISTS:
         return _lists(name, column, values)
     if isinstance(values, np.ndarray):
-        return _without_structure(name, column, values)
+        return _without_structure(name, column, np.asarray(values))
     if isinstance(values, pd.Series):
         values = (
             values.astype(object).where(values.notna(), None).tolist()
@@ -201,6 +211,8 @@ def _at_step(
     if step.dtype.kind not in "iuf" or not np.isfinite(step).all() or not len(step):
         raise LeakgapError(f"{name}: step does not hold a number in every row")
     every = [f"{each:g}" for each in np.unique(step)]
+    if step.ndim > 1:
+        raise LeakgapError(f"{name}: step does not hold a number in every row")
     if wanted is not None and wanted not in step:
         raise LeakgapError(f"{name}: has no step {wanted}, only {', '.join(every[:12])}")
     if len({len(values) for values in columns.values()}) > 1:
@@ -355,6 +367,11 @@ def _ids(name: str, column: str, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise LeakgapError(f"{name}: {column} is missing in row {int(np.isnan(values).argmax())}")
     if values.dtype.kind == "O":
+        for row, value in enumerate(values.ravel()):
+            if isinstance(value, NO_IDS) or type(value).__repr__ is object.__repr__:
+                raise LeakgapError(
+                    f"{name}: {column} in row {row} is a {type(value).__name__}, not a number or text"
+                )
         absent = [value is None or value != value for value in values]
         if any(absent):
             raise LeakgapError(f"{name}: {column} is missing in row {absent.index(True)}")

@@ -286,7 +286,10 @@ def _ragged(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
         raise LeakgapError(f"{path}: {name} holds {kind}, not a list of numbers in every row")
     if column.null_count:
         raise LeakgapError(f"{path}: {name} is empty in row {_first_null(column)}")
-    lists = [np.asarray(each, np.float64) for each in column.to_pylist()]
+    try:
+        lists = [np.asarray(each, np.float64) for each in column.to_pylist()]
+    except (TypeError, ValueError):
+        raise LeakgapError(f"{path}: {name} holds {kind}, not a list of numbers in every row") from None
     found = np.empty(len(lists), object)
     found[:] = lists
     return found
