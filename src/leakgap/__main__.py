@@ -124,7 +124,10 @@ VERBS = {
             "status",
             "leakgap.jobs.status:show_status",
             "say which models are done, and what Snakemake would do about the others; --all lists every one",
-            (Option("all", "one line for every model", lambda *_: False, type=bool),),
+            (
+                Option("all", "one line for every model", lambda *_: False, type=bool),
+                Option("watch", "again every few seconds, until all are there", lambda *_: False, type=bool),
+            ),
         ),
         Verb(
             "plan",

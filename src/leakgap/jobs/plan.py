@@ -109,14 +109,16 @@ def show_plan(study: Study) -> None:
     print(f"{study.name}: {found.models} models, {found.attack_jobs} attack jobs")
     if found.training:
         low, high = found.training
-        span = _time(low) if _time(low) == _time(high) else f"{_time(low)} to {_time(high)}"
+        span = duration(low) if duration(low) == duration(high) else f"{duration(low)} to {duration(high)}"
         print(f"training: {span} of one process on this machine ({found.device}), measured on a few batches")
     else:
         print("training: not known beforehand: the built-in training on a built-in dataset can be timed")
     if found.disk is not None:
         print(f"disk: {_bytes(found.disk)} of logits")
     if found.memory is not None and found.attacks is not None:
-        print(f"attacks: about {_time(found.attacks)} of CPU in all, {_bytes(found.memory)} of memory a job")
+        print(
+            f"attacks: about {duration(found.attacks)} of CPU in all, {_bytes(found.memory)} of memory a job"
+        )
     if found.records:
         images = study.data.unreserved(found.records)
         for fpr in study.attack.fpr:
@@ -146,10 +148,10 @@ def expected(masks: int, images: int, fpr: float) -> str:
     return f"{line}; for a factor of {SETTLED:g} {more}"
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time for reading.
 
-    >>> _time(50), _time(4000), _time(100_000)
+    >>> duration(50), duration(4000), duration(100_000)
     ('50 s', '67 min', '27.8 h')
     """
     if seconds < 120:

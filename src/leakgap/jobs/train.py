@@ -14,6 +14,7 @@ from leakgap.data.masks import balanced_masks, mask_row
 from leakgap.data.pool import read_pool
 from leakgap.files import discard
 from leakgap.jobs.gpus import taken, unfit
+from leakgap.jobs.running import at_work
 from leakgap.objects import staying
 from leakgap.study import Study
 from leakgap.training import importing
@@ -53,7 +54,7 @@ def train_model(
     with importing():
         answer: Callable[..., Answers] = resolve_name(f"leakgap.training.{kind}:answer")
     try:
-        with staying(), taken():
+        with at_work(study.paths.at_work(technique, mask)), staying(), taken():
             if kind == "builtin" and (reason := unfit(train.precision)):
                 raise LeakgapError(reason)
             given = answer(job, resume, f"{technique}/{mask}")

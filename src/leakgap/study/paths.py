@@ -71,6 +71,10 @@ class Paths:
         """Folder for the state of a recipe that has not ended yet."""
         return f"{self.root}/resume/{technique}/{mask}"
 
+    def at_work(self, technique: str, mask: str) -> str:
+        """What a training leaves while it runs."""
+        return f"{self.root}/resume/{technique}/{mask}.running"
+
     def attack(self, technique: str, shadow: str, table: str) -> str:
         """One of ATTACK_TABLES of one attack job, or its `exposure`."""
         return f"{self.root}/attacks/{technique}.by-{shadow}/{table}.parquet"
