@@ -159,10 +159,15 @@ def _digest(records: list[dict[str, Any]], made_by: str, origin: str) -> str:
     return hashlib.sha256(json.dumps([records, made_by, origin], sort_keys=True).encode()).hexdigest()
 
 
-def write_npz(path: str | Path, **arrays: np.ndarray | np.generic) -> None:
-    """Write arrays uncompressed (every training job reads them), whole or not at all."""
-    with atomic(path) as temporary:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray | np.generic]) -> None:
+    """Write arrays uncompressed (every training job reads them), whole or not at all.
+
+    As np.savez does, which would take arrays named `file` or `allow_pickle` for parameters of its own.
+    """
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as stored:
+        for name, array in arrays.items():
+            with stored.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def read_arrays(
@@ -176,9 +181,13 @@ def read_arrays(
         raise LeakgapError(f"{path}: there is no such file" + (made_by and f": run {made_by} first"))
     try:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored if wanted(name)}
+            found = {name: stored[name] for name in stored if wanted(name)}
     except Exception as error:  # damaged headers make zipfile and numpy raise nearly anything
         raise LeakgapError(f"{path}: is not a readable .npz ({error})") from None
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):
+            raise LeakgapError(f"{path}: {name} in it is no array")
+    return found
 
 
 def read_npz(path: str | Path, *names: str, made_by: str = "") -> list[np.ndarray]:

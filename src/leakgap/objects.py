@@ -72,7 +72,8 @@ class Object:
     def signature(self) -> Signature | None:
         """The parameters of a function; None where they can't be told from the file.
 
-        That is so for a class, a function with a decorator, and a name that is imported or assigned there.
+        That is so for a class, a function with a decorator, a name that is imported or assigned there, and one that
+        is defined in each of several branches.
         """
         if self.source.suffix != ".py":
             return None
@@ -82,16 +83,20 @@ class Object:
             line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
             raise LeakgapError(f"{self._part('where')}: not Python: {error.args[0]}{line}") from None
         found: ast.AST | None = None
-        defined = []
+        defined, several = [], False
         for node in _outermost(tree):
             if isinstance(node, Function | ast.ClassDef):
                 defined.append(node.name)
             if self.name in _binds(node) or "*" in _binds(node):
-                found = node
+                several, found = found is not None and node not in tree.body, node
         if found is None:
             rest = f"only {', '.join(defined)}" if defined else "and no function or class at all"
             raise LeakgapError(f"{self._part('where')}: defines no {self.name}, {rest}")
-        return _signature(found.args) if isinstance(found, Function) and not found.decorator_list else None
+        if not isinstance(found, Function) or found.decorator_list or several:
+            return None
+        if isinstance(found, ast.AsyncFunctionDef):
+            raise LeakgapError(f"{self._part('where')}: {self.name} is an `async def`: nobody awaits it")
+        return _signature(found.args)
 
     def load(self) -> Any:
         """Import its file or module and return it; raises what the import raises.
@@ -134,9 +139,7 @@ class Object:
         traceback.print_exception(error)
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename) == self.source.resolve()] or frames
-        reason = str(error).partition("\n")[0]
-        told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-        return LeakgapError(f"{self._part('where')}:{own[-1].lineno} in {own[-1].name}: {told}")
+        return LeakgapError(f"{self._part('where')}:{own[-1].lineno} in {own[-1].name}: {said(error)}")
 
     def _part(self, name: str) -> str:
         match = PLACE.fullmatch(self.text)
@@ -149,6 +152,19 @@ class Object:
             return self.source.read_bytes()
         except OSError as error:
             raise LeakgapError(f"{self._part('where')}: can't be read ({error.strerror})") from None
+
+
+def said(error: BaseException) -> str:
+    """Return the kind of an error and its first line; of one that can't say it, the kind alone.
+
+    >>> said(ValueError("no\\nmore"))
+    'ValueError: no'
+    """
+    try:
+        reason = str(error).partition("\n")[0]
+    except Exception:
+        reason = ""
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 
 
 @cache

@@ -22,7 +22,7 @@ from leakgap.data import DATASETS, Dataset, fashion_mnist
 from leakgap.data.datasets import download, load
 from leakgap.data.header import image_size
 from leakgap.data.pool import Pool, average_down, read_labels, read_pool, subset, write_pool
-from leakgap.files import read_npz
+from leakgap.files import read_npz, write_npz
 from leakgap.jobs.pool import gather
 from leakgap.study import Study
 
@@ -150,16 +150,93 @@ def test_pool_files_hold_the_pool(tmp_path):
     assert os.listdir(tmp_path / "new") == ["pool.npz"]
 
 
+NUMPYS = ("file", "allow_pickle", "path", "args", "kwds", "arrays", "self", "arr_0", "a/b", "é")
+
+
+def test_no_name_of_an_array_is_lost_and_files_are_those_of_numpy(tmp_path):
+    """np.savez has parameters of its own by some of these names."""
+    given = {name: np.arange(24) + place for place, name in enumerate(NUMPYS)}
+    write_pool(tmp_path / "pool.npz", Pool(given, LABELS, 3))
+    found = read_pool(tmp_path / "pool.npz").arrays
+    assert list(found) == list(NUMPYS)
+    for name, array in given.items():
+        np.testing.assert_array_equal(found[name], array)
+    np.savez(tmp_path / "numpys.npz", images=RGB, labels=LABELS)
+    write_npz(tmp_path / "ours.npz", {"images": RGB, "labels": LABELS})
+    assert (tmp_path / "ours.npz").read_bytes() == (tmp_path / "numpys.npz").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a\0b", "a\nb", "\ud800"])
+def test_names_that_a_file_would_not_tell_apart_are_refused(name):
+    with pytest.raises(LeakgapError, match="can't be the name of an array"):
+        Pool({"a": LABELS, name: LABELS + 1}, LABELS, 3)
+
+
+def test_an_npz_that_holds_more_than_arrays_is_refused(tmp_path):
+    np.savez(tmp_path / "mine.npz", images=RGB, labels=LABELS)
+    with zipfile.ZipFile(tmp_path / "mine.npz", "a") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(LeakgapError, match=r"mine\.npz: readme\.txt in it is no array"):
+        load(str(tmp_path / "mine.npz"))
+
+
+DATA = """
+import numpy as np
+import torch
+labels = np.arange(24) % 3
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+class Late(dict):
+    def items(self):
+        raise Mute
+def silent():
+    raise Mute
+def data():
+    return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ("{'x': [[1], [1, 2]] * 12, 'labels': labels}", "x can't be made an array .ValueError: "),
+        ("{'x': torch.ones(24, device='meta'), 'labels': labels}", "x can't be made an array .NotImpl"),
+        ("{'x': np.ma.masked_less(labels, 1), 'labels': labels}", "x has masked values"),
+        ("{'x': labels, 7: labels, '7': labels + 1, 'labels': labels}", "7 is int, not the name of"),
+        ("[labels, labels]", "returned list, not a dict"),
+        ("(each for each in labels)", "returned generator, not a dict"),
+        ("silent()", "in silent: Mute$"),
+        ("Late()", "in items: Mute$"),
+    ],
+)
+def test_what_a_data_function_returns_wrongly_is_one_sentence(tmp_path, monkeypatch, returned, told):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(DATA.format(returned))
+    with pytest.raises(LeakgapError, match=rf"^\./mine\.py:.*{told}"):
+        load("./mine.py:data", images=False)
+
+
+def test_tensors_are_arrays_whatever_their_type_and_gradient(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = "torch.arange(24.).requires_grad_()"
+    returned = f"{{'x': {x}, 'y': {x}.bfloat16(), 'z': [*{x}], 'labels': torch.arange(24) % 3}}"
+    Path("mine.py").write_text(DATA.format(returned))
+    pool = load("./mine.py:data", images=False)
+    for name in "xyz":
+        np.testing.assert_array_equal(pool.arrays[name], np.arange(24))
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "pool.npz"
     write_pool(path, Pool({"images": RGB}, LABELS, 3))
     before = path.read_bytes()
 
-    def full_disk(file, **arrays):
-        Path(file).write_bytes(b"half of it")
+    def full_disk(file, *arrays, **how):
+        file.write(b"half of it")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(np, "savez", full_disk)
+    monkeypatch.setattr(np.lib.format, "write_array", full_disk)
     with pytest.raises(LeakgapError, match=r"pool\.npz: can't be written \(no space left"):
         write_pool(path, Pool({"images": RGB}, LABELS, 3))
     assert path.read_bytes() == before

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,11 @@ SIGNATURE = "def train(data, members, seed, steps, *, depth, rate=0.1): ...\n"
             {"options": {"depth": 1}, "crop": {"pad": 1}},
             "train.crop has no effect with train.recipe",
         ),
+        (
+            f"async {SIGNATURE}",
+            {"options": {"depth": 1}},
+            "train.recipe: ./recipe.py: train is an `async def`: nobody awaits it",
+        ),
         (SIGNATURE, {"options": {"depth": 1}, "steps": [5, 1]}, "train.steps: [5, 1] are not rising whole"),
         (SIGNATURE, {"options": {"depth": 1}, "steps": [0, 2**31]}, "train.steps: [0, 2147483648] are not"),
         (
@@ -222,6 +228,8 @@ def test_each_fault_of_a_signature_is_told_before_any_job(
         "@decorated\ndef train(): ...",
         "class train: ...",
         "if True:\n    def train(data, members, seed, steps, depth): ...",
+        f"if True:\n    {SIGNATURE}else:\n    def train(): ...",
+        f"def train(): ...\n{SIGNATURE}",
         "def train(data, members, **others): ...",
         "def train(data, members, seed, steps, resume, depth=2): ...",
     ],
@@ -314,6 +322,8 @@ def test_jobs_that_read_results_know_a_recipe_s_settings(here: Path):
         ("    yield np.zeros((128, 64, 3))", "the logits of step 1 are of 128 views, more than 127"),
         ("    yield np.zeros((64, 3), int)", "the logits of step 1 are int64, not floats"),
         ("    yield None", "the logits of step 1 are object, not floats"),
+        ("    yield [[0.5] * 3, [0.5]]", "the logits of step 1 are no array (ValueError: setting an array"),
+        ("    yield np.ma.masked_less(np.ones((64, 3)), 2)", "the logits of step 1 have masked values"),
         (
             "    yield np.full((64, 3), 1 / 3)",
             "the logits of step 1 are probabilities: yield their logarithm",
@@ -356,6 +366,20 @@ def test_a_recipe_that_can_t_be_imported_is_one_sentence(here: Path, capsys):
     assert capsys.readouterr().err.splitlines()[-1] == (
         "leakgap train: none/m001: ./recipe.py:1 in <module>: ModuleNotFoundError: No module named "
         "'nothing_of_this_name'"
+    )
+
+
+@pytest.mark.parametrize("yields", ["", "    yield\n"])
+def test_a_recipe_that_only_the_import_tells_to_be_async_is_one_sentence(here: Path, capsys, yields: str):
+    async_def = f"async def other(data, members, seed, steps, power=1):\n    ...\n{yields}"
+    Path("recipe.py").write_text(f"{async_def}train = other\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert train() == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    kind = "async_generator" if yields else "coroutine"
+    assert (
+        last == f"leakgap train: none/m001: the recipe returned {kind}; it has to yield logits, step by step"
     )
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from leakgap import LeakgapError
+from leakgap.arrays import untensored
 from leakgap.data.pool import Pool
 from leakgap.files import naming, read_arrays
-from leakgap.objects import Object
+from leakgap.objects import Object, said
 
 Arrays = dict[str, np.ndarray]
 
@@ -25,12 +27,24 @@ def call(place: str) -> tuple[Arrays, np.ndarray]:
     source = Object(place)
     try:
         given = source.load()()
+        items = list(given.items()) if isinstance(given, Mapping) else None
     except Exception as error:  # anything: it is the user's code
         raise source.blamed(error) from None
-    if not isinstance(given, Mapping):
+    if items is None:
         raise LeakgapError(f"{place}: returned {type(given).__name__}, not a dict of arrays by name")
     with naming(place):
-        return checked({str(name): np.asarray(array) for name, array in given.items()})
+        return checked({name: _array(name, values) for name, values in items})
+
+
+def _array(name: Any, values: Any) -> np.ndarray:
+    if not isinstance(name, str):
+        raise LeakgapError(f"{name!r} is {type(name).__name__}, not the name of an array")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise LeakgapError(f"{name} has masked values: fill them, or leave their records out")
+    try:
+        return np.asarray(untensored(values))
+    except Exception as error:  # lists of unequal lengths, and whatever an object of the user's raises
+        raise LeakgapError(f"{name} can't be made an array ({said(error)})") from None
 
 
 def checked(arrays: Arrays) -> tuple[Arrays, np.ndarray]:

@@ -153,7 +153,7 @@ def read_inputs(pool: str, masks: str) -> Inputs:
 def write_masks(path: str | Path, member: np.ndarray, reserved: np.ndarray) -> None:
     """Write masks.npz: `member` bool [N,S] and `reserved` bool [S], whole or not at all."""
     _check(member, reserved, path)
-    write_npz(path, member=member, reserved=reserved)
+    write_npz(path, {"member": member, "reserved": reserved})
 
 
 def read_masks(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

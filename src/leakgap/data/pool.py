@@ -44,6 +44,8 @@ class Pool:
         for name, array in self.arrays.items():
             if name in OURS:
                 raise LeakgapError(f"{name} can't be the name of an array beside labels")
+            if not name.isprintable() or name.endswith(".npy"):  # an .npz has the array `a` as `a.npy`
+                raise LeakgapError(f"{name!r} can't be the name of an array: an .npz would not tell it apart")
             if array.dtype.kind == "O":
                 raise LeakgapError(f"{name} holds Python objects, not numbers or text")
             if array.shape[:1] != labels.shape:
@@ -153,10 +155,11 @@ def write_pool(path: str | Path, pool: Pool) -> None:
     The digest of arrays and labels stands in `source`.
     """
     source = np.array(json.dumps(dict(pool.source) | {DIGEST: pool.digest}))
-    groups = {} if pool.groups is None else {GROUPS: pool.groups}
-    write_npz(
-        path, **pool.arrays, **groups, labels=pool.labels, classes=np.int64(pool.classes), source=source
-    )
+    arrays: dict[str, np.ndarray | np.generic] = dict(pool.arrays)
+    if pool.groups is not None:
+        arrays[GROUPS] = pool.groups
+    arrays |= {"labels": pool.labels, "classes": np.int64(pool.classes), "source": source}
+    write_npz(path, arrays)
 
 
 def read_pool(path: str | Path) -> Pool:

@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from leakgap import LeakgapError
 from leakgap.answers.confidence import mistaken_for_logits
+from leakgap.arrays import untensored
 from leakgap.data.masks import members_digest
-from leakgap.objects import Object, check_call
+from leakgap.objects import Object, check_call, said
 from leakgap.training import RECIPE, RESUME
 from leakgap.training.job import Answers, Job
 from leakgap.versions import version
@@ -86,6 +87,8 @@ def _folder(job: Job, recipe: Object, resume: Path) -> Path:
 
 def _watched(yielded: Any, job: Job, name: str) -> list[np.ndarray]:
     """Return the checked logits of every step, moving a progress bar with their accuracy."""
+    if inspect.iscoroutine(yielded):
+        yielded.close()  # else Python warns, after the sentence, that nobody awaited it
     if not isinstance(yielded, Iterator):
         raise LeakgapError(
             f"the recipe returned {type(yielded).__name__}; it has to yield logits, step by step"
@@ -108,10 +111,13 @@ def _watched(yielded: Any, job: Job, name: str) -> list[np.ndarray]:
 
 def checked(value: Any, job: Job, step: int, before: list[np.ndarray]) -> np.ndarray:
     """Return what was yielded as a float32 copy [views, records, classes], LeakgapError if it is no such logits."""
-    if hasattr(value, "detach"):  # a tensor of torch; its bfloat16 is unknown to numpy
-        value = value.detach().cpu().float().numpy()
-    logits = np.array(value)
     what = f"the logits of step {step}"
+    if np.ma.is_masked(value):
+        raise LeakgapError(f"{what} have masked values")
+    try:
+        logits = np.array(untensored(value))
+    except Exception as error:  # lists of unequal lengths, and whatever an object of the user's raises
+        raise LeakgapError(f"{what} are no array ({said(error)})") from None
     if logits.dtype.kind != "f":
         raise LeakgapError(f"{what} are {logits.dtype}, not floats")
     if logits.ndim == 2:
