@@ -40,7 +40,7 @@ workflow.default_target = "all"  # Snakemake forgets which rule of an included f
 
 
 def place(name: str) -> Path:
-    """Return where the workflow, or the profiles, of this leakgap are: in the wheel, or in the clone beside `src`.
+    """Return where this leakgap has its workflow, or its SLURM profile: in the wheel, or in the clone beside `src`.
 
     >>> (place("workflow") / "Snakefile").is_file()
     True
@@ -54,7 +54,7 @@ def place(name: str) -> Path:
 
 def start(folder: str) -> None:
     """Write config.yaml, a Snakefile and the SLURM profile into a folder; nothing that is there is written over."""
-    target, profile = Path(folder), place("profiles") / "slurm/config.yaml"
+    target, profile = Path(folder), place("slurm") / "config.yaml"
     written = {target / "config.yaml": CONFIG, target / "Snakefile": SNAKEFILE}
     present = [path for path in (*written, target / "slurm/config.yaml") if path.exists()]
     if present:
