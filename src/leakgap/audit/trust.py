@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm, t
 
 from leakgap.answers.joined import Joined
 from leakgap.audit.scores import Scores
@@ -17,6 +18,8 @@ from leakgap.measure.groups import group_codes
 from leakgap.measure.single import auc_interval, share_interval
 
 LEVEL = 0.999  # a sentence is wrong in one of 1,000 audits
+FEW, FEWEST = 4, 20  # shadow models, and records of each, by which a target is found unlike them
+POINTS, SPREADS = 0.05, 0.25  # of accuracy, or of the spread of phi over records: less does not matter
 SAME = 1e-5  # records whose answers, relative to their spread, differ by no more in any model are alike
 
 
@@ -51,7 +54,8 @@ def warnings(joined: Joined, leading: Scores) -> list[str]:
 
     leading: the scores of the leading attack.
     """
-    return [*_reversed(joined, _auc_high(joined, leading)), *_at_chance(joined), *_alike(joined)]
+    doubts = [*_reversed(joined, _auc_high(joined, leading)), *_at_chance(joined), *_alike(joined)]
+    return [*doubts, *_unlike(joined)]
 
 
 def _at_chance(joined: Joined) -> list[str]:
@@ -116,6 +120,66 @@ def _reversed(joined: Joined, auc_high: float | None) -> list[str]:
                 "wrong way round in their files"
             )
     return told
+
+
+def _unlike(joined: Joined) -> list[str]:
+    """A target that does otherwise than its shadow models, or than other targets, on records not trained on.
+
+    Told where it is far beyond what the shadow models' own spread allows for, and large enough to matter.
+    """
+    if joined.target_member is None:
+        return []
+    if joined.correct is not None:
+        parts, least = joined.correct, POINTS
+    elif joined.phi is not None:
+        outside = joined.asked & ~joined.member
+        spread = np.nanstd(joined.phi[1][outside, 0]) if outside.any() else np.nanstd(joined.phi[0][..., 0])
+        parts, least = (joined.phi[0][..., 0], joined.phi[1][..., 0]), SPREADS * float(spread)
+    else:
+        return []
+    targets, errors = _mean_outside(parts[0], ~joined.target_member & ~joined.reserved)
+    shadows, _ = _mean_outside(parts[1], joined.asked & ~joined.member & ~joined.reserved)
+    for value, left_out in zip(targets, joined.left_out, strict=True):
+        known = shadows[~left_out & np.isfinite(shadows)]
+        if len(known) < FEW or np.isnan(value):
+            continue
+        noise = t.ppf((1 + LEVEL) / 2, len(known) - 1) * known.std(ddof=1) * np.sqrt(1 + 1 / len(known))
+        if abs(value - known.mean()) > max(noise, least):
+            return [
+                "the target is unlike its shadow models: on records that it was not trained on it "
+                f"{_does(joined, value)}, and on theirs they {_does(joined, float(known.mean()), 's')}. They were "
+                "trained or asked otherwise, and an attacker with shadow models more like the target may find more"
+            ]
+    if np.isfinite(targets).sum() < 2:
+        return []
+    high, low = int(np.nanargmax(targets)), int(np.nanargmin(targets))
+    noise = norm.ppf((1 + LEVEL) / 2) * np.hypot(errors[high], errors[low])
+    if targets[high] - targets[low] > max(2 * least, noise):
+        best, worst = _does(joined, targets[high]), _does(joined, targets[low])
+        return [
+            f"the targets are unlike each other: on records not trained on one {best}, and another {worst}. What "
+            "is said is of all of them together; audit each by itself"
+        ]
+    return []
+
+
+def _mean_outside(values: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of each model over some records and its standard error, NaN where these are fewer than 20."""
+    found = [(np.nan, np.nan)] * len(values)
+    for number, (row, some) in enumerate(zip(values, outside, strict=True)):
+        if some.sum() >= FEWEST:
+            found[number] = (
+                row[some].mean(dtype=np.float64),
+                row[some].std(dtype=np.float64) / np.sqrt(some.sum()),
+            )
+    means, errors = np.array(found, np.float64).reshape(-1, 2).T
+    return means, errors
+
+
+def _does(joined: Joined, value: float, several: str = "") -> str:
+    if joined.correct is not None:
+        return f"{'are' if several else 'is'} right {100 * value:.0f}% of the time"
+    return f"{'have' if several else 'has'} a mean phi of {value:.3g}"
 
 
 def _alike(joined: Joined) -> list[str]:
