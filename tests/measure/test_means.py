@@ -161,7 +161,7 @@ def test_every_image_right_has_an_interval_and_no_spread_has_none():
     found = interval(tied)
     assert found.value == 0.5
     assert np.isnan([found.low, found.high, found.p_value(0.4)]).all()
-    assert found.note == "no draw differs from the estimate"
+    assert found.note == "the same in every draw, so its error is not known"
 
 
 def test_the_interval_of_an_auc_holds_the_truth():

@@ -191,7 +191,9 @@ def student(of: Term, scale: Scale, units: int, level: float) -> Estimate:
     back = SCALES[scale][1]
     value = float(back(of.value))
     if total <= TIED:
-        return nothing(scale, "no draw differs from the estimate", value)._replace(on_scale=of.value)
+        return nothing(scale, "the same in every draw, so its error is not known", value)._replace(
+            on_scale=of.value
+        )
     if "groups" in variance:
         df = _freedom(total, models, units, of.draws["groups"])
     else:
