@@ -658,6 +658,21 @@ def test_a_failed_job_ends_with_its_sentence_and_the_others_go_on(done: Path):
     assert max(map(len, error.splitlines())) < 300
 
 
+@pytest.mark.parametrize(("number", "told"), [(9, "memory ran out"), (11, "a crash in compiled code")])
+def test_a_job_that_dies_by_a_signal_says_which_and_what_to_do(done: Path, number: int, told: str):
+    (done / "dying.py").write_text(
+        "import os\ndef train(data, members, seed, steps, number):\n    os.kill(os.getpid(), number)\n    yield\n"
+    )
+    recipe = {"recipe": "./dying.py:train", "options": {"number": number}, "steps": [1]}
+    study = {"name": "dying", "grid": {"masks": 4}, "train": recipe}
+    run = snakemake(done, "results/dying/logits/none/m000.parquet", study=study)
+    assert run.returncode != 0
+    (said,) = [line for line in run.stderr.splitlines() if line.startswith("failed: ")]
+    name = {9: "SIGKILL", 11: "SIGSEGV"}[number]
+    assert f"none/m000.log: killed by {name}: " in said
+    assert told in said
+
+
 def test_jobs_run_under_the_python_that_runs_snakemake(done: Path, tmp_path: Path):
     """Though its environment was never activated, and another python comes first."""
     other = tmp_path / "python"
