@@ -164,3 +164,15 @@ def test_what_is_said_of_published_studies_is_on_their_pages(change):
 def test_what_leaks_least_comes_first():
     ratios = [change.ratio[0] for change in LOWERED]
     assert ratios == sorted(ratios)
+
+
+@pytest.mark.parametrize(("records", "decided"), [(400, False), (8000, True)])
+def test_an_interval_that_holds_much_is_no_all_clear(records: int, decided: bool):
+    """Nothing leaks: with few records the interval reaches far above guessing, and the sentence says so."""
+    rng = np.random.default_rng(2)
+    columns = {"record": range(records), "label": [0] * records, "member": np.arange(records) % 2 == 0}
+    audit = audit_model(Answers.of(columns | {"phi": rng.normal(size=records)}), [])
+    row, told = audit.summary.iloc[0], " ".join(audit.about["answer"])
+    assert row["tpr_at_0.01_low"] <= 0.01
+    assert (row["tpr_at_0.01_high"] <= 0.03) == decided
+    assert ("can't be told from one who recognizes" in told) != decided

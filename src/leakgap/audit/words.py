@@ -9,6 +9,7 @@ from leakgap.measure.least import least_nonmembers
 from leakgap.measure.roc import conformal_rank
 
 Row = dict[str, Any]
+FAR = 3  # times guessing: an interval that reaches both has not decided
 STEADY = 5  # non-members above a threshold from which on its FPR is known well enough to begin with
 
 
@@ -137,6 +138,11 @@ def _beside_guessing(row: Row, fpr: float, unit: str) -> str:
         times = f"{_digits(low / fpr, math.floor)} to {_digits(high / fpr, math.ceil)}"
         return f"Guessing would recognize {percent(fpr)}%: this is {times} times as many."
     alike = "the attacker can't be told from somebody who guesses"
+    if high > FAR * fpr:
+        alike += (
+            f", and can't be told from one who recognizes {percent(high)}% either: more {plural(unit)} that the "
+            "model was not trained on would decide this"
+        )
     if not row["auc_low"] > 0.5:
         return f"Guessing would recognize {percent(fpr)}%: {alike}."
     return (
