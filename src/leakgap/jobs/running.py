@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from leakgap.files import HOST, atomic, discard
+from leakgap.files import HOST
 
 BEAT = 30  # seconds between two touches
 SILENT = 4 * BEAT  # after which a training on another host is taken for dead
@@ -21,8 +21,9 @@ BAR = re.compile(r"(\d+)/(\d+) \[([\d:]+)<([\d:?]+),")  # of tqdm: done, total, 
 def at_work(path: str | Path) -> Iterator[None]:
     """Keep the file of a training while the block runs."""
     told = {"host": HOST, "process": os.getpid(), "folder": os.getcwd()}
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(told), encoding="utf-8")
+    with suppress(OSError):  # of a full disk, which the training itself tells
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(told), encoding="utf-8")
     ended = threading.Event()
 
     def beat() -> None:
@@ -35,7 +36,8 @@ def at_work(path: str | Path) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        discard(path)
+        with suppress(OSError):
+            Path(path).unlink()
 
 
 def is_at_work(path: str | Path) -> bool:
