@@ -7,19 +7,24 @@ are alike are one record twice.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import norm, t
 
-from leakgap.answers.joined import Joined
+from leakgap.answers.joined import Both, Joined
 from leakgap.audit.scores import Scores
 from leakgap.measure.groups import group_codes
 from leakgap.measure.single import auc_interval, share_interval
 
 LEVEL = 0.999  # a sentence is wrong in one of 1,000 audits
 FEW, FEWEST = 4, 20  # shadow models, and records of each, by which a target is found unlike them
-POINTS, SPREADS = 0.05, 0.25  # of accuracy, or of the spread of phi over records: less does not matter
+POINTS, SPREADS, TIMES = (
+    0.05,
+    0.25,
+    1.3,
+)  # of accuracy; of phi's middle half; as wide a one: less does not matter
 SAME = 1e-5  # records whose answers, relative to their spread, differ by no more in any model are alike
 
 
@@ -122,6 +127,39 @@ def _reversed(joined: Joined, auc_high: float | None) -> list[str]:
     return told
 
 
+class _Measure(NamedTuple):
+    """What a model does on records that it was not trained on, as one number, and by how much it must differ."""
+
+    name: str
+    written: str
+    of: Callable[[np.ndarray], float]
+    parts: Both
+    least: float
+    ratio: bool = False  # whether numbers are compared by their ratio
+
+
+def _measures(joined: Joined) -> list[_Measure]:
+    found = []
+    if joined.correct is not None:
+        found.append(_Measure("share of right answers", "{:.0%}", _mean, joined.correct, POINTS))
+    if joined.phi is not None:
+        first = joined.phi[0][..., 0], joined.phi[1][..., 0]
+        low, high = np.nanquantile(np.concatenate([part.ravel() for part in first]), [0.05, 0.95])
+        parts = np.clip(first[0], low, high), np.clip(first[1], low, high)  # single answers decide nothing
+        spread = float(np.nanstd(np.concatenate([part.ravel() for part in parts])))
+        found.append(_Measure("mean phi", "{:.3g}", _mean, parts, SPREADS * spread))
+        found.append(_Measure("spread of phi", "{:.3g}", _deviation, parts, np.log(TIMES), True))
+    return found
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean(dtype=np.float64))
+
+
+def _deviation(values: np.ndarray) -> float:
+    return float(values.std(dtype=np.float64))
+
+
 def _unlike(joined: Joined) -> list[str]:
     """A target that does otherwise than its shadow models, or than other targets, on records not trained on.
 
@@ -129,57 +167,48 @@ def _unlike(joined: Joined) -> list[str]:
     """
     if joined.target_member is None:
         return []
-    if joined.correct is not None:
-        parts, least = joined.correct, POINTS
-    elif joined.phi is not None:
-        outside = joined.asked & ~joined.member
-        spread = np.nanstd(joined.phi[1][outside, 0]) if outside.any() else np.nanstd(joined.phi[0][..., 0])
-        parts, least = (joined.phi[0][..., 0], joined.phi[1][..., 0]), SPREADS * float(spread)
-    else:
-        return []
-    targets, errors = _mean_outside(parts[0], ~joined.target_member & ~joined.reserved)
-    shadows, _ = _mean_outside(parts[1], joined.asked & ~joined.member & ~joined.reserved)
-    for value, left_out in zip(targets, joined.left_out, strict=True):
-        known = shadows[~left_out & np.isfinite(shadows)]
-        if len(known) < FEW or np.isnan(value):
+    measures = _measures(joined)
+    alpha = (1 - LEVEL) / max(1, len(measures) * len(joined.target_member))
+    for measure in measures:
+        targets = _outside(measure, measure.parts[0], ~joined.target_member & ~joined.reserved)
+        shadows = _outside(measure, measure.parts[1], joined.asked & ~joined.member & ~joined.reserved)
+        back = np.exp if measure.ratio else float
+        for value, left_out in zip(targets, joined.left_out, strict=True):
+            known = shadows[~left_out & np.isfinite(shadows)]
+            if len(known) < FEW or np.isnan(value):
+                continue
+            noise = t.ppf(1 - alpha / 2, len(known) - 1) * known.std(ddof=1) * np.sqrt(1 + 1 / len(known))
+            if abs(value - known.mean()) > max(noise, measure.least):
+                own, theirs = (measure.written.format(back(each)) for each in (value, known.mean()))
+                return [
+                    "the target is unlike its shadow models on records that they were not trained on: its "
+                    f"{measure.name} is {own}, theirs {theirs}. They were trained or asked otherwise, and an "
+                    "attacker with shadow models more like the target may find more"
+                ]
+        if len(shadows) or np.isfinite(targets).sum() < 2:
             continue
-        noise = t.ppf((1 + LEVEL) / 2, len(known) - 1) * known.std(ddof=1) * np.sqrt(1 + 1 / len(known))
-        if abs(value - known.mean()) > max(noise, least):
+        high, low = np.nanmax(targets), np.nanmin(targets)
+        count = int((~joined.target_member & ~joined.reserved).sum(1).min())
+        if high - low > max(2 * measure.least, 2 * norm.ppf(1 - alpha / 2) / np.sqrt(count)):
+            best, worst = (measure.written.format(back(each)) for each in (high, low))
             return [
-                "the target is unlike its shadow models: on records that it was not trained on it "
-                f"{_does(joined, value)}, and on theirs they {_does(joined, float(known.mean()), 's')}. They were "
-                "trained or asked otherwise, and an attacker with shadow models more like the target may find more"
+                "the targets are unlike each other on records that they were not trained on: the largest "
+                f"{measure.name} is {best}, the smallest {worst}. What is said is of all of them together; audit "
+                "each by itself"
             ]
-    if np.isfinite(targets).sum() < 2:
-        return []
-    high, low = int(np.nanargmax(targets)), int(np.nanargmin(targets))
-    noise = norm.ppf((1 + LEVEL) / 2) * np.hypot(errors[high], errors[low])
-    if targets[high] - targets[low] > max(2 * least, noise):
-        best, worst = _does(joined, targets[high]), _does(joined, targets[low])
-        return [
-            f"the targets are unlike each other: on records not trained on one {best}, and another {worst}. What "
-            "is said is of all of them together; audit each by itself"
-        ]
     return []
 
 
-def _mean_outside(values: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of each model over some records and its standard error, NaN where these are fewer than 20."""
-    found = [(np.nan, np.nan)] * len(values)
+def _outside(measure: _Measure, values: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """A number of each model over some records, [models], NaN where these are fewer than 20."""
+    found = np.full(len(values), np.nan)
     for number, (row, some) in enumerate(zip(values, outside, strict=True)):
         if some.sum() >= FEWEST:
-            found[number] = (
-                row[some].mean(dtype=np.float64),
-                row[some].std(dtype=np.float64) / np.sqrt(some.sum()),
-            )
-    means, errors = np.array(found, np.float64).reshape(-1, 2).T
-    return means, errors
-
-
-def _does(joined: Joined, value: float, several: str = "") -> str:
-    if joined.correct is not None:
-        return f"{'are' if several else 'is'} right {100 * value:.0f}% of the time"
-    return f"{'have' if several else 'has'} a mean phi of {value:.3g}"
+            found[number] = measure.of(row[some])
+    if measure.ratio:
+        with np.errstate(divide="ignore"):
+            found = np.where(found > 0, np.log(found), np.nan)
+    return found
 
 
 def _alike(joined: Joined) -> list[str]:
