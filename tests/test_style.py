@@ -48,7 +48,7 @@ def test_text_is_read_and_written_as_utf8_by_name():
         if isinstance(call, ast.Call)
         and getattr(call.func, "attr", getattr(call.func, "id", "")) in ("read_text", "write_text", "open")
         and not any(isinstance(each, ast.Constant) and "b" in str(each.value) for each in call.args)
-        and ast.unparse(call.func) not in ("Image.open", "archive.open", "os.open")  # of bytes
+        and ast.unparse(call.func) not in ("Image.open", "archive.open", "stored.open", "os.open")  # of bytes
         and "encoding" not in {keyword.arg for keyword in call.keywords}
     ]
     assert unnamed == []

@@ -141,6 +141,11 @@ class Object:
         own = [frame for frame in frames if Path(frame.filename) == self.source.resolve()] or frames
         return LeakgapError(f"{self._part('where')}:{own[-1].lineno} in {own[-1].name}: {said(error)}")
 
+    def has_part_in(self, error: BaseException) -> bool:
+        """Say whether a line of its file is among those that led to an error."""
+        own = self.source.resolve()
+        return any(Path(frame.filename) == own for frame in traceback.extract_tb(error.__traceback__))
+
     def _part(self, name: str) -> str:
         match = PLACE.fullmatch(self.text)
         if match is None:

@@ -19,7 +19,7 @@ from leakgap.jobs.queue import still_queued
 from leakgap.objects import Object
 from leakgap.study import Study
 from leakgap.text import for_markdown, for_spreadsheets
-from leakgap.training.loop import check_pure
+from leakgap.training.checks import check_pure
 
 RECIPE = """
 import os

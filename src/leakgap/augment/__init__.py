@@ -129,6 +129,7 @@ class Technique:
         draws is decided on the CPU. LeakgapError where shapes or dtypes are wrong.
         """
         import numpy as np
+        import torch
 
         if images.ndim != 4 or str(images.dtype) != "torch.uint8":
             raise LeakgapError(
@@ -147,6 +148,8 @@ class Technique:
         for operation in self.operations:
             given = images
             images = operation(given, table[:, start : start + operation.columns])
+            if not isinstance(images, torch.Tensor):
+                raise LeakgapError(f"{type(operation).__name__} of {self.name} made {type(images).__name__}")
             if images.shape != given.shape or images.dtype != given.dtype:
                 raise LeakgapError(
                     f"{type(operation).__name__} of {self.name} made {images.dtype} {list(images.shape)} of "

@@ -136,11 +136,21 @@ def average_down(images: np.ndarray, side: int) -> np.ndarray:
         raise LeakgapError(f"data.side: images of {height}x{width} pixels can't be averaged down to {side}")
     rows, columns = _overlaps(height, side), _overlaps(width, side)
     small = np.empty((*images.shape[:2], side, side), np.uint8)
-    for start in range(0, len(images), 1024):
-        block = slice(start, start + 1024)
+    size = at_once(1024, height, width)
+    for start in range(0, len(images), size):
+        block = slice(start, start + size)
         totals = rows @ images[block].astype(np.float64) @ columns.T  # whole numbers: exact in any order
         small[block] = np.floor(totals / (height * width) + 0.5)
     return small
+
+
+def at_once(most: int, height: int, width: int) -> int:
+    """Return how many images to work on at once: `most` of 32x32 pixels or fewer, and no more pixels of others.
+
+    >>> at_once(512, 28, 28), at_once(512, 64, 64), at_once(512, 5000, 5000)
+    (512, 128, 1)
+    """
+    return max(1, most * min(1024, height * width) // (height * width))
 
 
 def _overlaps(old: int, new: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leakgap.data.pool import Pool
+from leakgap.data.pool import Pool, at_once
 from leakgap.study import Study
 from leakgap.training.job import Job
 
@@ -66,7 +66,7 @@ def speed(study: Study, name: str, pool: Pool) -> Speed:
         seen += len(ids)
     wait()
     trained = seen / (time.perf_counter() - began)
-    trainer.images = trainer.images[: CHUNKS * EVALUATE_CHUNK]
+    trainer.images = trainer.images[: CHUNKS * at_once(EVALUATE_CHUNK, *trainer.images.shape[2:])]
     trainer.logits()
     began = time.perf_counter()
     trainer.logits()

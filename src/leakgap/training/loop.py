@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +14,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd  # the functions alone: the classes import torch's compiler, a second
 
 from leakgap import LeakgapError
 from leakgap.augment import Technique
+from leakgap.data.pool import at_once
 from leakgap.objects import Object
 from leakgap.training import ARCHITECTURES, shift
+from leakgap.training.checks import FEW, blaming, check_memory, check_network, check_pure, of_the_user
 from leakgap.training.job import Job
 from leakgap.training.seeds import derive_seed
 
 if TYPE_CHECKING:
     from leakgap.study.train import Train
 
-AUGMENT_CHUNK = 4096  # images augmented in one call: the policy's operations then work on whole batches
+# images of 32 pixels at once, fewer of larger ones (`at_once`)
+AUGMENT_CHUNK = 4096  # the policy's operations then work on whole batches
 EVALUATE_CHUNK = 512
 WIDE = 512  # 700 million weights, in ResNet-18
 # shifts of the query views, in units of H // 16 pixels: LiRA's 18 views are these, plain and mirrored
@@ -55,9 +60,15 @@ def network(architecture: str, classes: int, channels: int, width: int, **layers
     """
     place = Object(ARCHITECTURES[architecture])
     try:
-        return place.load()(classes, channels, width, **layers)
+        model = place.load()(classes, channels, width, **layers)
     except Exception as error:  # anything: it may be the user's code
         raise place.blamed(error) from None
+    if not isinstance(model, nn.Module):
+        raise LeakgapError(f"{place.text} returned {type(model).__name__}, not a torch.nn.Module")
+    for name, weights in model.named_parameters():
+        if isinstance(weights, UninitializedParameter):
+            raise LeakgapError(f"{place.text}: the size of {name} is not known before it is used")
+    return model
 
 
 def normalizer(images: np.ndarray) -> tuple[list[float], list[float]]:
@@ -65,7 +76,8 @@ def normalizer(images: np.ndarray) -> tuple[list[float], list[float]]:
 
     Summed up in whole numbers, so that nothing depends on the order.
     """
-    chunks = [images[start : start + 4096] for start in range(0, len(images), 4096)]
+    size = at_once(4096, *images.shape[2:])
+    chunks = [images[start : start + size] for start in range(0, len(images), size)]
     total = sum(chunk.sum((0, 2, 3), dtype=np.int64) for chunk in chunks)
     squares = sum(np.square(chunk, dtype=np.uint16).sum((0, 2, 3), dtype=np.int64) for chunk in chunks)
     mean = total / (images.size // images.shape[1])
@@ -164,14 +176,14 @@ class Trainer:
             torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = not train.deterministic
         torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: TF32 keeps 10 bits of the mantissa
-        torch.manual_seed(job.seed)
         self.job, self.device, self.progress = job, device, Progress()
         height, width = pool.images.shape[2:]
         train.check_images(job.technique, height, width, job.views)
         mean, std = normalizer(pool.images)
         self.technique = Technique.parse(job.technique, fill=mean, options=train.options_of(job.technique))
         if job.plugins:
-            check_pure(self.technique, pool.images)
+            with self.blaming():
+                check_pure(self.technique, pool.images)
         self.mean = torch.tensor(mean).view(1, -1, 1, 1).to(device)
         self.scale = (1 / torch.tensor(std)).view(1, -1, 1, 1).to(device)
         self.images = torch.from_numpy(pool.images).to(device)
@@ -179,14 +191,28 @@ class Trainer:
         self.ids = torch.from_numpy(np.flatnonzero(job.member))
         shape = (pool.classes, pool.images.shape[1], train.width)
         if train.width >= WIDE:
-            _check_memory(train, shape, device)
-        model = network(train.architecture, *shape, **train.layers)
-        self.model = model.to(device).to(memory_format=torch.channels_last)
+            with torch.device("meta"):
+                weights = network(train.architecture, *shape, **train.layers).parameters()
+            check_memory(weights, train.width, device)
+
+        def new() -> nn.Module:
+            torch.manual_seed(job.seed)
+            model = network(train.architecture, *shape, **train.layers)
+            return model.to(device).to(memory_format=torch.channels_last)
+
+        self.model = new()
+        for place in of_the_user([ARCHITECTURES[train.architecture]]):
+            few, bf16 = self.normalize(self.images[:FEW]), train.precision == "bf16"
+            check_network(self.model, new(), place, few, pool.classes, bf16)
         compiled = train.compile and device.type == "cuda"
         # batches have two sizes at most: two fixed programs, not one for any size
         self.forward = torch.compile(self.model, dynamic=False) if compiled else self.model
-        self.weights: list[Tensor] = list(self.model.parameters())
+        self.weights: list[Tensor] = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = OPTIMIZERS[train.optimizer](self.weights, train)
+
+    def blaming(self) -> AbstractContextManager[None]:
+        """Return a context in which what the user's own code raises becomes one sentence."""
+        return blaming(self.job.train.architecture, self.job.technique)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Return uint8 images as channels_last float32 of mean 0 and standard deviation 1."""
@@ -201,13 +227,15 @@ class Trainer:
         progress, steps = self.progress, self.job.train.steps
         while progress.epoch < steps[-1]:
             began = time.perf_counter()
-            metrics = self.epoch(progress.epoch)
+            with self.blaming():
+                metrics = self.epoch(progress.epoch)
             progress.epoch += 1
             progress.history.append(metrics)
             if not math.isfinite(metrics["loss"]):
                 raise _diverged(f"the training loss is {metrics['loss']}", progress.epoch)
             if progress.epoch in steps:
-                progress.logits.append(self.logits())
+                with self.blaming():
+                    progress.logits.append(self.logits())
                 if not progress.logits[-1].isfinite().all():
                     raise _diverged("some logits are not finite", progress.epoch)
             progress.seconds += time.perf_counter() - began
@@ -217,7 +245,8 @@ class Trainer:
         """Train one epoch; return its mean loss and accuracy on the augmented batches."""
         train = self.job.train
         order, draws = self.draw(index)
-        images = torch.cat([self.augmented(ids, draws[ids]) for ids in order.split(AUGMENT_CHUNK)])
+        size = at_once(AUGMENT_CHUNK, *self.images.shape[2:])
+        images = torch.cat([self.augmented(ids, draws[ids]) for ids in order.split(size)])
         labels = self.labels[order.to(self.device)]
         # nearly equal batches: a small last one would spoil BatchNorm's running statistics
         batches = math.ceil(len(order) / train.batch_size)
@@ -263,11 +292,9 @@ class Trainer:
         """Return float32 [views, S, classes] on the CPU: BatchNorm in eval mode, no autocast."""
         self.model.eval()
         views = []
+        parts = self.images.split(at_once(EVALUATE_CHUNK, *self.images.shape[2:]))
         for view in range(self.job.views):
-            chunks = [
-                self.model(self.normalize(view_of(images, view)))
-                for images in self.images.split(EVALUATE_CHUNK)
-            ]
+            chunks = [self.model(self.normalize(view_of(images, view))) for images in parts]
             views.append(torch.cat(chunks))
         return torch.stack(views).cpu()
 
@@ -288,42 +315,6 @@ class Trainer:
         for buffer, saved in zip(self.optimizer.state, state["optimizer"], strict=True):
             buffer.copy_(saved)
         self.progress = Progress(state["epoch"], state["logits"], state["history"], state["seconds"])
-
-
-def check_pure(technique: Technique, images: np.ndarray) -> None:
-    """Raise LeakgapError for a technique that depends on more than images and draws, as torchvision's do.
-
-    Tried on a few images, twice, in the other order, and one by one: an image must not depend on its neighbours,
-    nor on a generator that nobody else knows of.
-    """
-    some = torch.from_numpy(images[:8])
-    draws = technique.draw(len(some), torch.Generator().manual_seed(0))
-    first = technique.apply(some.clone(), draws)
-    again = technique.apply(some.clone(), draws)
-    back = technique.apply(some.flip(0).clone(), draws.flip(0)).flip(0)
-    alone = torch.cat([technique.apply(some[k : k + 1].clone(), draws[k : k + 1]) for k in range(len(some))])
-    for other, how in ((again, "called twice"), (back, "in another order"), (alone, "one by one")):
-        if not torch.equal(first, other):
-            raise LeakgapError(
-                f"technique {technique.name}: {how} on the same images and draws, it gives other images; it must "
-                "draw nothing itself, and use `draws` alone"
-            )
-
-
-def _check_memory(train: Train, shape: tuple[int, int, int], device: torch.device) -> None:
-    """Raise LeakgapError for a model that can't fit: systems promise memory that they lack, and kill later."""
-    with torch.device("meta"):
-        weights = network(train.architecture, *shape, **train.layers).parameters()
-        needed = 3 * sum(weight.numel() * weight.element_size() for weight in weights)
-    if device.type == "cuda":
-        there = torch.cuda.get_device_properties(device).total_memory
-    else:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
-        raise LeakgapError(
-            f"train.width: weights, gradients and momentum of a model of width {train.width} take "
-            f"{needed / 2**30:.0f} GiB, and there are {there / 2**30:.0f}"
-        )
 
 
 def _diverged(what: str, epoch: int) -> LeakgapError:
