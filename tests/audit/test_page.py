@@ -176,3 +176,34 @@ def test_an_interval_that_holds_much_is_no_all_clear(records: int, decided: bool
     assert row["tpr_at_0.01_low"] <= 0.01
     assert (row["tpr_at_0.01_high"] <= 0.03) == decided
     assert ("can't be told from one who recognizes" in told) != decided
+
+
+def test_predicted_labels_alone_decide_nothing():
+    models = []
+    for each in world(5, leak=3.0):
+        columns = {"record": each.record, "label": each.label, "member": each.member}
+        models.append(Answers.of(columns | {"prediction": each.logits.argmax(1)}, each.name))
+    about = audit_model(models[0], models[1:]).about
+    assert about["leading"] == "correctness"
+    assert about["answer"][0].startswith("This can't be decided with predicted labels alone: ")
+    inside, outside = (100 * about["accuracy"]["target"][side] for side in ("members", "others"))
+    found = re.search(
+        r"right, ([\d.]+)% of the training records and ([\d.]+)% of the others", about["answer"][0]
+    )
+    assert [float(each) for each in found.groups()] == pytest.approx([inside, outside], abs=0.06)
+
+
+def test_many_models_are_named_by_the_first():
+    models = world(12)
+    audit = audit_model(models, each=True, attacks=["base", "loss"])
+    page = render(audit)
+    assert "<h1>Audit of m0, m1 and 10 more</h1>" in page
+    assert "<summary>The 12 shadow models</summary>" in page
+    assert page.count("<details>") == page.count("</details>") == 1
+    assert page.count("<p") == page.count("</p>") + page.count("<path")
+
+
+def test_lines_are_told_apart_without_colour():
+    style = (ROOT / "src/leakgap/audit/parts.html.j2").read_text()
+    dashes = re.findall(r"\.beside\d \{[^}]*stroke-dasharray: ([\d ]+);", style)
+    assert len(set(dashes)) == 3

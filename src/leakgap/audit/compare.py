@@ -18,7 +18,7 @@ import pandas as pd
 
 from leakgap import LeakgapError
 from leakgap.audit.model import Audit
-from leakgap.audit.words import one_in, plural
+from leakgap.audit.words import names, one_in, plural
 from leakgap.files import atomic
 from leakgap.measure.roc import conformal_curve, conformal_rank
 from leakgap.text import for_markdown, for_spreadsheets, plain
@@ -140,7 +140,7 @@ class _Side:
     @classmethod
     def of(cls, audit: Audit, persons: bool) -> _Side:
         about, table = audit.about, audit.people if persons else audit.records
-        name = ", ".join(each["name"] for each in about["targets"])
+        name = names(about["targets"])
         if "member" not in table:
             raise LeakgapError(f"{name}: its audit does not know the members, so there is no leak to compare")
         told = table.dropna(subset=[about["leading"]])
@@ -365,8 +365,8 @@ def read_audit(folder: str | Path) -> Audit:
 def compare_folders(first: str, second: str, out: str | None = None) -> None:
     """Compare the audits in two folders, write that into `out`, by default in the first one, and print it."""
     audits = read_audit(first), read_audit(second)
-    names = [[each["name"] for each in audit.about["targets"]] for audit in audits]
-    if names[0] == names[1]:  # as when files of the same name lie in two folders
+    of = [[each["name"] for each in audit.about["targets"]] for audit in audits]
+    if of[0] == of[1]:  # as when files of the same name lie in two folders
         for audit, folder in zip(audits, (first, second), strict=True):
             for each in audit.about["targets"]:
                 each["name"] = f"{each['name']} of {Path(folder).name}"

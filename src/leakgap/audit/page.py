@@ -103,6 +103,7 @@ def render(audit: Audit) -> str:
         .get_template("page.html.j2")
         .render(
             about=audit.about,
+            whose=words.names(audit.about["targets"]),
             attacker=words.attacker(audit.about),
             leading=_leading(audit),
             rows=audit.summary.query("unit == @audit.about['unit']").to_dict("records"),

@@ -69,6 +69,16 @@ def plural(unit: str) -> str:
     return f"{unit[:-1]}ies" if unit.endswith("y") and unit[-2:-1] not in "aeiou" else f"{unit}s"
 
 
+def names(models: list[dict[str, Any]]) -> str:
+    """Write the names of models, of many the first and how many more.
+
+    >>> names([{"name": "a"}, {"name": "b"}]), names([{"name": name} for name in "abcde"])
+    ('a, b', 'a, b and 3 more')
+    """
+    every = [str(each["name"]) for each in models]
+    return ", ".join(every) if len(every) <= 3 else f"{', '.join(every[:2])} and {len(every) - 2} more"
+
+
 def attacker(about: dict[str, Any]) -> str:
     """Say who attacks: how many shadow models it has."""
     count = about["shadow_models"]
@@ -95,6 +105,15 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
         yield (
             "No attacker with shadow models has looked at this model, and they recognize most: little below says "
             "nothing about them. Train four or more models like it on random halves of the records."
+        )
+    right = (about.get("accuracy") or {}).get("target", {})
+    labels_alone = about["leading"] == "correctness" and about["targets"][0]["kind"] == "prediction"
+    if labels_alone and right.get("members") is not None:
+        yield (
+            f"This can't be decided with predicted labels alone: an attacker who sees no more accuses the {units} "
+            f"that are predicted right, {percent(right['members'])}% of the training {units} and "
+            f"{percent(right['others'])}% of the others, and can't accuse fewer. Give probabilities, or "
+            "predictions of several views of each."
         )
     whose = f"the training {units}" if len(about["targets"]) == 1 else f"the models' training {units}"
     read = sorted(fpr for fpr in about["fprs"] if not math.isnan(row[f"tpr_at_{fpr:g}"]))
