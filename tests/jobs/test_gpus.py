@@ -42,6 +42,7 @@ def test_gpus_are_those_of_the_driver_that_are_visible(driver, monkeypatch):
         ("1", ["1"]),
         ("", []),
         ("-1", []),
+        ("NoDevFiles", []),
         ("0,-1,1", ["0"]),
         ("GPU-2, GPU-1", ["GPU-2", "GPU-1"]),
     ):
@@ -137,6 +138,20 @@ def test_gpus_that_torch_can_t_train_on_are_told_with_what_to_do(
     assert (reason is None) == (told is None)
     if told:
         assert re.search(told, reason)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU that torch can use")
+@pytest.mark.parametrize("name", ["SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS", "SLURM_GPUS_ON_NODE"])
+def test_a_gpu_that_slurm_has_allotted_is_not_lost_silently(driver, monkeypatch, name):
+    for count in ("", "0") if name.startswith("SLURM_GPUS") else ("",):
+        monkeypatch.setenv(name, count)
+        assert unfit("fp32") is None
+    told = "1" if name.startswith("SLURM_GPUS") else "0"  # how many, or the first one's name
+    monkeypatch.setenv(name, told)
+    assert unfit("fp32").startswith(f"SLURM has allotted a GPU ({name}={told}), and torch")
+    assert unfit("fp32").endswith(f"to train on the CPU all the same: {VISIBLE}= in the environment")
+    monkeypatch.setenv(VISIBLE, "")
+    assert unfit("fp32") is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU that torch can use")

@@ -13,6 +13,8 @@ from itertools import count, takewhile
 from leakgap import LeakgapError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+NONE = ("", "-1", "NoDevFiles")  # names of no GPU, the last one SLURM's
+ALLOTTED = {"SLURM_JOB_GPUS": "", "SLURM_STEP_GPUS": "", "SLURM_GPUS": "0", "SLURM_GPUS_ON_NODE": "0"}  # none
 SECONDS = 30  # a driver that was asleep takes some
 BF16 = 8  # the first generation whose convolutions know bfloat16: sm_80
 
@@ -27,7 +29,7 @@ def visible() -> list[str]:
         with suppress(LeakgapError):
             return listed()
         return []
-    return list(takewhile(lambda name: name not in ("", "-1"), map(str.strip, told.split(","))))
+    return list(takewhile(lambda name: name not in NONE, map(str.strip, told.split(","))))
 
 
 def listed() -> list[str]:
@@ -90,14 +92,17 @@ def _lock(name: str, turn: int) -> int | None:
 
 def unfit(precision: str) -> str | None:
     """Say why torch can't train on the GPU that is there, and what to do; None where it can, or there is none."""
-    if not visible():
+    # SLURM tells the names of GPUs by CUDA_VISIBLE_DEVICES, unless a container or a shell's start has lost them
+    lost = next((name for name, none in ALLOTTED.items() if os.environ.get(name, none) not in ("", none)), "")
+    if not visible() and (not lost or VISIBLE in os.environ):
         return None
     import torch
 
     build = f"torch {torch.__version__}, built for {f'CUDA {torch.version.cuda}' if torch.version.cuda else 'CPUs'}"
     if not torch.cuda.is_available():
+        there = "there is a GPU" if visible() else f"SLURM has allotted a GPU ({lost}={os.environ[lost]})"
         return (
-            f"there is a GPU, and {build}, can't use it (its driver may be too old, or the container started "
+            f"{there}, and {build}, can't use it (its driver may be too old, or the container started "
             f"without it); to train on the CPU all the same: {VISIBLE}= in the environment"
         )
     if not torch.version.cuda:  # AMD's numbers are others
