@@ -184,6 +184,7 @@ def pairs(worlds: int, seed: int) -> pd.DataFrame:
         for world in range(worlds):
             rng = np.random.default_rng([seed, world])
             true = np.repeat(rng.normal(size=(2, (count + 1) // 2)), 2, axis=1)[:, :count]
+            true[1] = rng.permutation(true[1])  # who has the same gap may leak otherwise
             seen = true + rng.normal(0, 0.2, true.shape)
             found = []
             for one, other in both:

@@ -560,6 +560,24 @@ def test_cells_are_means_over_targets_floored_at_chance():
     assert table.censored.mean() > 0.9
 
 
+def test_a_study_that_grew_says_that_it_was_judged_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    notes = []
+    for masks in (8, 12, 12):
+        grown = synthetic.study(techniques=["none", "policy"], steps=[5, 30], masks=masks)
+        synthetic.write_study(grown)
+        run("claims", grown)
+        notes.append([claim.notes[-1:] for claim in claims.read(grown.paths.claims)])
+    assert not any("judged before" in note for each in notes[0] for note in each)
+    assert notes[1] == notes[2]
+    assert all("judged before with 8 masks" in each[0] for each in notes[1])
+    record = Path(grown.paths.claims).with_name("looks.json")
+    assert json.loads(record.read_text()) == [8, 12]
+    record.write_text("[8, 'twelve']")
+    with pytest.raises(LeakgapError, match=r"looks.json: is no list of numbers of masks"):
+        run("claims", grown)
+
+
 def test_write_claims_of_both_designs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     settings = synthetic.study(replicates=4)

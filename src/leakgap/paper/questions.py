@@ -6,13 +6,16 @@ the cells whose TPR can be told from chance. Each verdict is `supported`, `contr
 the claims judged with one attack is false has probability 1 - level at most (`measure.verdict`).
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from leakgap import LeakgapError
 from leakgap.files import atomic
 from leakgap.measure.estimate import Estimate as Measured
 from leakgap.measure.stability import spearman
@@ -42,6 +45,7 @@ ALL = "crop+mirror+cutout+policy"
 HELP = 1.1  # a ratio up to this is not called help
 FALL = 0.8  # a ratio of consecutive steps down to this is not called a fall
 MARGIN, MARGIN_FPR = 1.5, 0.01  # ratios from 1 / MARGIN to MARGIN at this FPR are not called help either
+LOOKS = "looks.json"
 POOLED = 4  # the first so many claims compare pooled TPRs, of any attack; the others are the headline's
 
 
@@ -443,9 +447,36 @@ def _beside(claim: Claim, other: Claim | None, kind: str) -> Claim:
 
 
 def write_claims(study: Study, joined: Sequence[str], out: str, page: str) -> None:
-    """Judge a study, in each design that has targets, into JSON and a Markdown page."""
-    results = Results(study, joined)
+    """Judge a study, in each design that has targets, into JSON and a Markdown page.
+
+    Beside them looks.json keeps with how many masks it was judged before: a study that grows until a claim is
+    decided has looked more than once, and its p-values are those of the last look alone.
+    """
+    results, record = Results(study, joined), Path(out).with_name(LOOKS)
+    looks = looked(record)
     found = [side_by_side(results, design) for design in results.designs]
+    if earlier := [masks for masks in looks if masks != study.grid.masks]:
+        note = (
+            f"judged before with {', '.join(map(str, earlier))} masks: p-values are those of this look alone, "
+            "and that one of several looks is wrong is more probable than they say"
+        )
+        found = [[replace(claim, notes=(*claim.notes, note)) for claim in claims] for claims in found]
     write(out, [claim for claims in found for claim in claims], results.origin)
     with atomic(page) as temporary:
         temporary.write_text("\n".join(to_markdown(claims) for claims in found), encoding="utf-8")
+    if study.grid.masks not in looks:
+        with atomic(record) as temporary:
+            temporary.write_text(json.dumps([*looks, study.grid.masks]) + "\n", encoding="utf-8")
+
+
+def looked(record: str | Path) -> list[int]:
+    """Return with how many masks a study was judged before, in order; LeakgapError for a file that says no such."""
+    if not Path(record).is_file():
+        return []
+    try:
+        looks = json.loads(Path(record).read_text(encoding="utf-8"))
+    except ValueError:
+        looks = None
+    if not isinstance(looks, list) or not all(isinstance(masks, int) for masks in looks):
+        raise LeakgapError(f"{record}: is no list of numbers of masks: move it; claims writes another one")
+    return looks
