@@ -250,7 +250,7 @@ def _distrust(found: list[Outlook], like: str | None, away: dict[float, pd.DataF
     else:
         what = "variant" if like else "data set"
         yield (
-            f"The band is made to hold {100 * first.level:g}% of the models of a further {what} like these: each "
+            f"The band is made to hold {100 * first.level:g}% of the models of a further {what} like these: every "
             f"{what} was left out in turn and forecast by the others."
         )
     yield "Don't trust it:"
@@ -262,24 +262,21 @@ def _distrust(found: list[Outlook], like: str | None, away: dict[float, pd.DataF
         )
     if like:
         for fpr, table in away.items():
-            others = table[~table["same"]]
+            others = table[~table["same"]].sort_values("held")
             if len(others):
+                shares = [f"{100 * row['held']:.0f}% ({row['study']})" for row in others.to_dict("records")]
                 yield (
-                    f"- on other data, or for another kind of model: at {100 * fpr:g}% FPR the band of {like} held "
-                    + ", ".join(
-                        f"{100 * held:.0f}% of the models of {study}"
-                        for study, held in zip(others["study"], others["held"], strict=True)
-                    )
-                    + "."
+                    f"- on other data, or for another kind of model: at {100 * fpr:g}% FPR this band "
+                    f"held {shares[0]} to {shares[-1]} of the models of {len(others)} other studies."
                 )
-        yield "- where the data or the training code changed since the study, or the number of training records."
+        yield "- where the data, their number or the training code changed since the study."
     else:
         yield (
-            "- for data or models unlike those of the studies: small images, short texts, health records; networks "
-            "and trees of a few thousand training records."
+            "- for data or models unlike those of the studies: images and texts that are small, tables; networks and "
+            "trees of at most a few thousand training records."
         )
     yield (
-        "- where accuracies are not of the whole training set and of new records, without augmentation or dropout: "
+        "- where the accuracies are not of all training records and of new ones, without augmentation or dropout: "
         "many logs have a running mean over augmented batches."
     )
     yield "- as a proof of safety: an audit measures (leakgap audit), this guesses."

@@ -28,6 +28,7 @@ NAMES = {
     "loss_gap": "loss gap",
 }
 FEWEST = 3  # variants, to leave one out and still have an order
+FEW = 9  # variants: with fewer, a verdict of one run is that run's
 POINT = 0.01  # of accuracy
 COLUMNS = ["question", "quantity", "value", "low", "high", "rests on"]
 
@@ -150,6 +151,8 @@ def of_forecast(cells: pd.DataFrame | None, level: float = 0.95) -> Answer:
         f"{first} A variant left out is forecast from train accuracy to within a factor of {fit:.2f} in the mean, "
         f"from the accuracy gap to within {gap:.2f}."
     )
+    if count < FEW:
+        sentence += f" {count} variants are few: another seed may say otherwise."
     return Answer(sentence, tuple(rows))
 
 
