@@ -272,8 +272,8 @@ def _distrust(found: list[Outlook], like: str | None, away: dict[float, pd.DataF
         yield "- where the data, their number or the training code changed since the study."
     else:
         yield (
-            "- for data or models unlike those of the studies: images and texts that are small, tables; networks and "
-            "trees of at most a few thousand training records."
+            "- for data or models unlike those of the studies: images and texts that are small, tables; networks "
+            "and trees of at most a few thousand training records."
         )
     yield (
         "- where the accuracies are not of all training records and of new ones, without augmentation or dropout: "
