@@ -66,12 +66,13 @@ def test_ties_stand_or_fall_together():
 @pytest.mark.parametrize("shared", [True, False])
 def test_models_that_leak_alike_are_told_apart_in_one_of_twenty(shared: bool, monkeypatch):
     monkeypatch.setattr("leakgap.audit.compare.DRAWS", 400)
-    told = {"TPR at 1% FPR": 0, "AUC": 0}
+    told = {"TPR at 1% FPR": 0, "AUC": 0, "answer": 0}
     runs, own = 60, 1.0 if shared else 0.0
     for seed in range(runs):
         sides = [audited(2.0, 2 * seed + k, 800, own, first=0 if shared else 10_000 * k) for k in (0, 1)]
         found = compare_audits(*sides, seed=seed)
         assert found.paired == shared
+        told["answer"] += not found.answer.startswith("This can't be decided")
         for quantity, null in (("TPR at 1% FPR", 1), ("AUC", 0)):
             row = found.table.set_index("quantity").loc[quantity]
             told[quantity] += not row["low"] <= null <= row["high"]

@@ -21,6 +21,7 @@ from leakgap.audit.model import Audit
 from leakgap.audit.words import names, one_in, plural
 from leakgap.files import atomic
 from leakgap.measure.roc import conformal_curve, conformal_rank
+from leakgap.measure.verdict import holm
 from leakgap.text import for_markdown, for_spreadsheets, plain
 
 __all__ = ["Comparison", "compare_audits", "compare_folders", "read_audit"]
@@ -36,10 +37,11 @@ NAMED = 20  # records that are exposed in one model alone
 class Comparison:
     """What two audits say beside each other.
 
-    answer: one sentence that decides, or says that this can't be decided and what would decide it. table: a row for
-    each FPR and for the AUC, the number in either audit, and second / first (of AUCs second - first) with its 95%
-    interval. exposed: members of both models, records or persons, that one gives away and the other does not, those
-    apart most first; who: how many, in one sentence. curves: `side`, `fpr` and `tpr` of the ROC of either.
+    answer: one sentence that decides, or says that this can't be decided and what would decide it; over the FPRs by
+    Holm, at 5%. table: a row for each FPR and for the AUC, the number in either audit, and second / first (of AUCs
+    second - first) with its 95% interval and p of no change, each row by itself. exposed: members of both models,
+    records or persons, that one gives away and the other does not, those apart most first; who: how many, in one
+    sentence. curves: `side`, `fpr` and `tpr` of the ROC of either.
 
     >>> table = pd.DataFrame({"quantity": ["AUC"], "first": [0.9], "second": [0.6], "change": [-0.3]})
     >>> found = Comparison("b leaks less than a", table, pd.DataFrame(), True, "nobody", pd.DataFrame(), {})
@@ -190,10 +192,18 @@ def _row(sides: list[_Side], draws: list[np.ndarray], fpr: float | None) -> dict
         one, other = values
     change = other - one
     if np.isnan(change[0]) or np.isnan(change[1:]).mean() > 0.05:
-        return row | dict.fromkeys(("change", "low", "high"), math.nan)
+        return row | dict.fromkeys(("change", "low", "high", "p"), math.nan)
     low, high = np.nanquantile(change[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     back = np.exp if fpr else float
-    return row | {"change": float(back(change[0])), "low": float(back(low)), "high": float(back(high))}
+    drawn = change[1:][~np.isnan(change[1:])]
+    beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    p = min(1.0, 2 * (1 + beyond) / (1 + len(drawn)))
+    return row | {
+        "change": float(back(change[0])),
+        "low": float(back(low)),
+        "high": float(back(high)),
+        "p": p,
+    }
 
 
 def _tprs(side: _Side, drawn: np.ndarray, fpr: float) -> np.ndarray:
@@ -274,7 +284,7 @@ def _answer(sides: list[_Side], table: pd.DataFrame, first: dict[str, Any], seco
             f"This can't be decided with these audits: the first screen of {doubt[0]['targets'][0]['name']}'s says "
             "why its numbers are doubtful"
         )
-    decided = rates[(rates["low"] > 1) | (rates["high"] < 1)]
+    decided = rates[np.array(holm(rates["p"].tolist())) < 1 - LEVEL] if len(rates) else rates
     if decided.empty:
         auc = told[told["quantity"] == "AUC"]
         unequal = len(auc) and (auc["low"].iloc[0] > 0 or auc["high"].iloc[0] < 0)
