@@ -123,3 +123,17 @@ def test_the_last_step_or_the_one_named_is_read(tmp_path: Path):
         with pytest.raises(LeakgapError, match="step does not hold a number in every row"):
             Answers.of({"record": [1, 2], "step": [1, value], "phi": [1.0, 2.0]})
     assert Answers.of(table[:2], "one").name == "one"
+
+
+@pytest.mark.parametrize("told", [{}, {"step": 0}])
+def test_a_base_model_is_of_no_step(tmp_path: Path, told: dict):
+    rng = np.random.default_rng(0)
+    for name in ("base", "target"):
+        steps = [pd.DataFrame({"record": range(400), "phi": rng.normal(size=400)} | told)]
+        if name == "target":
+            member = np.arange(400) % 2 == 0
+            more = {"member": member, "phi": rng.normal(size=400) + member}
+            steps = [steps[0].assign(**more, step=step) for step in (1, 2)]
+        pd.concat(steps).to_csv(tmp_path / f"{name}.csv", index=False)
+    files = [str(tmp_path / name) for name in ("target.csv", "base.csv", "audit")]
+    assert main(["audit", files[0], "--base", files[1], "--step", "1", "--out", files[2]]) == 0

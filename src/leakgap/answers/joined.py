@@ -6,7 +6,7 @@ All that can't be right between two files is found here, before any attack runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -70,6 +70,7 @@ def join(
     """
     if not targets:
         raise LeakgapError("no target: an audit needs the answers of at least one model")
+    base = None if base is None else replace(base, step=None)  # it is of no step of this training
     first, every = targets[0], [*targets, *shadows, *([] if base is None else [base])]
     for model in shadows:
         if model.member is None:

@@ -486,16 +486,16 @@ def audit_files(
     limit = None if fail_above is None else _limit(fail_above)
     check_folder(Path(out))
     how: dict[str, Any] = {"separator": separator, "decimal": decimal, "positive": positive, "step": step}
-    read = [
-        [Answers.read(path, **how) for path in paths] for paths in (targets, shadows, [base] if base else [])
-    ]
+    read = [[Answers.read(path, **how) for path in paths] for paths in (targets, shadows)]
     fprs = FPRS if limit is None else tuple(dict.fromkeys((*FPRS, limit[1])))
     audit = audit_model(
-        *read[:2],
+        *read,
         attacks=attacks,
         unit=unit,
         canaries=canaries,
-        base=read[2][0] if base else None,
+        base=Answers.read(base, **(how | {"step": None}))
+        if base
+        else None,  # it is of no step of this training
         each=each,
         fprs=fprs,
     )
