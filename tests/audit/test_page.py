@@ -207,3 +207,15 @@ def test_lines_are_told_apart_without_colour():
     style = (ROOT / "src/leakgap/audit/parts.html.j2").read_text()
     dashes = re.findall(r"\.beside\d \{[^}]*stroke-dasharray: ([\d ]+);", style)
     assert len(set(dashes)) == 3
+
+
+def test_what_there_is_none_of_is_not_shown():
+    target, *shadows = world()
+    alone = visible(render(audit_model(target, [], attacks=ATTACKS[:3])))
+    assert "sets the threshold on shadow models alone" not in alone
+    assert "labels are alike for members and non-members." in alone
+    assert "The target had no part in this choice." in alone
+    both = visible(render(audit_model(target, shadows, attacks=ATTACKS[:5])))
+    assert "sets the threshold on shadow models alone" in both
+    assert "labels, and shadow models that never saw a record, are alike" in both
+    assert "The other attack Thin: " in both

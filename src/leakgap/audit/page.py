@@ -106,6 +106,7 @@ def render(audit: Audit) -> str:
             whose=words.names(audit.about["targets"]),
             attacker=words.attacker(audit.about),
             leading=_leading(audit),
+            achieved=_achieved(audit),
             rows=audit.summary.query("unit == @audit.about['unit']").to_dict("records"),
             units=words.plural(audit.about["unit"]),
             ways={"sum": "the sum", "mean": "the mean", "max": "the largest"},
@@ -192,6 +193,12 @@ def _code(text: str) -> Markup:
 
 def _leading(audit: Audit) -> dict[str, Any]:
     return {str(name): value for name, value in audit.summary.iloc[0].items()}
+
+
+def _achieved(audit: Audit) -> bool:
+    """Whether shadow models set a threshold at any of the false positive rates."""
+    row, fprs = _leading(audit), audit.about["fprs"]
+    return audit.about["measured"] and not all(math.isnan(row[f"achieved_fpr_at_{fpr:g}"]) for fpr in fprs)
 
 
 def _count(value: float | None) -> str:

@@ -103,8 +103,9 @@ def _measured(about: dict[str, Any], row: Row) -> Iterator[str]:
         )
     if not about["shadow_models"]:
         yield (
-            "No attacker with shadow models has looked at this model, and they recognize most: little below says "
-            "nothing about them. Train four or more models like it on random halves of the records."
+            "No attacker with shadow models has looked at this model, and such attackers recognize most: that "
+            "little is recognized below says nothing about them. Train four or more models like it on random "
+            "halves of the records."
         )
     right = (about.get("accuracy") or {}).get("target", {})
     labels_alone = about["leading"] == "correctness" and about["targets"][0]["kind"] == "prediction"
