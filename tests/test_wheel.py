@@ -57,6 +57,17 @@ def run(installed: Path, where: Path, *command: str, bare: bool = False) -> subp
     return subprocess.run(words, cwd=where, env=environment, capture_output=True, text=True, timeout=300)
 
 
+def test_a_forecast_needs_neither_torch_nor_a_clone(installed: Path, tmp_path: Path):
+    done = run(
+        installed,
+        tmp_path,
+        *["-m", "leakgap", "forecast", "--train-acc", "0.99", "--test-acc", "0.81"],
+        bare=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "recognize about" in done.stdout
+
+
 def test_an_audit_needs_neither_torch_nor_snakemake(installed: Path, tmp_path: Path):
     rng = np.random.default_rng(0)
     for k in range(5):
