@@ -1,6 +1,7 @@
 """What orders the leak of a study's variants: from joined tables and scores to a table and sentences."""
 
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from leakgap.order.findings import (
     table,
 )
 from leakgap.order.pairs import Ends, Pair
+from leakgap.report.rounding import fixed
 from leakgap.results import LEAVE_ONE_OUT, Results, tpr_column
 from leakgap.study import NONE, Study
 from leakgap.text import for_markdown, for_spreadsheets
@@ -41,7 +43,7 @@ def write_order(
     with atomic(by_suffix[".csv"]) as draft:
         for_spreadsheets(rows).to_csv(draft, index=False)
     sentences = [answer.sentence for answer in answers]
-    shown = [list(rows.columns), *([_text(value) for value in row] for row in rows.to_numpy(object))]
+    shown = [list(rows.columns), *(list(map(_text, map(str, rows), row)) for row in rows.to_numpy(object))]
     lines = [shown[0], ["---"] * len(shown[0]), *shown[1:]]
     body = "\n".join("| " + " | ".join(map(for_markdown, line)) + " |" for line in lines)
     with atomic(by_suffix[".md"]) as draft:
@@ -51,10 +53,15 @@ def write_order(
     )
 
 
-def _text(value: object) -> str:
+def _text(column: str, value: object) -> str:
+    """A cell; the ends of an interval are rounded outwards."""
     if not isinstance(value, float):
         return str(value)
-    return "" if np.isnan(value) else f"{value:g}" if value == int(value) else f"{value:.3f}"
+    if np.isnan(value):
+        return ""
+    if value == int(value) and column == "value":
+        return f"{value:g}"
+    return fixed(value, 3, {"low": ROUND_FLOOR, "high": ROUND_CEILING}.get(column, ROUND_HALF_EVEN))
 
 
 def found(results: Results, scores: Sequence[str]) -> list[Answer]:

@@ -49,8 +49,8 @@ def _number(question: str, quantity: str, found: Sequence[float], of: str) -> Ro
     return (question, quantity, value, low, high, of)
 
 
-def _plural(count: int, word: str, many: str = "") -> str:
-    return f"{count} {word if count == 1 else many or word + 's'}"
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def of_pairs(pairs: Sequence[Pair]) -> Answer:
@@ -61,7 +61,7 @@ def of_pairs(pairs: Sequence[Pair]) -> Answer:
     found = concordance(pairs)
     whole = (np.nan, np.nan)
     rows = tuple(
-        _number(asked, name, (count, *whole), f"{len(pairs)} pairs, last step")
+        _number(asked, name, (count, *whole), f"{_plural(len(pairs), 'pair')}, last step")
         for name, count in (
             ("smaller gap, smaller leak", found.same),
             ("smaller gap, larger leak", found.other),
@@ -86,7 +86,9 @@ def of_equal_fit(pairs: Sequence[Pair], cells: pd.DataFrame | None, level: float
     asked = "at equal fit"
     equal = alike(pairs)
     found = concordance(equal)
-    of = f"{len(equal)} pairs whose train accuracies differ by less than {100 * EQUAL_FIT:g} points"
+    of = (
+        f"{_plural(len(equal), 'pair')} whose train accuracies differ by less than {100 * EQUAL_FIT:g} points"
+    )
     rows = [
         _number(asked, name, (count, np.nan, np.nan), of)
         for name, count in (
@@ -186,7 +188,7 @@ def of_models(
     what = {1: "leak more", -1: "leak less", 0: "leak neither more nor less, as far as can be told"}[sign]
     return Answer(
         f"Among models of one variant, those with a larger gap {what} (Spearman {found.value:.2f}, "
-        f"{found.low:.2f} to {found.high:.2f}, corrected for noise).",
+        f"{_outwards(found.low, found.high, 2)}, corrected for noise).",
         rows,
     )
 
@@ -228,7 +230,18 @@ def of_techniques(cells: pd.DataFrame | None, members: Sequence[str], level: flo
 def _times(found: Estimate) -> str:
     if not np.isfinite(found.low):
         return f"{found.value:.3f} times (no interval)"
-    return f"{found.value:.3f} times ({found.low:.3f} to {found.high:.3f})"
+    return f"{found.value:.3f} times ({_outwards(found.low, found.high, 3)})"
+
+
+def _outwards(low: float, high: float, decimals: int) -> str:
+    """An interval whose ends are rounded outwards.
+
+    >>> _outwards(-0.3149, 0.7801, 2)
+    '-0.32 to 0.79'
+    """
+    unit = 10**decimals
+    first, last = np.floor(low * unit + 1e-9) / unit, np.ceil(high * unit - 1e-9) / unit
+    return f"{first:.{decimals}f} to {last:.{decimals}f}"
 
 
 def table(answers: Sequence[Answer]) -> pd.DataFrame:
