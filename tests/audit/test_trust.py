@@ -1,6 +1,7 @@
 """What speaks against an audit's answers: models that are unlike each other."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,3 +92,29 @@ def test_one_of_each_that_is_unlike_the_others_is_told():
     assert any("the target is unlike its shadow models" in told for told in audit.about["warnings"])
     audit = audit_model(models[:8], each=True, attacks=["loss"])
     assert audit.about["warnings"] == []
+
+
+@pytest.mark.parametrize(("lag", "where"), [(1, "before"), (-1, "after")])
+def test_members_that_slipped_by_a_row_are_told(lag: int, where: str):
+    models = [replace(each, member=np.roll(each.member, lag)) for each in (model(k) for k in range(6))]
+    for some in (models, models[:1]):
+        warnings = audit_model(some[0], some[1:], attacks=["loss"]).about["warnings"]
+        told = [each for each in warnings if "slipped" in each]
+        assert len(told) == 1
+        assert f"the row {where} each record" in told[0]
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_members_in_blocks_have_not_slipped(size: int):
+    """Persons of several records, one after another: the row before is often a member too."""
+    for seed in range(20):
+        models = []
+        for number in range(5):
+            each = model(100 * seed + number)
+            rng = np.random.default_rng(1000 + 100 * seed + number)
+            member = (rng.random(S // size) < 0.5).repeat(size)
+            phi = each.phi[:, 0] - each.member + member
+            columns = {"record": each.record, "label": each.label, "member": member, "phi": phi}
+            models.append(Answers.of(columns, each.name))
+        warnings = audit_model(models[0], models[1:], attacks=["loss"]).about["warnings"]
+        assert not any("slipped" in told for told in warnings)

@@ -19,6 +19,7 @@ from leakgap.measure.groups import group_codes
 from leakgap.measure.single import auc_interval, share_interval
 
 LEVEL = 0.999  # a sentence is wrong in one of 1,000 audits
+MANY = 16  # models by which a table is found to have slipped
 FEW, FEWEST = 4, 20  # shadow models, and records of each, by which a target is found unlike them
 POINTS, SPREADS, TIMES = (
     0.05,
@@ -60,7 +61,7 @@ def warnings(joined: Joined, leading: Scores) -> list[str]:
     leading: the scores of the leading attack.
     """
     doubts = [*_reversed(joined, _auc_high(joined, leading)), *_at_chance(joined), *_alike(joined)]
-    return [*doubts, *_unlike(joined)]
+    return [*doubts, *_shifted(joined), *_unlike(joined)]
 
 
 def _at_chance(joined: Joined) -> list[str]:
@@ -209,6 +210,33 @@ def _outside(measure: _Measure, values: np.ndarray, outside: np.ndarray) -> np.n
         with np.errstate(divide="ignore"):
             found = np.where(found > 0, np.log(found), np.nan)
     return found
+
+
+def _shifted(joined: Joined) -> list[str]:
+    """Members that fit the answers of the row before or after, and not their own: a table that slipped by one.
+
+    By every model with members: rows are in the order of the first target's file.
+    """
+    if joined.phi is None or not joined.directed or joined.target_member is None:
+        return []
+    phi = np.concatenate([joined.phi[0][..., 0], joined.phi[1][..., 0]])[:MANY]
+    member = np.concatenate([joined.target_member, joined.member])[:MANY]
+    seen = ~joined.reserved & np.concatenate([np.ones_like(joined.target_member), joined.asked])[:MANY]
+    for lag, where in ((1, "before"), (-1, "after")):
+        slipped = 0
+        for values, inside, counted in zip(phi, member, seen, strict=True):
+            both = counted & np.roll(counted, lag)
+            moved = np.roll(values, lag)
+            if not 1 < inside[both].sum() < both.sum() - 1:
+                continue
+            own, other = (auc_interval(each[both], inside[both], LEVEL) for each in (values, moved))
+            slipped += own.low <= 0.5 < other.low
+        if slipped > len(phi) / 2:
+            return [
+                f"membership fits the answers of the row {where} each record and not its own: the column 'member' "
+                "may have slipped by one row"
+            ]
+    return []
 
 
 def _alike(joined: Joined) -> list[str]:
