@@ -114,7 +114,11 @@ def test_a_variant_of_a_study_is_forecast_from_fit_by_its_own_study_alone():
 def test_the_coverage_on_other_data_is_that_of_bands_made_without_them():
     whole = world(np.random.default_rng(0), 6)
     table = left_out_coverage(whole, 0.01, "acc_gap")
-    assert table["level"].tolist() == pytest.approx([5 / 6] * 6)
+    assert table["level"].tolist() == [0.8] * 6
+    assert (
+        left_out_coverage(world(np.random.default_rng(0), 3), 0.01, "acc_gap")["level"].tolist()
+        == [2 / 3] * 3
+    )
     shifted = whole.assign(
         **{"pooled_tpr_at_0.01": whole["pooled_tpr_at_0.01"] * np.where(whole["data"] == "d0", 20, 1)}
     )

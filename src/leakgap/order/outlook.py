@@ -84,14 +84,19 @@ def signal_for(log: pd.DataFrame, models: pd.DataFrame, fpr: float, like: str | 
     return None
 
 
+def _level(count: int) -> float:
+    """The first of LEVELS that so many clusters allow; 0 where they are too few for any."""
+    return next((each for each in LEVELS if count / (count + 1) >= each - 1e-9), 0.0)
+
+
 def band(models: pd.DataFrame, signal: str, by: str) -> tuple[float, float, int]:
     """Return half the width of the band in decades, its level and the number of clusters; NaN where too few.
 
     models: as `usable` returns them; by: the column whose values are left out in turn.
     """
     count = models[by].nunique()
-    level = next((each for each in LEVELS if count / (count + 1) >= each - 1e-9), np.nan)
-    if np.isnan(level):
+    level = _level(count)
+    if not level:
         return np.nan, np.nan, count
     errors = left_out_models(cells(models, signal), models, [signal], by)
     names = models["study"].astype(str) + "\0" + models["technique"] + "\0" + models["mask"]
@@ -149,7 +154,7 @@ def left_out_coverage(models: pd.DataFrame, fpr: float, *signals: str) -> pd.Dat
     """Return how often the band of all other data sets holds the models of one: a row for each data set.
 
     The band is made without the data set: it is what somebody with these data would have been told, at the level
-    that the k other data sets allow: k / (k + 1), at most the first of LEVELS.
+    that the k other data sets allow: the first of LEVELS that they do, or k / (k + 1).
     """
     whole = usable(with_gaps(models), signals[0], fpr)
     names = whole["study"].astype(str) + "\0" + whole["technique"] + "\0" + whole["mask"]
@@ -160,7 +165,7 @@ def left_out_coverage(models: pd.DataFrame, fpr: float, *signals: str) -> pd.Dat
         count = rest["data"].nunique()
         if count < 2:
             continue
-        level = min(LEVELS[0], count / (count + 1))
+        level = _level(count) or count / (count + 1)
         errors = left_out_models(cells(rest, *signals), rest, signals, "data")
         half = band_of_one(errors, rest["data"].to_numpy(), names[~out].to_numpy(), level)
         fit = Forecast.fit(cells(rest, *signals), signals)
