@@ -162,7 +162,7 @@ def test_a_study_of_ones_own_is_taken_in_the_place_of_the_published_one_of_its_n
     assert "the 5 variants of digits" in text
     told = json.loads(Path("found.json").read_text())
     assert told["forecasts"][0]["tpr"] == [pytest.approx(0.5)]
-    assert {row["study"] for row in told["forecasts"][0]["elsewhere"]} >= {"fashion-mnist"}
+    assert {row["study"] for row in told["forecasts"][0]["held"]} >= {"fashion-mnist"}
 
 
 def test_the_results_of_a_study_are_read_with_the_pooled_tpr():

@@ -200,7 +200,9 @@ def show_forecast(
     )
     if out:
         with atomic(out) as draft:
-            draft.write_text(json.dumps(_record(table, found, like, away), indent=1) + "\n", encoding="utf-8")
+            draft.write_text(
+                json.dumps(_record(table, found, like, away | held), indent=1) + "\n", encoding="utf-8"
+            )
 
 
 def _together(given: list[pd.DataFrame]) -> pd.DataFrame:
@@ -312,9 +314,9 @@ def _distrust(found: list[Outlook], like: str | None, away: dict[float, pd.DataF
 
 
 def _record(
-    log: pd.DataFrame, found: list[Outlook], like: str | None, away: dict[float, pd.DataFrame]
+    log: pd.DataFrame, found: list[Outlook], like: str | None, held: dict[float, pd.DataFrame]
 ) -> dict[str, Any]:
-    """What was said, for programs; what is undefined is null."""
+    """What was said, for programs; what is undefined is null. held: how often such bands held elsewhere."""
 
     def numbers(values: np.ndarray) -> list[float | None]:
         return [float(value) if np.isfinite(value) else None for value in values]
@@ -333,7 +335,7 @@ def _record(
                 "left_out": each.clusters,
                 "seen": list(each.seen),
                 "inside": each.inside.tolist(),
-                "elsewhere": away[each.fpr].to_dict("records") if each.fpr in away else [],
+                "held": held[each.fpr].to_dict("records") if each.fpr in held else [],
             }
             for each in found
         ],
