@@ -1,6 +1,9 @@
 """What damaged files do to the verbs: of so many random cases, how many end in an error, and in which.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.damage [--cases 2000] [--seed 0]
+    OMP_NUM_THREADS=1 python -m benchmarks.damage [--surface files] [--cases 2000] [--seed 0]
+
+Other surfaces are `code`, `folders` and `environments` (benchmarks/misuse.py): what users' own code, image folders
+and surroundings do.
 
 Trains a tiny study, and beside it one of the same name with other settings (`stale`) and one of another name
 (`foreign`). A case damages one file of the first and runs a verb that reads it. Outcomes:
@@ -35,6 +38,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks import misuse
 from leakgap.__main__ import main
 from leakgap.report import figures
 from leakgap.study import Study
@@ -452,12 +456,43 @@ def totals(found: Counter[tuple[str, str, str]]) -> str:
     return "\n".join([*lines, f"| all | | {sum(counts)} | {' | '.join(map(str, counts))} |"])
 
 
+def misused(surface: str, most: int, seed: int) -> int:
+    """Run the cases of a surface that is no damage to files, or as many as are asked for, and print totals."""
+    found = Counter[tuple[str, str]]()
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        if surface == "environments":
+            (where / "finished").mkdir()
+            with _inside(where / "finished"):
+                finish(VALUES)
+            cases = list(misuse.environment_cases(where / "finished", VALUES))
+        else:
+            cases = list(misuse.code_cases() if surface == "code" else misuse.folder_cases())
+        chosen = np.random.default_rng(seed).permutation(len(cases))[:most]
+        for number, case in enumerate(cases[each] for each in sorted(chosen)):
+            outcome, said = misuse.isolated(case, where / f"case{number}")
+            found[case.kind, outcome] += 1
+            if outcome in misuse.WRONG:
+                print(ascii(f"{outcome}: {case.kind}, {case.name}, {said[-300:]}"), flush=True)
+    words = ("error", misuse.RIGHT, *misuse.WRONG)
+    print(f"| kind | cases | {' | '.join(words)} |\n|---|---:|{'---:|' * len(words)}")
+    for kind in [*sorted({kind for kind, _ in found}), ""]:
+        counts = [
+            sum(n for key, n in found.items() if kind in (key[0], "") and key[1] == word) for word in words
+        ]
+        print(f"| {kind or 'all'} | {sum(counts)} | {' | '.join(map(str, counts))} |")
+    return int(any(outcome in misuse.WRONG for _, outcome in found))
+
+
 def benchmark() -> int:
     """Run the cases and print their totals."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--surface", choices=("files", "code", "folders", "environments"), default="files")
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     told = parser.parse_args()
+    if told.surface != "files":
+        return misused(told.surface, told.cases, told.seed)
     rng, found = np.random.default_rng(told.seed), Counter[tuple[str, str, str]]()
     with tempfile.TemporaryDirectory() as where:
         studies = Damage(Path(where))

@@ -516,7 +516,7 @@ def command() -> None:
     """Run as the console command `leakgap`; never returns."""
     for stream in (sys.stdout, sys.stderr):  # a log can't be asked what it understands
         if stream is not None:
-            stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(main())
 
 

@@ -83,6 +83,7 @@ def test_reserved_images_are_a_random_choice_of_the_seed():
         ((5, 100, 0), "grid.masks: 5 is not an even number"),
         ((2, 100, 0), "grid.masks: 2 is not"),
         ((0, 100, 0), "grid.masks: 0 is not"),
+        ((4, 100, -1), "data.seed: -1 is below 0"),
         ((4, 3, 0), "grid.masks: 3 of 3 images are left, too few for masks of half of them"),
         ((4, 100, 0, -1), "data.reserved: -1 is neither"),
         ((4, 100, 0, -0.5), "data.reserved: -0.5 is neither"),
@@ -150,7 +151,8 @@ def test_damaged_files_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "mask", ["m\u0660\u0660\u0661", "m\u00b2\u00b2\u00b2", "m01", "m0001", "m-01", "x001", "m", ""]
+    "mask",
+    ["m\u0660\u0660\u0661", "m\u00b2\u00b2\u00b2", "m01", "m0001", "m-01", "x001", "m", "", "m" + "1" * 5000],
 )
 def test_names_of_masks_have_plain_digits(mask):
     with pytest.raises(LeakgapError, match="is neither a mask m000"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from leakgap import ArgumentError
 from leakgap.training.resnet import normalization, resnet18
 
 
@@ -109,6 +110,11 @@ def test_group_normalization_is_that_of_the_definition():
     model = resnet18(3, 1, 8, norm="group")
     assert not any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
     assert torch.equal(model.train()(x[:, :1]), model.eval()(x[:, :1]))
+
+
+def test_another_normalization_is_refused():
+    with pytest.raises(ArgumentError, match="norm must be batch or group, not 'layer'"):
+        resnet18(10, norm="layer")
 
 
 def test_dropout_drops_a_share_of_the_features_before_the_last_layer():

@@ -79,6 +79,8 @@ def leave_one_out(
     target = shadow if same else _with_views(numbers(target, "target"))
     left_out = None if left_out is None else truths(left_out, "left_out")
     check(target, shadow, member, left_out)
+    if not shadow.size:
+        raise ArgumentError(f"shadow must hold a model and a record at least, not {list(shadow.shape[:2])}")
     if left_out is None:
         left_out = gives_away(member, member)
     kept = np.ones(shadow.shape[1], bool) if reserved is None else ~_images(reserved, shadow.shape[1])

@@ -64,6 +64,8 @@ def balanced_masks(
     for key, count in (("grid.masks", n_masks), ("the number of images", n_records), ("data.seed", seed)):
         if not isinstance(count, int | np.integer) or isinstance(count, bool):
             raise LeakgapError(f"{key}: {count!r} is not a whole number")
+        if count < 0:
+            raise LeakgapError(f"{key}: {count} is below 0")
     if n_masks < 4 or n_masks % 2:
         raise LeakgapError(f"grid.masks: {n_masks} is not an even number of at least 4")
     if inclusion not in INCLUSIONS:
@@ -131,10 +133,10 @@ def mask_row(mask: str, n_masks: int) -> int:
     kind, digits = mask[:1], mask[1:]
     if (
         kind not in ("m", "r")
-        or not (digits.isascii() and digits.isdigit())
+        or not (digits.isascii() and digits.isdigit() and len(digits) < 20)
         or mask != f"{kind}{int(digits):03}"
     ):
-        raise LeakgapError(f"mask {mask!r} is neither a mask m000.. nor a replicate r000..")
+        raise LeakgapError(f"mask {mask[:20]!r} is neither a mask m000.. nor a replicate r000..")
     if kind == "r":
         return 0
     if int(digits) >= n_masks:

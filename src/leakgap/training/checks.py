@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from leakgap import LeakgapError
 from leakgap.augment import MEMBERS, Technique, canonical
-from leakgap.objects import Object
+from leakgap.objects import Object, said
 from leakgap.training import ARCHITECTURES
 
 FEW = 8  # images
@@ -31,9 +31,9 @@ def blaming(architecture: str, technique: str) -> Iterator[None]:
     except LeakgapError:
         raise
     except Exception as error:  # anything: it may be the user's code
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in said(error):
             raise LeakgapError(
-                f"memory runs out ({str(error).partition('. ')[0]}): lower train.batch_size or train.width"
+                f"memory runs out ({said(error).partition('. ')[0]}): lower train.batch_size or train.width"
             ) from None
         own = of_the_user([ARCHITECTURES[architecture], *(MEMBERS[name] for name in canonical(technique))])
         if not own:

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leakgap import ArgumentError
+
 __all__ = ["BasicBlock", "ResNet18", "normalization", "resnet18"]
 
 GROUP = 16  # channels of a group at least: Wu and He 2018, table 3
@@ -62,6 +64,8 @@ def normalization(norm: str, channels: int) -> nn.Module:
     >>> [normalization("group", channels).num_groups for channels in (8, 33, 64, 100, 512)]
     [1, 1, 4, 5, 32]
     """
+    if norm not in ("batch", "group"):
+        raise ArgumentError(f"norm must be batch or group, not {norm!r}")
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     groups = max(1, channels // GROUP)
