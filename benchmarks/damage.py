@@ -162,7 +162,10 @@ def swap(path: Path, rng: np.random.Generator) -> None:
 
 
 def edit(path: Path, rng: np.random.Generator) -> None:
-    """Change what the file holds, its form left whole: retype, rename, drop, double or change values."""
+    """Change what the file holds, its form left whole: retype, rename, drop, double or change values.
+
+    Not of a zip: who opens one, changes a table and closes it means to.
+    """
     EDITS[path.suffix](path, rng)
 
 
@@ -316,13 +319,9 @@ class Damage:
 
         joined = tuple((each,) for each in ("tables", "figures", "claims", "report"))
         compare = ("compare", "--other", "foreign.json")
-        for path in paths.all_joined:
-            yield Artefact("joined table", Path(path), (*joined, compare))
-        for job in study.attack_jobs:
-            for path in (paths.attack(*job, table) for table in paths.ATTACK_TABLES):
-                yield Artefact("attack table", Path(path), (("summary",),))
-        for path in study.exposures:
-            yield Artefact("exposure", Path(path), (("tables",), ("figures",), compare))
+        yield Artefact("results", Path(paths.results), (*joined, compare))
+        for path in study.attacked:
+            yield Artefact("attack job", Path(path), (("summary",),))
         for technique in study.grid.techniques:
             for mask in study.models:
                 jobs = tuple(attack(*job) for job in study.attack_jobs if technique in job)

@@ -18,12 +18,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from leakgap.estimates import LEAVE_ONE_OUT
 from leakgap.measure.estimate import KINDS, Estimate
 from leakgap.measure.stability import spearman
 from leakgap.measure.verdict import beyond, verdicts
 from leakgap.order import between
 from leakgap.paper import questions as claims
-from leakgap.results import LEAVE_ONE_OUT, TABLES, Results
+from leakgap.results import Results
 from leakgap.study import Study
 
 MEMBERS = claims.ALL.split("+")
@@ -127,14 +128,13 @@ def targets(
     rows[f"tpr_at_{FPR:g}"] = tpr.ravel()
     rows["acc_gap"], rows["loss_gap"] = rows.train_acc - rows.test_acc, rows.test_loss - rows.train_loss
     rows = rows.assign(n_members=images, n_nonmembers=images, balanced_acc=0.5, attacker="informed")
-    return in_schema("summary", rows, f"tpr_at_{FPR:g}")
+    return in_schema(rows)
 
 
-def in_schema(name: str, rows: pd.DataFrame, *further: str) -> pd.DataFrame:
-    """Complete the rows to a joined table."""
+def in_schema(rows: pd.DataFrame) -> pd.DataFrame:
+    """Complete the rows to a table of `Results`."""
     whole = {"study": "simulated", "epoch": rows["step"], "attack": ATTACK, "design": LEAVE_ONE_OUT}
-    rows = rows.assign(**{column: value for column, value in whole.items() if column not in rows})
-    return TABLES[name].check(rows[[*TABLES[name].columns, *further]], name)
+    return rows.assign(**{column: value for column, value in whole.items() if column not in rows})
 
 
 def pooled_rows(
@@ -183,7 +183,7 @@ def pooled_rows(
     long = pd.concat(
         [table.assign(resampled=kind, tprs=list(draws[kind].T)) for kind in KINDS], ignore_index=True
     )
-    return in_schema("pooled", table.assign(**sizes)), in_schema("draws", long)
+    return in_schema(table.assign(**sizes)), in_schema(long)
 
 
 def loss_curves(truth: Truth, names: list[str], rng: np.random.Generator) -> pd.DataFrame:
@@ -193,7 +193,7 @@ def loss_curves(truth: Truth, names: list[str], rng: np.random.Generator) -> pd.
     tpr = stats.norm.sf(stats.norm.isf(fpr) - apart[..., None])
     technique, step, point = np.indices(tpr.shape).reshape(3, -1)
     rows = {"technique": np.array(names, object)[technique], "step": step + 1, "attacker": "informed"}
-    return in_schema("curves", pd.DataFrame(rows | {"attack": "loss", "fpr": fpr[point], "tpr": tpr.ravel()}))
+    return in_schema(pd.DataFrame(rows | {"attack": "loss", "fpr": fpr[point], "tpr": tpr.ravel()}))
 
 
 class Simulated(Results):
@@ -202,11 +202,17 @@ class Simulated(Results):
     def __init__(self, tables: dict[str, pd.DataFrame]):
         attack = {"attacks": [ATTACK, "loss"], "fpr": sorted(set(tables["pooled"]["fpr"]), reverse=True)}
         super().__init__(Study.load({"name": "simulated", "attack": attack}))
-        self.tables = tables
+        draws = _by_kind(tables["draws"], tables["pooled"])
+        self.__dict__ |= tables | {"draws": draws}  # in the place of what is read
 
-    def table(self, name: str) -> pd.DataFrame:
-        """The schema is checked here as on disk."""
-        return TABLES[name].check(self.tables[name], name)
+
+def _by_kind(draws: pd.DataFrame, pooled: pd.DataFrame) -> pd.DataFrame:
+    """Draws, one row per kind of resampling, as `Results.draws` has them: one row per TPR, a column per kind."""
+    key = ["technique", "step", "attacker", "attack", "design", "fpr"]
+    wide = draws.pivot(index=key, columns="resampled", values="tprs").reset_index()
+    kept = wide.merge(pooled[[*key, "tpr", "n_targets", "n_members"]], on=key)
+    names = {"tpr": "value", "n_members": "n_pairs"}
+    return kept.rename(columns=names).assign(quantity="pooled_tpr", groups=[()] * len(kept))
 
 
 def simulate(

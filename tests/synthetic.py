@@ -10,12 +10,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from leakgap import results
+from leakgap import estimates, results
+from leakgap.archive import Archive, write_archive
 from leakgap.data.datasets import load
-from leakgap.data.pool import write_pool
+from leakgap.data.pool import read_pool, write_pool
+from leakgap.estimates import (
+    ALL,
+    COUNTS,
+    GENERALIZATION,
+    HALVES,
+    LEAVE_ONE_OUT,
+    NO_ATTACK,
+    REPLICATES,
+    tpr_column,
+)
 from leakgap.measure.epsilon import guesses_for
 from leakgap.measure.estimate import KINDS, Estimate
-from leakgap.results import LEAVE_ONE_OUT, REPLICATES, TABLES
+from leakgap.results import TABLES, about
 from leakgap.study import NONE, Study, attacker
 
 WEIGHTS = {"crop": 0.45, "mirror": 0.2, "cutout": 0.25, "policy": 0.35}
@@ -46,28 +57,75 @@ def write_study(study: Study, members: int = 810, nonmembers: int = 810, seed: i
     write_pool(study.paths.pool, load("digits"))
     targets = _targets(study, cells, members, nonmembers, rng)
     pooled = _pooled(study, cells, members, nonmembers, rng)
+    means = _means(study, targets, rng)
     tables = {
-        "summary": targets,
-        "halves": targets[_of_headline(study, targets)],
-        "pooled": pooled,
-        "means": _means(study, targets, rng),
-        "draws": _draws(study, pooled),
+        "estimates": _estimates(study, cells, targets, pooled, means, members, nonmembers, rng),
+        "draws": pd.concat([_draws(study, pooled), means], ignore_index=True),
         "curves": _curves(study, cells[_of_headline(study, cells)]),
-        "shadows": _shadows(study, cells),
-        "epsilon": _epsilon(study, cells, members, nonmembers, rng),
-        "thresholds": _thresholds(study, cells, rng),
+        "records": _exposure(study, cells, rng),
         "models": _models(study, rng),
     }
-    for name, table in tables.items():
-        _write(study.paths.joined(name), table)
-    _exposure(study, cells, rng)
+    write_tables(study, tables)
 
 
-def _write(path: str, table: pd.DataFrame) -> None:
-    """Write the declared columns of a table; the others were only needed to make them up."""
-    declared = TABLES[Path(path).stem]
-    rates = [name for name in table if declared.per_fpr and name.startswith("tpr_at_")]
-    results.write(path, table[[*declared.columns, *rates]].reset_index(drop=True))
+def write_tables(study: Study, tables: dict[str, pd.DataFrame]) -> None:
+    """Write the study's results, of the declared columns: the others were only needed to make them up."""
+    chosen = {name: table.check(tables[name][list(table.columns)], name) for name, table in TABLES.items()}
+    told = about(study, study.grid.techniques, ("attack.fpr",)) | {"pool": read_pool(study.paths.pool).digest}
+    write_archive(study.paths.results, chosen, told)
+    for path in study.paths.for_people:
+        results.write_pivot(path, results.PIVOTS[Path(path).stem](study, tables["estimates"]))
+
+
+def rewrite(study: Study, **tables: pd.DataFrame) -> None:
+    """Write the study's results anew, with other tables in the place of some."""
+    stored = Archive(study.paths.results)
+    write_tables(study, {name: stored.table(name) for name in TABLES} | tables)
+
+
+def _estimates(
+    study: Study,
+    cells: pd.DataFrame,
+    targets: pd.DataFrame,
+    pooled: pd.DataFrame,
+    means: pd.DataFrame,
+    members: int,
+    nonmembers: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """The long table of tables with a column for every quantity."""
+    fprs = {tpr_column(fpr): fpr for fpr in study.attack.fpr}
+    design = targets["mask"].str[0].map({"m": LEAVE_ONE_OUT, "r": REPLICATES})
+    whole, half = targets.assign(design=design), targets[_of_headline(study, targets)].assign(design=HALVES)
+    bounds = _epsilon(study, cells, members, nonmembers, rng).assign(design=LEAVE_ONE_OUT)
+    recipes = bounds.drop_duplicates(["technique", "attacker"]).assign(mask=ALL)
+    limits = _thresholds(study, cells, rng).assign(design=LEAVE_ONE_OUT)
+    parts = [means[list(TABLES["estimates"].columns)]]
+    for table in (whole, half):
+        models = table.drop_duplicates([*estimates.MODELS, "mask", "design"]).assign(attack=NO_ATTACK)
+        parts += [_long(models, name) for name in (*COUNTS, *GENERALIZATION)]
+        parts += [_long(table, name) for name in ("auc", "balanced_acc")]
+        parts += [_long(table.assign(fpr=fpr, tpr=table[name]), "tpr") for name, fpr in fprs.items()]
+    every = pooled.assign(mask=ALL, n=pooled["n_targets"], pooled_tpr=pooled["tpr"])
+    parts.append(_long(every, "pooled_tpr"))
+    counts = every.drop_duplicates([*estimates.MODELS, "design"]).assign(attack=NO_ATTACK, fpr=np.nan)
+    parts += [_long(counts.drop(columns=["low", "high", "n"]), name) for name in COUNTS]
+    parts += [_long(bounds, name) for name in estimates.EPSILON]
+    parts += [_long(recipes, name) for name in estimates.RECIPE]
+    parts += [_long(limits, name) for name in estimates.THRESHOLDS]
+    few = _shadows(study, cells).assign(design=LEAVE_ONE_OUT, mask=ALL)
+    parts.append(
+        _long(few.assign(n=few["n_shadows"], pooled_tpr_by_shadows=few["tpr"]), "pooled_tpr_by_shadows")
+    )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _long(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """Rows of the long table; fpr, ends and n where the table has them."""
+    absent = {"fpr": np.nan, "low": np.nan, "high": np.nan, "n": 0}
+    beside = {name: value for name, value in absent.items() if name not in table}
+    rows = table.assign(quantity=quantity, value=table[quantity].astype(float), **beside)
+    return rows[list(TABLES["estimates"].columns)]
 
 
 def write_claims(study: Study) -> None:
@@ -168,7 +226,7 @@ def _targets(
     table["balanced_acc"] = 0.5 + gap / 2
     for fpr in study.attack.fpr:
         caught = rng.binomial(members, np.minimum(_tpr(table, fpr) * rng.gamma(20, 1 / 20, size), 1))
-        table[results.tpr_column(fpr)] = caught / members if np.floor(fpr * (nonmembers + 1)) >= 1 else np.nan
+        table[tpr_column(fpr)] = caught / members if np.floor(fpr * (nonmembers + 1)) >= 1 else np.nan
     return table
 
 
@@ -206,18 +264,22 @@ def _draws(study: Study, pooled: pd.DataFrame) -> pd.DataFrame:
     """The draws that are kept: of the headline attack, and of all at the last step or without augmentation."""
     last, plain = pooled["step"] == len(study.train.steps), pooled["technique"] == NONE
     kept = pooled[_of_headline(study, pooled) | last | plain]
-    tables = [kept.assign(resampled=kind, tprs=[draws[kind] for draws in kept["draws"]]) for kind in KINDS]
-    return pd.concat(tables)
+    draws = {kind: [draws[kind] for draws in kept["draws"]] for kind in KINDS} | {
+        "groups": [np.zeros(0)] * len(kept)
+    }
+    return kept.assign(quantity="pooled_tpr", value=kept["tpr"], n_pairs=kept["n_members"], **draws)
 
 
 def _means(study: Study, targets: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Means over the targets of the headline attack; draws as of models that vary, and images half as much."""
+    """Means over the targets of the headline attack, and their draws, as of models that vary, images less."""
     kept, rows = targets[_of_headline(study, targets)], []
-    quantities = [*(name for name in results.MEANS), "auc", *map(results.tpr_column, study.attack.fpr)]
+    quantities = {name: (name, np.nan) for name in (*GENERALIZATION, "auc")}
+    quantities |= {tpr_column(fpr): ("tpr", fpr) for fpr in study.attack.fpr}
     designs = kept["mask"].str[0].map({"m": LEAVE_ONE_OUT, "r": REPLICATES}).rename("design")
-    for cell, part in kept.groupby([*results.HEAD, designs]):
+    for cell, part in kept.groupby([*estimates.MODELS, "attack", designs]):
+        place = dict(zip((*estimates.MODELS, "attack", "design"), cell, strict=True)) | {"mask": ALL}
         units = len(part) // 2 if cell[-1] == LEAVE_ONE_OUT else len(part)
-        for name in quantities:
+        for name, (quantity, fpr) in quantities.items():
             value, spread = part[name].mean(skipna=False), part[name].std() / np.sqrt(len(part))
             sizes = dict(zip(KINDS, (1, 0.5, 0.1), strict=True))
             draws = {
@@ -225,9 +287,10 @@ def _means(study: Study, targets: pd.DataFrame, rng: np.random.Generator) -> pd.
                 for kind, size in sizes.items()
             }
             pairs = int(part["n_members"].sum())
-            _, low, high, *_ = Estimate.of_draws(value, draws, units, pairs, results.scale_of(name))
-            row = dict(zip((*results.HEAD, "design"), cell, strict=True)) | {"quantity": name, "value": value}
-            rows.append(row | {"low": low, "high": high, "n_targets": len(part), "n_pairs": pairs} | draws)
+            _, low, high, *_ = Estimate.of_draws(value, draws, units, pairs, results.scale_of(quantity))
+            row = place | {"quantity": quantity, "fpr": fpr, "value": value, "low": low, "high": high}
+            row |= {"n": len(part), "n_targets": len(part), "n_pairs": pairs, "groups": np.zeros(0)} | draws
+            rows.append(row | {"attack": NO_ATTACK if quantity in GENERALIZATION else place["attack"]})
     return pd.DataFrame(rows)
 
 
@@ -238,7 +301,7 @@ def _curves(study: Study, cells: pd.DataFrame, points: int = 200) -> pd.DataFram
         table = cells.loc[cells.index.repeat(points)].assign(design=design, fpr=np.tile(fpr, len(cells)))
         lift = np.repeat(cells["lift"].to_numpy(), points)
         table["tpr"] = np.minimum(table["fpr"] * lift ** (-np.log10(table["fpr"]) / 2), 1)
-        table["tpr"] = table.groupby(list(results.HEAD))["tpr"].cummax()
+        table["tpr"] = table.groupby([*estimates.MODELS, "attack"])["tpr"].cummax()
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -284,25 +347,22 @@ def _thresholds(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> 
     return pd.concat(tables, ignore_index=True)
 
 
-def _exposure(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> None:
+def _exposure(study: Study, cells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     labels = load("digits").labels
-    last = cells[cells["step"] == len(study.train.steps)]
+    last = cells[(cells["step"] == len(study.train.steps)) & _of_headline(study, cells)]
     targets = study.grid.masks // 2
-    for technique, shadow in study.attack_jobs:
-        mine = last[(last["technique"] == technique) & (last["attacker"] == attacker(technique, shadow))]
-        tables = [
-            pd.DataFrame(
-                row._asdict()
-                | {
-                    "image": np.arange(len(labels), dtype=np.int32),
-                    "label": labels,
-                    "caught": rng.binomial(targets, rng.beta(0.2, 4, len(labels))).astype(np.int32),
-                    "targets": np.int32(targets),
-                    "exposure": rng.normal(-1, 0.5, len(labels)),
-                    "memorization": rng.beta(0.3, 4, len(labels)),
-                    "memorization_error": np.float64(0.05),
-                }
-            )
-            for row in mine.itertuples(index=False)
-        ]
-        _write(study.paths.attack(technique, shadow, "exposure"), pd.concat(tables))
+    tables = []
+    for technique in study.grid.techniques:
+        asked = attacker(technique, study.shadow(technique))
+        (row,) = last[(last["technique"] == technique) & (last["attacker"] == asked)].to_dict("records")
+        of_record = {
+            "image": np.arange(len(labels), dtype=np.int32),
+            "label": labels,
+            "caught": rng.binomial(targets, rng.beta(0.2, 4, len(labels))).astype(np.int32),
+            "targets": np.int32(targets),
+            "exposure": rng.normal(-1, 0.5, len(labels)),
+            "memorization": rng.beta(0.3, 4, len(labels)),
+            "memorization_error": np.float64(0.05),
+        }
+        tables.append(pd.DataFrame(row | of_record))
+    return pd.concat(tables, ignore_index=True)

@@ -12,16 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from benchmarks.damage import FOREIGN, VALUES, Damage, run
+from benchmarks.damage import VALUES, Damage, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from leakgap import LeakgapError
-from leakgap.results import Results
+from leakgap.archive import Archive, write_archive
+from leakgap.results import TABLES
 from leakgap.study import Study
 from leakgap.versions import CODE, package
 
@@ -138,16 +137,16 @@ def test_damage_is_an_error_or_harmless(studies: Damage, data: st.DataObject):
     ("kind", "file", "damage", "verb", "told"),
     [
         (
-            "exposure",
-            "none.by-none",
+            "results",
+            "results",
             "stale",
-            "figures",
-            "is not of the attack jobs that the summary has joined",
+            "claims",
+            "data.seed is 0 in the study, and the models were made with 1",
         ),
-        ("joined table", "draws", "stale", "claims", "was not made together with"),
-        ("joined table", "models", "foreign", "report", "was not made together with"),
-        ("attack table", "crop.by-none/pooled", "stale", "summary", "was not made together with"),
-        ("attack table", "crop.by-none/epsilon", "foreign", "summary", "holds the study foreign, not tiny"),
+        ("results", "results", "foreign", "report", "holds the study foreign, not tiny"),
+        ("attack job", "crop.by-none", "stale", "summary", "in the study, and the models were made with"),
+        ("attack job", "crop.by-none", "foreign", "summary", "holds the study foreign, not tiny"),
+        ("attack job", "crop.by-crop", "delete", "summary", "is missing: run the attacks first (1 of 3"),
         ("claims", "claims", "stale", "report", "damaged, or was made from other results; run claims anew"),
         ("claims", "claims", "edit", "compare", "damaged, or was made from other results; run claims anew"),
         ("index", "figures/index", "stale", "report", "damaged, or was made from other results; run figures"),
@@ -188,77 +187,19 @@ def results(studies: Damage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path / "results/tiny"
 
 
-def refused(study: Study, name: str, *told: str) -> bool:
-    """Say whether the reader of a joined table refuses it, in one of these words."""
-    with pytest.raises(LeakgapError) as caught:
-        Results(study).table(name)
-    return any(word in str(caught.value) for word in told)
-
-
-@pytest.mark.parametrize("name", Study.load(VALUES).paths.ATTACK_TABLES)
-def test_no_table_is_read_as_another(studies: Damage, results: Path, name: str):
-    """With and without its metadata: two of them have the same columns."""
-    whole = (results / f"{name}.parquet").read_bytes()
-    for other in studies.study.paths.ATTACK_TABLES:
-        if other == name:
-            continue
-        shutil.copy(results / f"{other}.parquet", results / f"{name}.parquet")
-        assert refused(studies.study, name, f"holds the table {other}, not {name}")
-        pq.write_table(bare(results / f"{other}.parquet"), results / f"{name}.parquet")
-        if (other, name) != ("halves", "summary") and (name, other) != ("halves", "summary"):
-            assert refused(studies.study, name, "has no column", "has an unknown column")
-    (results / f"{name}.parquet").write_bytes(whole)
-    assert len(Results(studies.study).table(name))
-
-
-def bare(path: Path) -> pa.Table:
-    """Return a table as somebody else would have written it: without metadata."""
-    return pq.read_table(path).replace_schema_metadata(None)
-
-
-@pytest.mark.parametrize("name", Study.load(VALUES).paths.ATTACK_TABLES)
-def test_tables_of_others_that_are_not_whole_are_refused(studies: Damage, results: Path, name: str):
-    path, table = results / f"{name}.parquet", bare(results / f"{name}.parquet")
-    pq.write_table(table, path)
-    assert len(Results(studies.study).table(name)) == len(table)
-    pq.write_table(table.slice(0, 0), path)
-    assert refused(studies.study, name, "is not whole", "it is not whole")
-    for column in {"technique", "attacker", "mask", "step", "design", "quantity"} & set(table.column_names):
-        values = table[column].to_pylist()
-        for value in set(values):
-            pq.write_table(table.filter(pa.array([each != value for each in values])), path)
-            assert refused(studies.study, name, "is not whole", "it is not whole"), (column, value)
-    for column in {"tpr_at_0.1", "technique"} & set(table.column_names):
-        pq.write_table(table.drop_columns([column]), path)
-        assert refused(studies.study, name, f"has no column {column}")
-    if {"technique", "step"} <= set(table.column_names):
-        rows = zip(table["technique"].to_pylist(), table["step"].to_pylist(), strict=True)
-        pq.write_table(table.filter(pa.array([row != ("crop", 2) for row in rows])), path)
-        if 1 in table["step"].to_pylist():
-            assert refused(studies.study, name, "it has no row for crop, ")
-
-
-@pytest.mark.parametrize(
-    ("verb", "name"),
-    [
-        *((verb, "pooled") for verb in ("claims", "tables", "figures", "report", "compare")),
-        ("claims", "halves"),
-    ],
-)
-def test_every_verb_refuses_another_table(studies: Damage, results: Path, verb: str, name: str):
-    shutil.copy(results / "summary.parquet", results / f"{name}.parquet")
-    shutil.copytree(studies.where / "results/foreign", results.with_name("foreign"))
-    other = ("--other", json.dumps(FOREIGN)) if verb == "compare" else ()
-    outcome, said = run(verb, "--study", json.dumps(VALUES), *other)
-    assert (outcome, f"holds the table summary, not {name}" in said) == ("error", True), said
-
-
-@pytest.mark.parametrize("verb", ["tables", "figures"])
-def test_exposure_of_another_job_is_refused(results: Path, verb: str):
+def test_no_job_is_read_as_another(results: Path):
     attacks = results / "attacks"
-    shutil.copy(attacks / "crop.by-none/exposure.parquet", attacks / "crop.by-crop/exposure.parquet")
-    outcome, said = run(verb, "--study", json.dumps(VALUES))
-    assert (outcome, "is not of crop informed" in said) == ("error", True), said
+    shutil.copy(attacks / "crop.by-none.zip", attacks / "crop.by-crop.zip")
+    outcome, said = run("summary", "--study", json.dumps(VALUES))
+    assert (outcome, "is of crop by none, not of crop by crop" in said) == ("error", True), said
+
+
+def test_jobs_of_two_pools_are_not_joined(results: Path):
+    path = results / "attacks/crop.by-none.zip"
+    stored = Archive(path)
+    write_archive(path, {name: stored.table(name) for name in TABLES}, stored.about | {"pool": "another"})
+    outcome, said = run("summary", "--study", json.dumps(VALUES))
+    assert (outcome, "their models were trained on different data" in said) == ("error", True), said
 
 
 @pytest.mark.parametrize(
@@ -386,16 +327,23 @@ LOGITS = [f"results/tiny/logits/none/m{mask:03}.parquet" for mask in range(4)]
             (*ATTACK, "--targets", *LOGITS),
             "none/m000.parquet: holds the model tiny/none/m000, not tiny/crop/m000",
         ),
-        ((*ATTACK, "--out", "some.parquet"), "some.parquet: is not named like a table; these are summary, "),
-        (("summary", "--parts", "results/tiny/summary.csv"), "summary.csv: not a readable Parquet file"),
+        (("summary", "--parts", "results/tiny/summary.csv"), "--parts: 1 files for 3 attack jobs"),
         (
-            ("summary", "--parts", "results/tiny/attacks/none.by-none/models.parquet"),
-            "--parts: has no summary",
+            ("summary", "--parts", *["results/tiny/summary.csv"] * 3),
+            "summary.csv: is damaged, or no file of tables",
         ),
-        (("summary", "--out", "some.parquet"), "--parts: has no some.parquet of any attack job"),
-        (("claims", "--joined", "results/tiny/pooled.parquet"), "--joined: models.parquet is not among"),
-        (("tables", "--exposures", "exposure.parquet"), "--exposures: 1 files for 2 techniques"),
-        (("figures", "--exposures", "exposure.parquet"), "--exposures: 1 files for 2 techniques"),
+        (
+            ("summary", "--out", "some.parquet"),
+            "some.parquet: is not named like a table; these are summary, ",
+        ),
+        (
+            ("claims", "--joined", "results/tiny/pooled.parquet"),
+            "pooled.parquet: is damaged, or no file of tables",
+        ),
+        (
+            ("tables", "--joined", "results/tiny/attacks/crop.by-none.zip"),
+            "is of one attack job, not of the study",
+        ),
         (("report", "--tables", "results/tiny/figures"), "figures/index.json: is damaged, or was made from"),
     ],
 )

@@ -63,10 +63,7 @@ MASK = Option("mask", "m000.., or a replicate r000..")
 SHADOW = Option("shadow", "technique of the shadow models")
 POOL = Option("pool", "file with records and labels", lambda study, _: study.paths.pool)
 MASKS = Option("masks", "file with the training sets", lambda study, _: study.paths.masks)
-JOINED = Option("joined", "the joined tables", lambda study, _: study.paths.all_joined, "+")
-EXPOSURES = Option(
-    "exposures", "how often images are caught, a file per technique", lambda study, _: study.exposures, "+"
-)
+JOINED = Option("joined", "the results of all attack jobs", lambda study, _: study.paths.results)
 
 VERBS = {
     verb.name: verb
@@ -173,7 +170,7 @@ VERBS = {
                     "scores of every image to be written",
                     lambda study, told: study.paths.scores(told["technique"], told["shadow"]),
                 ),
-                out(lambda study, told: study.paths.attacked(told["technique"], told["shadow"]), "+"),
+                out(lambda study, told: study.paths.attack(told["technique"], told["shadow"])),
             ),
         ),
         Verb(
@@ -181,21 +178,21 @@ VERBS = {
             "leakgap.results:join",
             "join what the attack jobs found",
             (
-                Option("parts", "tables of all attack jobs", lambda study, _: study.attack_tables, "+"),
-                out(lambda study, _: study.paths.all_joined + study.paths.opened_first, "+"),
+                Option("parts", "what all attack jobs found", lambda study, _: study.attacked, "+"),
+                out(lambda study, _: [study.paths.results, *study.paths.for_people], "+"),
             ),
         ),
         Verb(
             "tables",
             "leakgap.report.tables:write_tables",
             "write the tables of techniques, steps and attacks as CSV and Markdown",
-            (JOINED, EXPOSURES, POOL, out(lambda study, _: study.paths.tables)),
+            (JOINED, POOL, out(lambda study, _: study.paths.tables)),
         ),
         Verb(
             "figures",
             "leakgap.report.figures:draw_figures",
             "draw the figures as SVG and PNG",
-            (JOINED, EXPOSURES, POOL, out(lambda study, _: study.paths.figures)),
+            (JOINED, POOL, out(lambda study, _: study.paths.figures)),
         ),
         Verb(
             "claims",

@@ -1,417 +1,312 @@
-"""The results of a study: the schema of every joined table, declared once, and the one reader of them.
+"""The results of a study: what its tables hold, declared once, and the one reader of them.
 
-Attack jobs write tables, `join` joins them, and whatever is shown (tables, figures, claims, report, comparisons)
-comes from `Results`, which knows the headline attack, the attacker, the designs and the FPRs, and gives every
-pooled TPR and every contrast of them its one interval.
+An attack job writes one file of tables, `join` makes one of all jobs', and whatever is shown (tables, figures,
+claims, report, comparisons) comes from `Results`, which knows the headline attack, the attacker, the designs and
+the FPRs, and gives every pooled TPR and every contrast of them its one interval. Such a file says which study, of
+which settings, it was made of; one that was made of another is refused.
 
-A file's metadata holds a digest of what is in it, which table it is, and its `origin`: a word for what one attack
-job has read, and in a joined table the words of all jobs. Tables of different origin are never read together. A
-table that somebody else has written has none of these; its rows must be those that the study has, as any table's.
-
-Designs: `leave-one-out`, every model of the grid in turn the target; `replicates`, further models on mask 0.
+Designs: `leave-one-out`, every model of the grid in turn the target; `replicates`, further models on mask 0;
+`halves`, single targets that generalize on one half of the records and are attacked on the other.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pandas.api import types
 
-from leakgap import LeakgapError
+from leakgap import LeakgapError, estimates
+from leakgap.archive import Archive, write_archive
 from leakgap.data.pool import Pool, read_pool
+from leakgap.estimates import ALL, GENERALIZATION, LEAVE_ONE_OUT, NO_ATTACK, REPLICATES, at_fpr
 from leakgap.files import atomic
 from leakgap.measure import contrast as measured
-from leakgap.measure.estimate import KINDS, Estimate, Scale, interval
+from leakgap.measure.estimate import Estimate, Scale, interval
 from leakgap.measure.estimate import Kind as Drawn
-from leakgap.study import Study, attacker
+from leakgap.study import Study
 from leakgap.study.variant import compare
 
-__all__ = ["LEAVE_ONE_OUT", "REPLICATES", "TABLES", "Cell", "Results", "join", "read", "write"]
+__all__ = ["TABLES", "Cell", "Results", "about", "join", "scale_of"]
 
-LEAVE_ONE_OUT, REPLICATES = "leave-one-out", "replicates"
 MASK_PREFIX = {LEAVE_ONE_OUT: "m", REPLICATES: "r"}  # of a design's targets
-FPR_TOLERANCE = 1e-9  # relative; FPRs of a study differ by more
 UNKNOWN = "unknown"  # what models written by others may leave out
-DIGEST, KIND, ORIGIN = b"leakgap sha256", b"leakgap table", b"leakgap origin"
+FORMAT = 1  # of files of tables; another one can't be read
+DRAWN: tuple[Drawn, ...] = ("models", "images", "groups", "pairs")
 
 Kind = Literal["text", "integer", "number", "numbers"]  # numbers: an array in every cell
-Columns = dict[str, Kind]
 CHECKS: dict[Kind, Callable[[pd.Series], bool]] = {
     "text": types.is_string_dtype,
     "integer": types.is_integer_dtype,
     "number": types.is_float_dtype,
     "numbers": types.is_object_dtype,
 }
+# keys of a study that what is in the tables depends on, beside what models are trained by
+OF_JOBS = (
+    *("grid.masks", "grid.replicates", "attack.attacks", "attack.fpr", "attack.keep"),
+    *("attack.bootstrap", "attack.seed"),
+)
+OF_ALL = ("grid.techniques", "attack.attackers", "attack.baseline")
 
 
-def _each(kind: Kind, *names: str) -> Columns:
-    return dict.fromkeys(names, kind)
+class Column(NamedTuple):
+    """What a column holds; its unit stands in the meaning, where it has one."""
 
-
-HEAD: Columns = {
-    "study": "text",
-    "technique": "text",
-    "step": "integer",
-    "epoch": "integer",
-    "attacker": "text",
-    "attack": "text",
-}
-MEANS = ("train_acc", "test_acc", "train_loss", "test_loss", "acc_gap", "loss_gap")
-OF_TARGETS: Columns = {
-    **{"study": "text", "technique": "text", "mask": "text", "step": "integer", "epoch": "integer"},
-    **{"attacker": "text", "attack": "text", "n_members": "integer", "n_nonmembers": "integer"},
-    **_each("number", *MEANS, "auc", "balanced_acc"),
-}
-EPSILONS: Columns = _each("number", "epsilon", "together", "recipe", "recipe_gaussian")
-OF_RECORDS = ("records_tpr", "records_low", "records_high")  # beside persons', where records have groups
-TPR_INTERVAL: Columns = {"fpr": "number", "tpr": "number", "low": "number", "high": "number"}
+    kind: Kind
+    meaning: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a joined table holds: columns in order, and those that tell its rows apart.
-
-    With `per_fpr`, one further column `tpr_at_<fpr>` for each FPR of the study. Rows are of all attacks with
-    `every_attack`, else of the headline attack at least; of all steps and targets, with `last` of the last step and
-    the masks alone. `free`: the column of the key that the study does not set.
-    """
+    """What a table holds, and its columns in order."""
 
     holds: str
-    columns: Columns
-    key: tuple[str, ...]
-    free: str = ""
-    every_attack: bool = False
-    last: bool = False
-    per_fpr: bool = False
-    of_records: bool = False  # also columns OF_RECORDS, in a study whose records have groups
+    columns: dict[str, Column]
 
-    def check(self, frame: pd.DataFrame, where: str | Path) -> pd.DataFrame:
-        """Return the frame; LeakgapError naming file and column where it is not such a table."""
-        names = [str(name) for name in frame]
-        own = [name for name in names if not (self.per_fpr and name.startswith("tpr_at_"))]
-        for name in self.columns:
-            if name not in own:
-                raise LeakgapError(f"{where}: has no column {name}")
-        strange = [
-            name for name in own if name not in {*self.columns, *(OF_RECORDS if self.of_records else ())}
-        ]
-        if strange:
-            raise LeakgapError(f"{where}: has an unknown column {strange[0]}")
-        kinds = {name: self.columns.get(name, "number") for name in names}
-        for name, kind in kinds.items():
-            if len(frame) and not CHECKS[kind](frame[name]):
-                raise LeakgapError(f"{where}: column {name} holds {frame[name].dtype}, not {kind}")
-        twice = frame.duplicated(list(self.key))
-        if twice.any():
-            row = ", ".join(frame.loc[twice, list(self.key)].iloc[0].astype(str))
-            raise LeakgapError(f"{where}: two rows for {row}")
-        return frame
+    def check(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Return the frame with the columns in order; ValueError where it is not such a table: a fault of ours."""
+        if set(frame) != set(self.columns):
+            raise ValueError(
+                f"{name}: has the columns {', '.join(map(str, frame))}, not {', '.join(self.columns)}"
+            )
+        for column, (kind, _) in self.columns.items():
+            if len(frame) and not CHECKS[kind](frame[column]):
+                raise ValueError(f"{name}: column {column} holds {frame[column].dtype}, not {kind}")
+        return frame[list(self.columns)]
 
 
-TABLES: dict[str, Table] = {
-    "summary": Table(
-        "one row per target, step, attacker and attack: its generalization, and how it is attacked",
-        OF_TARGETS,
-        ("technique", "mask", "step", "attacker", "attack"),
-        every_attack=True,
-        per_fpr=True,
+HEAD = {
+    "technique": Column("text", "technique of augmentation, or variant, that the targets were trained with"),
+    "step": Column("integer", "checkpoint, numbered from 1"),
+    "epoch": Column("integer", "epochs of training at this step"),
+    "attacker": Column(
+        "text", "`informed`: shadow models trained like the targets; `uninformed`: like the baseline"
     ),
-    "halves": Table(
-        "as summary, of the headline attack: generalization on one half of the images, attack on the other",
-        OF_TARGETS,
-        ("technique", "mask", "step", "attacker", "attack"),
-        per_fpr=True,
+    "attack": Column(
+        "text", "name of the attack (docs/attack-list.md); empty: of the models, whatever attacks them"
     ),
-    "pooled": Table(
-        "TPR of all pairs (model, image) of a technique and step under one threshold, with its 95% interval",
-        HEAD | {"design": "text"} | TPR_INTERVAL | _each("integer", "n_targets", "n_members", "n_nonmembers"),
-        ("technique", "step", "attacker", "attack", "design", "fpr"),
-        every_attack=True,
-        of_records=True,
+    "design": Column(
+        "text",
+        "`leave-one-out`: every model of the grid in turn the target; `replicates`: further models on mask 0; "
+        "`halves`: generalization on one half of the records, attack on the other",
     ),
-    "means": Table(
-        "mean over the targets of a technique and step of what `summary` says of each, of the headline attack, "
-        "with its 95% interval and its bootstrap draws by what was resampled",
+}
+QUANTITIES = {
+    "train_acc, test_acc": "accuracy on members, and on non-members that are not reserved; share",
+    "train_loss, test_loss": "mean cross-entropy on members, and on such non-members; nats",
+    "acc_gap, loss_gap": "train_acc - test_acc, and test_loss - train_loss",
+    "n_members, n_nonmembers": "records that were trained on, and were not; persons where records have groups",
+    "auc, balanced_acc": "area under the ROC, and the largest mean of TPR and TNR; share",
+    "tpr": "true positive rate at column `fpr`, conformal; of `all` masks its mean over targets; share",
+    "pooled_tpr": "TPR of all pairs of a model and a record under one threshold; share",
+    "pooled_tpr_of_records": "the same of single records, where records have groups and all else is of persons",
+    "pooled_tpr_by_shadows": "pooled_tpr when column `n` shadow models are known",
+    "matches, guesses, right": "pairs of a member and a non-member, guesses made on them, and right ones",
+    "epsilon, together": "lower bound of epsilon at 95% of this target, and one that holds with all targets'",
+    "recipe, recipe_gaussian": "lower bounds of epsilon that all models give together: delta 0, and by a Gaussian "
+    "hypothesis at delta 1e-5",
+    "recipe_guesses, recipe_right": "guesses behind `recipe`, and right ones",
+    "threshold": "score that a share `fpr` of the shadow models' non-members exceed",
+    "achieved_fpr, achieved_tpr": "what this threshold achieves on the target; share",
+}
+TABLES = {
+    "estimates": Table(
+        "one row per number: what models and attacks achieve",
         HEAD
-        | {"design": "text", "quantity": "text"}
-        | _each("number", "value", "low", "high")
-        | _each("integer", "n_targets", "n_pairs")
-        | _each("numbers", *KINDS),
-        ("technique", "step", "attacker", "attack", "design", "quantity"),
+        | {
+            "mask": Column("text", "the target: m000.., a replicate r000.., or `all` targets of the design"),
+            "quantity": Column("text", "what the number is: see the quantities"),
+            "fpr": Column(
+                "number", "false positive rate that the attack is read at; NaN where there is none"
+            ),
+            "value": Column("number", "the number; NaN where it is undefined"),
+            "low": Column("number", "lower end of its 95% interval; NaN where it has none"),
+            "high": Column("number", "upper end"),
+            "n": Column(
+                "integer", "what it is made of: targets, of pooled_tpr_by_shadows shadow models; else 0"
+            ),
+        },
     ),
     "draws": Table(
-        "bootstrap draws of pooled TPRs, by what was resampled: the headline attack; all attacks at the last step, "
-        "and at every step of models trained without augmentation",
-        HEAD | _each("text", "design", "resampled") | _each("number", "fpr") | _each("numbers", "tprs"),
-        ("technique", "step", "attacker", "attack", "design", "fpr", "resampled"),
+        "bootstrap draws behind the intervals: of the headline attack; of all attacks at the last step, and at "
+        "every step of models trained without augmentation",
+        HEAD
+        | {
+            "quantity": Column("text", "`pooled_tpr`, or a quantity whose mean over targets it is"),
+            "fpr": Column("number", "false positive rate; NaN where there is none"),
+            "value": Column("number", "the estimate"),
+            "n_targets": Column("integer", "targets"),
+            "n_pairs": Column("integer", "pairs of a model and a record that it is a share of"),
+            "models": Column("numbers", "the estimate in every resampling of models"),
+            "images": Column("numbers", "in every resampling of records; empty where records have groups"),
+            "groups": Column("numbers", "without each group of records; empty where they have none"),
+            "pairs": Column("numbers", "in every resampling of pairs of model and record"),
+        },
     ),
     "curves": Table(
         "points of pooled ROC curves",
-        HEAD | {"design": "text", "fpr": "number", "tpr": "number"},
-        ("technique", "step", "attacker", "attack", "design", "fpr"),
-        free="fpr",
-    ),
-    "shadows": Table(
-        "pooled TPR of the headline attack and of lira-pooled at the last step by the number of shadow models",
-        HEAD | {"n_shadows": "integer"} | TPR_INTERVAL,
-        ("technique", "step", "attacker", "attack", "n_shadows", "fpr"),
-        free="n_shadows",
-        last=True,
-    ),
-    "epsilon": Table(
-        "one row per target at the last step, of the headline attack: right guesses of the members among matches, "
-        "the lower bound of epsilon at 95%, and the one that holds together with all targets' of the technique; in "
-        "every row the bounds that all models give together, for delta 0 and for a Gaussian hypothesis",
         HEAD
-        | {"mask": "text"}
-        | _each("integer", "matches", "guesses", "right", "recipe_guesses", "recipe_right")
-        | EPSILONS,
-        ("technique", "mask", "step", "attacker", "attack"),
-        last=True,
+        | {
+            "fpr": Column("number", "false positive rate; share"),
+            "tpr": Column("number", "true positive rate; share"),
+        },
     ),
-    "thresholds": Table(
-        "one row per target and FPR at the last step, of the headline attack: the threshold with this FPR on the "
-        "shadow models, each attacked by the others, and the FPR and TPR that it achieves on the target",
-        HEAD | {"mask": "text"} | _each("number", "fpr", "threshold", "achieved_fpr", "achieved_tpr"),
-        ("technique", "mask", "step", "attacker", "attack", "fpr"),
-        last=True,
+    "records": Table(
+        "one row per record at the last step: how exposed it is in the models that were trained on it; of all jobs "
+        "together, the headline attack's by the attacker that is shown",
+        {name: column for name, column in HEAD.items() if name != "design"}
+        | {
+            "image": Column("integer", "number of the record in the pool, from 0"),
+            "label": Column("integer", "its class"),
+            "caught": Column("integer", "of the targets trained on it, how many give it away at 1% FPR"),
+            "targets": Column("integer", "how many targets were trained on it"),
+            "exposure": Column(
+                "number", "mean over them: 0 at the threshold of 1% FPR, -1 at a middle non-member"
+            ),
+            "memorization": Column("number", "how much likelier shadow models trained on it give its label"),
+            "memorization_error": Column("number", "its standard error"),
+        },
     ),
     "models": Table(
-        "what trained every model, where, for how long, with which settings (JSON), on which data (digests)",
-        _each("text", "technique", "mask")
-        | _each("number", "seconds")
-        | _each("text", "device", "threads", "torch_version", "code_version", "settings", "pool", "members"),
-        ("technique", "mask"),
-    ),
-    "exposure": Table(
-        "one row per image: of the targets trained on it, how many give it away at 1% FPR, its mean exposure in "
-        "them, and how much the shadow models memorize it",
-        HEAD
-        | _each("integer", "image", "label", "caught", "targets")
-        | _each("number", "exposure", "memorization", "memorization_error"),
-        ("technique", "step", "attacker", "attack", "image"),
-        free="image",
-        last=True,
+        "one row per model: what trained it, where, for how long, with which settings and on which data",
+        {
+            "technique": HEAD["technique"],
+            "mask": Column("text", "its training set: m000.., or a replicate r000.."),
+            "seconds": Column("number", "time of its training job; seconds"),
+            "device": Column("text", "what it was trained on"),
+            "threads": Column("text", "CPU threads"),
+            "torch_version": Column("text", "version of torch"),
+            "code_version": Column("text", "version of the training code"),
+            "settings": Column("text", "all settings that trained it, as JSON"),
+            "pool": Column("text", "digest of the records and labels"),
+            "members": Column("text", "digest of its training set"),
+        },
     ),
 }
-SET_BY = {  # columns that rows are told apart by, and the keys of the study file that set what is in them
-    "technique": "grid.techniques",
-    "attacker": "attack.attackers",
-    "attack": "attack.attacks",
-    "mask": "grid.masks or grid.replicates",
-    "design": "grid.replicates",
-    "step": "train.steps",
-    "fpr": "attack.fpr",
-    "quantity": "attack.fpr",
-    "resampled": "attack.bootstrap",
-}
-
-
-def table_of(path: str | Path) -> Table:
-    """Return what the table that a path's stem names holds; LeakgapError for another name."""
-    if Path(path).stem not in TABLES:
-        raise LeakgapError(f"{path}: is not named like a table; these are {', '.join(TABLES)}")
-    return TABLES[Path(path).stem]
-
-
-def check_rows(
-    study: Study, path: str | Path, frame: pd.DataFrame, job: tuple[str, str] | None = None
-) -> None:
-    """Raise LeakgapError where a table lacks rows that the study asks for, or has rows of what it doesn't have.
-
-    job: (technique, shadow technique) of the attack job that the table is of, by default all jobs of the study.
-    """
-    table, last = table_of(path), len(study.train.steps)
-    pairs = [
-        (technique, attacker(technique, shadow))
-        for technique, shadow in ([job] if job else study.attack_jobs)
-    ]
-    known: dict[str, Iterable[object]] = {
-        "technique": [technique for technique, _ in pairs],
-        "attacker": [name for _, name in pairs],
-        "attack": study.attack.attacks,
-        "mask": study.masks if table.last else study.models,
-        "design": designs_of(study),
-        "step": [last] if table.last else range(1, last + 1),
-        "fpr": map("{:g}".format, study.attack.fpr),
-        "quantity": [*MEANS, "auc", *map(tpr_column, study.attack.fpr)],
-        "resampled": KINDS,
-    }
-    rates = {str(name) for name in frame if str(name).startswith("tpr_at_")} if table.per_fpr else set()
-    for name in sorted(rates ^ set(map(tpr_column, study.attack.fpr) if table.per_fpr else ())):
-        odd = "an unknown" if name in rates else "no"
-        raise LeakgapError(f"{path}: has {odd} column {name}: attack.fpr changed since; attack anew")
-    columns = [name for name in SET_BY if name in table.key and name != table.free]
-    allowed = {name: [str(value) for value in known[name]] for name in columns}
-    asked = allowed if table.every_attack else allowed | {"attack": [study.attack.headline]}
-    rows = frame[columns].drop_duplicates()
-    held = {name: rows[name].map("{:g}".format if name == "fpr" else str) for name in columns}
-    for name in columns:
-        strange, lacking = set(held[name]) - set(allowed[name]), set(asked[name]) - set(held[name])
-        if strange or lacking:
-            odd = f"holds {min(strange)}" if strange else f"lacks {min(lacking)}"
-            raise LeakgapError(
-                f"{path}: its column {name} {odd}: it is not whole, or {SET_BY[name]} changed since; attack anew"
-            )
-    found = set(zip(*held.values(), strict=True))
-    own = [pair if "attacker" in columns else pair[:1] for pair in pairs]
-    for job_row, rest in product(own, product(*(asked[name] for name in columns[len(own[0]) :]))):
-        row = (*job_row, *rest)
-        if row not in found:
-            raise LeakgapError(f"{path}: is not whole: it has no row for {', '.join(row)}; attack anew")
 
 
 def scale_of(quantity: str) -> Scale:
     """Say on which scale a mean over targets has its interval: gaps as they are, losses log, shares logit."""
-    return "plain" if quantity.endswith("_gap") else "log" if quantity.endswith("_loss") else "logit"
+    if quantity in ("acc_gap", "loss_gap"):
+        return "plain"
+    return "log" if quantity in ("train_loss", "test_loss") else "logit"
 
 
-def designs_of(study: Study) -> list[str]:
-    """Return the designs that a study has targets of."""
-    return [LEAVE_ONE_OUT, REPLICATES] if study.grid.replicates else [LEAVE_ONE_OUT]
+# --- what a file of tables says of itself
 
 
-def tpr_column(fpr: float) -> str:
-    """Name the column of the TPR at an FPR: 0.001 -> tpr_at_0.001."""
-    return f"tpr_at_{fpr:g}"
+def about(study: Study, names: Sequence[str], keys: Sequence[str]) -> dict[str, Any]:
+    """Return what tables of these variants are made of: the study's values, and the settings of the models."""
+    return {
+        "format": FORMAT,
+        "study": study.name,
+        "settings": {name: study.settings(name) for name in names},
+        "values": {key: value for key in keys if (value := _held(study, key)) is not None},
+    }
 
 
-def at_fpr(frame: pd.DataFrame, fpr: float) -> pd.DataFrame:
-    """Return the rows at one FPR."""
-    return frame[np.isclose(frame["fpr"], fpr, rtol=FPR_TOLERANCE, atol=0)]
+def _held(study: Study, key: str) -> Any:
+    """Return a value of the study as JSON has it; None where it is a job's part that does not hold the key."""
+    section, _, name = key.partition(".")
+    held = getattr(study, section)
+    return json.loads(json.dumps(getattr(held, name))) if name in vars(held) else None
 
 
-def write(path: str | Path, frame: pd.DataFrame, origin: str | None = None) -> None:
-    """Write the table that the path's stem names, Parquet or CSV, whole or not at all."""
-    path = Path(path)
-    table_of(path).check(frame, path)
-    with atomic(path) as temporary:
-        if path.suffix == ".csv":
-            frame.to_csv(temporary, index=False)
-            return
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        about = {DIGEST: _digest(frame, origin).encode(), KIND: path.stem.encode()}
-        about |= {ORIGIN: origin.encode()} if origin else {}
-        table = table.replace_schema_metadata(table.schema.metadata | about)
-        pq.write_table(table, temporary, write_page_checksum=True)
+def check_about(told: Mapping[str, Any], study: Study, where: str | Path) -> None:
+    """Raise LeakgapError where tables are of another study, or of one with other values."""
+    if told.get("format") != FORMAT:
+        raise LeakgapError(f"{where}: is of another version of leakgap; make it anew")
+    if told["study"] != study.name:
+        raise LeakgapError(f"{where}: holds the study {told['study']}, not {study.name}")
+    for key, value in told["values"].items():
+        ours = _held(study, key)
+        if ours is not None and ours != value:
+            raise LeakgapError(
+                f"{where}: {key} is {ours} in the study, and it was made with {value}: make it anew, or put the "
+                "study back"
+            )
+    for name, settings in told["settings"].items():
+        compare(settings, study.settings(name), where)
 
 
-def read(path: str | Path) -> pd.DataFrame:
-    """Read the table that the path's stem names; LeakgapError when it is missing, damaged or another table."""
-    return read_with_origin(path)[0]
-
-
-def read_with_origin(path: str | Path) -> tuple[pd.DataFrame, str | None]:
-    """Return what `read` returns, and the origin that it was written with, if any."""
-    expected = table_of(path)
-    if not Path(path).is_file():
-        raise LeakgapError(f"{path} is missing: run the attacks and the summary first")
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-        about = table.schema.metadata or {}
-        frame, origin = table.to_pandas(), about.get(ORIGIN, b"").decode() or None
-        kind = about.get(KIND, b"").decode()
-        intact = DIGEST not in about or about[DIGEST] == _digest(frame, origin).encode()
-    except Exception as error:  # a damaged file makes pyarrow raise nearly anything
-        reason = str(error).partition("\n")[0]
-        raise LeakgapError(f"{path}: not a readable Parquet file ({reason})") from None
-    if kind not in ("", Path(path).stem):
-        raise LeakgapError(f"{path}: holds the table {kind}, not {Path(path).stem}")
-    frame = expected.check(frame, path)
-    if not intact:
-        raise LeakgapError(f"{path}: is damaged, its content is not as it was written")
-    return frame, origin
-
-
-def _digest(frame: pd.DataFrame, origin: str | None) -> str:
-    """Return the SHA-256 of names and values; a wider type of number changes nothing, a lost digit does."""
-    whole = hashlib.sha256(f"{origin} {len(frame)} ".encode())
-    for name in frame:
-        column, kind = frame[name], "text"
-        if types.is_numeric_dtype(column):
-            kind = "float64" if types.is_float_dtype(column) else "int64"
-            values = _bits(column.to_numpy(), kind)
-        elif len(column) and isinstance(column.iloc[0], np.ndarray):
-            kind = " ".join(str(len(cell)) for cell in column)
-            values = _bits(np.concatenate(list(column)), "float64")
-        else:
-            codes, texts = pd.factorize(column)
-            values = _bits(codes, "int64") + "\0".join(map(str, texts)).encode()
-        whole.update(f"{name} {kind} ".encode() + values)
-    return whole.hexdigest()
-
-
-def _bits(values: np.ndarray, kind: str) -> bytes:
-    """Return the bytes of numbers of a type; there are many NaNs, and one of them stands for all."""
-    values = values.astype(kind)
-    return np.where(np.isnan(values), np.nan, values).astype(kind).tobytes()
+def write_job(
+    study: Study, path: str, tables: Mapping[str, pd.DataFrame], job: tuple[str, str], pool: str
+) -> None:
+    """Write what one attack job found. job: the technique of the targets, and that of their shadow models."""
+    checked = {name: table.check(tables[name], name) for name, table in TABLES.items()}
+    made_of = about(study, list(dict.fromkeys(job)), OF_JOBS) | {"job": list(job), "pool": pool}
+    write_archive(path, checked, made_of)
 
 
 def join(study: Study, parts: Sequence[str], out: Sequence[str]) -> None:
-    """Write each file of `out`, Parquet or CSV, from the files in `parts` of its stem, in their order.
+    """Write the file of tables of all attack jobs, and `summary` and `pooled`, as Parquet or CSV, for people.
 
-    The row of a model that several attack jobs name is kept once. LeakgapError names a file that is missing, or
-    one that is of another study, another job or another run of its job than the files beside it, or a table
-    that is not whole.
+    parts: the files of the study's attack jobs, in their order. The row of a model that several of them name is
+    kept once. LeakgapError names a file that is missing, damaged, or of another study or job.
     """
+    for path in out:
+        if Path(path).suffix != ".zip" and Path(path).stem not in PIVOTS:
+            raise LeakgapError(f"{path}: is not named like a table; these are {', '.join(PIVOTS)}")
+    if len(parts) != len(study.attack_jobs):
+        raise LeakgapError(f"--parts: {len(parts)} files for {len(study.attack_jobs)} attack jobs")
     missing = [path for path in parts if not Path(path).is_file()]
     if missing:
         raise LeakgapError(
-            f"{missing[0]} is missing: run the attacks first ({len(missing)} of {len(parts)} tables are not there)"
+            f"{missing[0]} is missing: run the attacks first ({len(missing)} of {len(parts)} are not there)"
         )
-    tables: dict[str, list[pd.DataFrame]] = {}
-    first: dict[Path, tuple[str, str | None]] = {}  # by the folder of a job: a table of it, and its origin
-    for path in parts:
-        frame, origin = _of_study(study, path)
-        other, expected = first.setdefault(Path(path).parent, (path, origin))
-        if None not in (origin, expected) and origin != expected:
-            raise LeakgapError(f"{path}: was not made together with {other}; attack anew")
-        tables.setdefault(Path(path).stem, []).append(frame)
-    whole = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
-    lacking = [path for path in [*out, "models"] if Path(path).stem not in whole]
-    if lacking:
-        raise LeakgapError(f"--parts: has no {Path(lacking[0]).stem}.parquet of any attack job")
-    whole["models"] = whole["models"].drop_duplicates(["technique", "mask"], ignore_index=True)
-    check_models(study, whole["models"], "the models of the attack jobs")
-    for path in out:
-        check_rows(study, path, whole[Path(path).stem])
-    origins = [origin or "unknown" for _, origin in first.values()]
-    for path in out:
-        write(path, whole[Path(path).stem], " ".join(origins))
-
-
-def check_models(study: Study, models: pd.DataFrame, where: str | Path) -> None:
-    """Raise LeakgapError where models were made with other settings than the study has, or on several pools."""
-    pools = sorted(set(models["pool"]) - {UNKNOWN})
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    pools: dict[str, str] = {}
+    for path, job in zip(parts, study.attack_jobs, strict=True):
+        part = Archive(path)
+        check_about(part.about, study, path)
+        if part.about["job"] != list(job):
+            raise LeakgapError(f"{path}: is of {' by '.join(part.about['job'])}, not of {' by '.join(job)}")
+        pools[part.about["pool"]] = path
+        for name, tables in found.items():
+            table = part.table(name)
+            if name == "records":
+                shown = job[1] == study.shadow(job[0])
+                table = table[(table["attack"] == study.attack.headline) & shown]
+            tables.append(table)
     if len(pools) > 1:
-        raise LeakgapError(f"{where}: were trained on different data (pools {' and '.join(pools[:2])})")
-    for technique, rows in models.groupby("technique", sort=False):
-        expected = study.settings(str(technique))
-        for text in rows["settings"].unique():
-            try:
-                told = json.loads(text)
-            except ValueError:
-                told = None
-            if not isinstance(told, dict):
-                raise LeakgapError(f"{where}: its column settings holds no JSON object")
-            compare(told, expected, where)
+        one, other = list(pools.values())[:2]
+        raise LeakgapError(f"{one} and {other}: their models were trained on different data")
+    whole = {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
+    whole["models"] = whole["models"].drop_duplicates(["technique", "mask"], ignore_index=True)
+    made_of = about(study, study.grid.techniques, (*OF_ALL, *OF_JOBS)) | {"pool": next(iter(pools))}
+    for path in out:
+        if Path(path).suffix == ".zip":
+            write_archive(path, whole, made_of)
+        else:
+            write_pivot(path, PIVOTS[Path(path).stem](study, whole["estimates"]))
 
 
-def _of_study(study: Study, path: str | Path) -> tuple[pd.DataFrame, str | None]:
-    """Read a table; LeakgapError where it is of another study."""
-    frame, origin = read_with_origin(path)
-    if "study" in frame and len(frame) and set(frame["study"]) != {study.name}:
-        raise LeakgapError(f"{path}: holds the study {frame['study'].iloc[0]}, not {study.name}")
-    return frame, origin
+def write_pivot(path: str, table: pd.DataFrame) -> None:
+    """Write a table for people, Parquet or CSV, whole or not at all."""
+    with atomic(path) as temporary:
+        if Path(path).suffix == ".csv":
+            table.to_csv(temporary, index=False)
+        else:
+            table.to_parquet(temporary, index=False)
+
+
+def _named(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    table.insert(0, "study", study.name)
+    return table
+
+
+PIVOTS: dict[str, Callable[[Study, pd.DataFrame], pd.DataFrame]] = {
+    "summary": lambda study, rows: _named(study, estimates.of_targets(rows, study.attack.fpr)),
+    "halves": lambda study, rows: _named(study, estimates.of_targets(rows, study.attack.fpr, halves=True)),
+    "pooled": lambda study, rows: _named(study, estimates.pooled(rows)),
+    "shadows": lambda study, rows: _named(study, estimates.shadows(rows)),
+    "epsilon": lambda study, rows: _named(study, estimates.epsilon(rows)),
+    "thresholds": lambda study, rows: _named(study, estimates.thresholds(rows)),
+}
 
 
 class Cell(NamedTuple):
@@ -425,109 +320,78 @@ class Cell(NamedTuple):
 
 
 class Results:
-    """The joined tables of a study, each read and checked when it is first asked for.
+    """The results of a study, read and checked when they are first asked for.
 
-    `summary`, `pooled`, `means` and the others are DataFrames; `contrast` and `difference` compare two
-    cells, paired.
+    Tables, as DataFrames (docs/data-dictionary.md): `estimates`, `draws`, `curves`, `records` and `models`; made of
+    the estimates, a row per target or per pooled TPR: `summary`, `halves`, `pooled`, `shadows`, `epsilon` and
+    `thresholds`. `contrast` and `difference` compare two cells, paired.
 
     >>> Results(Study.load({"name": "not-run-yet"})).pooled
     Traceback (most recent call last):
     ...
-    leakgap.LeakgapError: results/not-run-yet/pooled.parquet is missing: run the attacks and the summary first
+    leakgap.LeakgapError: results/not-run-yet/results.zip is missing: run the attacks and the summary first
     """
 
-    def __init__(self, study: Study, joined: Iterable[str] | None = None):
-        """joined: the files, by default those of the study."""
+    def __init__(self, study: Study, joined: str | Path | None = None):
+        """joined: the file of tables, by default the study's."""
         self.study = study
-        self._paths = {Path(path).stem: path for path in (joined or study.paths.all_joined)}
-        self._first: tuple[str, str] | None = None  # a table that was read, and its origin
+        self._path = joined or study.paths.results
 
-    def table(self, name: str) -> pd.DataFrame:
-        """Return a whole table, all attacks, attackers and designs.
-
-        LeakgapError where it is not whole or not of the study, or where the models were not made as the study says:
-        whatever is read, they are checked.
-        """
-        if name not in self._paths:
-            raise LeakgapError(f"--joined: {name}.parquet is not among the joined tables")
-        path = self._paths[name]
-        frame, origin = _of_study(self.study, path)
-        if origin is not None:
-            other, expected = self._first = self._first or (path, origin)
-            if origin != expected:
-                raise LeakgapError(f"{path}: was not made together with {other}; run the summary anew")
-        check_rows(self.study, path, frame)
-        if name == "models":
-            check_models(self.study, frame, path)
-        else:
-            _ = self.models
-        return frame
+    @cached_property
+    def _archive(self) -> Archive:
+        archive = Archive(self._path)
+        check_about(archive.about, self.study, self._path)
+        if "job" in archive.about:
+            raise LeakgapError(f"{self._path}: is of one attack job, not of the study")
+        return archive
 
     @property
     def origin(self) -> str:
-        """A word for every attack job that the tables were joined from; empty where they don't say."""
-        _ = self.pooled
-        return self._first[1] if self._first else ""
+        """A word for all that the results hold."""
+        return self._archive.digest
 
-    def attacked(self, path: str, exposure: pd.DataFrame) -> Pool:
-        """Return the pool; LeakgapError where it is not that of the attacked models, as far as they tell."""
+    def attacked(self, path: str) -> Pool:
+        """Return the pool; LeakgapError where it is not that of the attacked models."""
         pool = read_pool(path)
-        told = set(self.models["pool"]) - {UNKNOWN}
-        records = exposure.drop_duplicates("image")
-        known = len(records) == 0 or records["image"].max() < len(pool.labels)
-        if told - {pool.digest} or not known or (pool.labels[records["image"]] != records["label"]).any():
+        if pool.digest != self._archive.about["pool"]:
             raise LeakgapError(f"{path}: does not hold the records that were attacked")
         return pool
 
-    def exposures(self, paths: Sequence[str], among: Iterable[str] | None = None) -> pd.DataFrame:
-        """Return the headline attack's rows of exposed images, of the techniques in `among` or of all.
+    def _table(self, name: str) -> pd.DataFrame:
+        return self._archive.table(name)
 
-        paths: a file per technique of the grid, in its order.
-        """
-        techniques = self.study.grid.techniques
-        if len(paths) != len(techniques):
-            raise LeakgapError(f"--exposures: {len(paths)} files for {len(techniques)} techniques")
-        chosen = set(techniques if among is None else among)
-        files = [pair for pair in zip(techniques, paths, strict=True) if pair[0] in chosen]
-        rows = pd.concat([self.exposure(*pair) for pair in files], ignore_index=True)
-        return rows[rows["attack"] == self.study.attack.headline]
+    def _pivot(self, name: str) -> pd.DataFrame:
+        return PIVOTS[name](self.study, self.estimates)
 
-    def exposure(self, technique: str, path: str) -> pd.DataFrame:
-        """Return a technique's table of exposed images; LeakgapError if the file is another's."""
-        frame, origin = _of_study(self.study, path)
-        shadow = self.study.shadow(technique)
-        asked = technique, attacker(technique, shadow)
-        if set(zip(frame["technique"], frame["attacker"], strict=True)) != {asked}:
-            raise LeakgapError(f"{path}: is not of {' '.join(asked)}")
-        check_rows(self.study, path, frame, (technique, shadow))
-        if origin is not None and self.origin and origin not in self.origin.split():
-            raise LeakgapError(f"{path}: is not of the attack jobs that the summary has joined; run it anew")
-        return frame
+    estimates = cached_property(lambda self: self._table("estimates"))
+    draws = cached_property(lambda self: self._table("draws"))
+    curves = cached_property(lambda self: self._table("curves"))
+    records = cached_property(lambda self: self._table("records"))
+    models = cached_property(lambda self: self._table("models"))
 
-    summary = cached_property(lambda self: self.table("summary"))
-    halves = cached_property(lambda self: self.table("halves"))
-    pooled = cached_property(lambda self: self.table("pooled"))
-    means = cached_property(lambda self: self.table("means"))
-    curves = cached_property(lambda self: self.table("curves"))
-    shadows = cached_property(lambda self: self.table("shadows"))
-    epsilon = cached_property(lambda self: self.table("epsilon"))
-    thresholds = cached_property(lambda self: self.table("thresholds"))
-    models = cached_property(lambda self: self.table("models"))
+    summary = cached_property(lambda self: self._pivot("summary"))
+    halves = cached_property(lambda self: self._pivot("halves"))
+    pooled = cached_property(lambda self: self._pivot("pooled"))
+    shadows = cached_property(lambda self: self._pivot("shadows"))
+    epsilon = cached_property(lambda self: self._pivot("epsilon"))
+    thresholds = cached_property(lambda self: self._pivot("thresholds"))
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """Means over targets, of the models and of the headline attack: quantity, fpr, value, low, high, n."""
+        quantities = (*GENERALIZATION, "auc", "tpr")
+        chosen = (self.estimates["mask"] == ALL) & self.estimates["quantity"].isin(quantities)
+        return self.estimates[chosen].drop(columns="mask")
 
     @cached_property
     def _by_cell(self) -> pd.DataFrame:
         return self.pooled.set_index([*Cell._fields, "fpr"]).sort_index()
 
     @cached_property
-    def _draws(self) -> dict[tuple, np.ndarray]:
-        frame = self.table("draws")
-        key = zip(*(frame[name] for name in (*Cell._fields, "fpr", "resampled")), strict=True)
-        return dict(zip(key, frame["tprs"], strict=True))
-
-    @cached_property
-    def _means(self) -> dict[tuple, dict[str, Any]]:
-        key = (*Cell._fields, "quantity")
-        return {tuple(row[str(name)] for name in key): row for row in self.means.to_dict("records")}
+    def _drawn(self) -> dict[tuple, dict[str, Any]]:
+        key = (*Cell._fields, "quantity", "fpr")
+        rows = self.draws.to_dict("records")
+        return {(*(row[name] for name in key[:-1]), f"{row['fpr']:g}"): row for row in rows}
 
     # --- what is shown
 
@@ -580,10 +444,15 @@ class Results:
 
     def replicated(self, cell: Cell, fpr: float) -> Estimate:
         """Return a pooled TPR with its bootstrap draws; KeyError where these are not kept."""
-        row = self.row(cell, fpr)
-        draws = {kind: self._draws[*cell, row["fpr"], kind] for kind in KINDS}
+        return self._estimate(cell, "pooled_tpr", fpr, "logit")
+
+    def _estimate(self, cell: Cell, quantity: str, fpr: float | None, scale: Scale) -> Estimate:
+        row = self._drawn[*cell, quantity, "nan" if fpr is None else f"{fpr:g}"]
+        draws: dict[Drawn, np.ndarray] = {
+            kind: np.asarray(row[kind], np.float64) for kind in DRAWN if len(row[kind])
+        }
         units = int(row["n_targets"]) // _per_unit(cell)
-        return Estimate.of_draws(row["tpr"], draws, units, int(row["n_members"]), "logit")
+        return Estimate.of_draws(row["value"], draws, units, int(row["n_pairs"]), scale)
 
     def contrast(
         self,
@@ -606,28 +475,38 @@ class Results:
         )
         return measured.contrast(firsts, seconds, function, 1 - (1 - level) / comparisons)
 
-    def mean(self, cell: Cell, quantity: str) -> Estimate:
+    def mean(self, cell: Cell, quantity: str, fpr: float | None = None) -> Estimate:
         """Return a mean over targets with its bootstrap draws; KeyError where there is none.
 
-        quantity: train_acc, test_acc, train_loss, test_loss, acc_gap, loss_gap, auc, or `tpr_column` of an FPR; of
-        the headline attack.
+        quantity: train_acc, test_acc, train_loss, test_loss, acc_gap, loss_gap, auc, or tpr at an FPR; of the
+        headline attack.
         """
-        row = self._means[*cell, quantity]
-        units = int(row["n_targets"]) // _per_unit(cell)
-        draws: dict[Drawn, np.ndarray] = {kind: row[kind].astype(np.float64) for kind in KINDS}
-        if quantity in MEANS and len(draws["images"]) != len(draws["models"]):
-            draws["groups"] = draws.pop("images")  # of records that belong to groups, each left out in turn
-        return Estimate.of_draws(row["value"], draws, units, int(row["n_pairs"]), scale_of(quantity))
+        of_models = quantity in GENERALIZATION
+        return self._estimate(
+            cell._replace(attack=NO_ATTACK) if of_models else cell, quantity, fpr, scale_of(quantity)
+        )
 
     def difference(
-        self, first: Cell, second: Cell, quantity: str, *, comparisons: int = 1, level: float = 0.95
+        self,
+        first: Cell,
+        second: Cell,
+        quantity: str,
+        fpr: float | None = None,
+        *,
+        comparisons: int = 1,
+        level: float = 0.95,
     ) -> Estimate:
         """Return first - second of a mean over targets, paired: techniques share mask pairs, images and draws.
 
         comparisons: how many such intervals are to hold together (Bonferroni). KeyError as `mean`.
         """
-        change = self.mean(first, quantity) - self.mean(second, quantity)
+        change = self.mean(first, quantity, fpr) - self.mean(second, quantity, fpr)
         return interval(change, 1 - (1 - level) / comparisons)
+
+    def exposures(self, among: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return the table of records, of the techniques in `among` or of all."""
+        techniques = self.study.grid.techniques if among is None else list(among)
+        return self.records[self.records["technique"].isin(techniques)]
 
 
 def _per_unit(cell: Cell) -> int:

@@ -11,11 +11,13 @@ from sklearn.metrics import roc_auc_score
 from leakgap import Answers, attacks, audit_model
 from leakgap.__main__ import main
 from leakgap.answers import store as logits
+from leakgap.archive import Archive
 from leakgap.attacks.lira import leave_one_out
 from leakgap.data.masks import balanced_masks, read_masks, write_masks
 from leakgap.data.pool import Pool, read_labels, write_pool
 from leakgap.measure import roc
 from leakgap.measure.epsilon import epsilon_lower_bound, guesses_for, largest_epsilon
+from leakgap.results import Results
 from leakgap.study import Study
 
 IMAGES = 400
@@ -61,7 +63,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def table(study: Study, name: str, shadow: str = "crop") -> pd.DataFrame:
-    return pd.read_parquet(study.paths.attack("crop", shadow, name))
+    return getattr(of_job(study, study.paths.attack("crop", shadow)), name)
+
+
+def of_job(study: Study, path: str) -> Results:
+    """What one attack job found, read as a study's results are."""
+    results = Results(study)
+    vars(results)["_archive"] = Archive(path)
+    return results
 
 
 def kept(study: Study, step: int, attack: str, shadow: str = "crop") -> tuple[np.ndarray, np.ndarray]:
@@ -90,14 +99,15 @@ def test_means_over_targets_are_of_the_summarys_rows(made: Study):
     for shadow in ("crop", "none"):
         means = table(made, "means", shadow)
         summary = table(made, "summary", shadow).query("attack == 'lira-online-fixed'")
-        assert set(means["attack"]) == {"lira-online-fixed"}
+        assert set(means["attack"]) == {"lira-online-fixed", ""}
         for design, first, targets in (("leave-one-out", "m", 8), ("replicates", "r", 2)):
             rows = summary[summary["mask"].str.startswith(first)].groupby("step")
-            for (step, quantity), found in means[means["design"] == design].groupby(["step", "quantity"]):
-                own = rows.get_group(step)[quantity]
-                assert found["n_targets"].item() == len(own) == targets
+            of_design = means[means["design"] == design]
+            for (step, quantity, fpr), found in of_design.groupby(["step", "quantity", "fpr"], dropna=False):
+                own = rows.get_group(step)[quantity if np.isnan(fpr) else f"tpr_at_{fpr:g}"]
+                assert found["n"].item() == len(own) == targets
                 np.testing.assert_allclose(found["value"].item(), own.mean(skipna=False))
-                if quantity == "tpr_at_0.001":
+                if fpr == 0.001:
                     assert found[["value", "low", "high"]].isna().all(axis=None)
                 else:
                     assert found["low"].item() < found["value"].item() < found["high"].item()
@@ -109,12 +119,12 @@ def test_draws_without_augmentation_are_kept_at_every_step(made: Study):
     Path("bare.json").write_text(made.model_copy(update={"attack": attack}).model_dump_json())
     job = ["--study", "bare.json", "--technique", "none", "--shadow", "none"]
     assert main(["attack", *job]) == 0
-    curves = pd.read_parquet(made.paths.attack("none", "none", "curves"))
-    assert set(curves["attack"]) == {"lira-online-fixed", "loss"}  # whatever scores are kept
-    plain = pd.read_parquet(made.paths.attack("none", "none", "draws"))
+    bare = of_job(Study.load("bare.json"), made.paths.attack("none", "none"))
+    assert set(bare.curves["attack"]) == {"lira-online-fixed", "loss"}  # whatever scores are kept
+    plain = bare.draws.query("quantity == 'pooled_tpr'")
     for draws, first_step in (
         (plain, set(made.attack.attacks)),
-        (table(made, "draws"), {"lira-online-fixed"}),
+        (table(made, "draws").query("quantity == 'pooled_tpr'"), {"lira-online-fixed"}),
     ):
         assert set(draws.query("step == 1")["attack"]) == first_step
         assert set(draws.query("step == 2")["attack"]) == set(made.attack.attacks)
@@ -219,9 +229,7 @@ def test_halves_take_gap_and_tpr_from_different_images(made: Study):
 
 
 def test_exposure_counts_how_often_a_member_is_caught(made: Study):
-    exposure = pd.read_parquet(made.paths.attack("crop", "crop", "exposure")).query(
-        "attack == 'lira-online-fixed'"
-    )
+    exposure = table(made, "records").query("attack == 'lira-online-fixed'")
     score, member = kept(made, 2, "lira-online-fixed")
     caught = np.zeros(member.shape[1], int)
     for s, m in zip(score[:8], member[:8], strict=True):
@@ -344,5 +352,19 @@ def test_a_grids_job_and_an_audit_of_the_same_models_say_the_same(made: Study, m
     for name in ("lira-online-fixed", "loss"):
         scores = stored.set_index("image")[name].sort_index()
         np.testing.assert_allclose(records[name], scores.loc[records.index], rtol=1e-5, atol=1e-6)
-    # thresholds are not among it: a grid's shadow models are attacked by others that include the target itself
     assert audit.about["shadow_models"] == len(made.masks) - 2
+
+    # and of all models together, each attacked by the others
+    every = [answers(k) for k in range(len(made.masks))]
+    audit = audit_model(every, attacks=names, seed=made.attack.seed, each=True)
+    summary = audit.summary.set_index("attack")
+    pooled = table(made, "pooled").query("step == 2 and design == 'leave-one-out' and fpr == 0.01")
+    for row in pooled.to_dict("records"):
+        if row["attack"] in names:
+            assert summary.loc[row["attack"], "tpr_at_0.01"] == pytest.approx(row["tpr"], rel=1e-6)
+    headline = summary.loc[made.attack.headline]
+    means = table(made, "means").query("step == 2 and design == 'leave-one-out' and quantity == 'auc'")
+    assert headline["auc"] == pytest.approx(means["value"].item(), rel=1e-6)
+    limits = table(made, "thresholds").query("fpr == 0.01")
+    for ours, theirs in (("threshold", "threshold"), ("achieved_tpr", "achieved_tpr")):
+        assert headline[f"{theirs}_at_0.01"] == pytest.approx(limits[ours].mean(), rel=1e-5)

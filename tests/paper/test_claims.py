@@ -18,6 +18,7 @@ from leakgap.measure.verdict import beyond, verdicts
 from leakgap.order import between
 from leakgap.paper import questions as claims
 from leakgap.paper.case import Case, strongest
+from leakgap.results import Results
 
 DATA_CLAIMS = [4, 5, 6, 7]  # positions of claims 5 to 8
 
@@ -46,8 +47,8 @@ def pooled_study(tpr: dict[tuple[str, int, str], float], spread: float = 0.02) -
     sizes = {"n_targets": 32, "n_members": 16000, "n_nonmembers": 16000}
     ends = {"low": table.tpr * 0.9, "high": table.tpr * 1.1}
     return study(masks=4) | {
-        "pooled": worlds.in_schema("pooled", table.assign(**sizes, **ends)),
-        "draws": worlds.in_schema("draws", pd.concat(draws, ignore_index=True)),
+        "pooled": worlds.in_schema(table.assign(**sizes, **ends)),
+        "draws": worlds.in_schema(pd.concat(draws, ignore_index=True)),
     }
 
 
@@ -342,7 +343,7 @@ def test_tnr_of_the_loss_attack():
     fpr = np.linspace(0, 1, 4001)[1:]
     curves = cells.loc[cells.index.repeat(len(fpr))].assign(fpr=np.tile(fpr, len(cells)), attacker="informed")
     curves["tpr"] = stats.norm.sf(stats.norm.isf(curves.fpr) - curves.apart)
-    tables["curves"] = worlds.in_schema("curves", curves.assign(attack="loss"))
+    tables["curves"] = worlds.in_schema(curves.assign(attack="loss"))
     case = Case(worlds.Simulated(tables), worlds.ATTACK, "leave-one-out", 0.01)
     found = case.all_cells.merge(cells)
     np.testing.assert_allclose(found.loss_tnr, stats.norm.cdf(found.apart - stats.norm.isf(0.01)), atol=3e-4)
@@ -583,7 +584,7 @@ def test_write_claims_of_both_designs(tmp_path: Path, monkeypatch: pytest.Monkey
     settings = synthetic.study(replicates=4)
     synthetic.write_study(settings)
     run("claims", settings)
-    found = claims.read("results/made-up/claims.json")
+    found = claims.read("results/made-up/claims.json", Results(settings).origin)
     assert [(claim.design, claim.id) for claim in found] == [
         (design, number) for design in ("leave-one-out", "replicates") for number in range(1, 9)
     ]

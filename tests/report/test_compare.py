@@ -17,7 +17,7 @@ from leakgap.measure.estimate import KINDS
 from leakgap.paper.questions import judge
 from leakgap.paper.questions import write as write_claims
 from leakgap.report.compare import compare, side_by_side, stability, verdicts, why_unpaired
-from leakgap.results import Results, read, write
+from leakgap.results import Results
 from leakgap.study import Study
 
 
@@ -27,7 +27,8 @@ def written(name: str, techniques: list[str], seed: int) -> Study:
     Path(study.paths.root).mkdir(parents=True)
     synthetic.write_study(study, seed=seed)
     write_masks(study.paths.masks, balanced_masks(8, 1797, seed=0), np.zeros(1797, bool))
-    write_claims(study.paths.claims, judge(Results(study)))
+    results = Results(study)
+    write_claims(study.paths.claims, judge(results), results.origin)
     Path(f"{name}.json").write_text(study.model_dump_json())
     return study
 
@@ -47,7 +48,7 @@ def test_utility_and_leak_side_by_side(studies: tuple[Study, Study]):
     table = table.set_index(["technique", "study"])
     assert list(table.index) == [(t, s) for t in ("none", "policy") for s in ("one", "two")]
     for study in studies:
-        row = pd.read_parquet(study.paths.joined("pooled")).query(
+        row = Results(study).pooled.query(
             "technique == 'policy' and step == 6 and attacker == 'informed' and attack == 'lira-online-fixed' "
             "and fpr == 0.01 and design == 'leave-one-out'"
         )
@@ -110,12 +111,10 @@ def test_how_alike_images_are_ranked(studies: tuple[Study, Study]):
     assert table["overlap_low"] <= table["overlap_by_chance"] <= table["overlap_high"]
     assert table["correlation_low"] <= 0 <= table["correlation_high"]
 
-    shared = two.paths.attack("none", "none", "exposure")
-    rows = read(one.paths.attack("none", "none", "exposure"))
+    rows = Results(one).records.query("technique == 'none'")
     noise = np.random.default_rng(0).normal(0, 0.25, len(rows))
-    write(shared, rows.assign(study="two", exposure=rows["exposure"] + noise))
-    headline = rows[rows["attack"] == one.attack.headline]["exposure"].to_numpy()
-    noisy = read(shared)[rows["attack"] == one.attack.headline]["exposure"].to_numpy()
+    synthetic.rewrite(two, records=rows.assign(exposure=rows["exposure"] + noise))
+    headline, noisy = rows["exposure"].to_numpy(), Results(two).records["exposure"].to_numpy()
     tops = [set(np.argsort(values)[-20:]) for values in (headline, noisy)]
     table = stability(*sides(studies), ["none"]).iloc[0]
     assert table["overlap"] == pytest.approx(len(tops[0] & tops[1]) / len(tops[0] | tops[1]))
@@ -123,7 +122,7 @@ def test_how_alike_images_are_ranked(studies: tuple[Study, Study]):
     assert table["correlation_low"] > 0.8
     assert table["overlap_low"] > table["overlap_by_chance"]
 
-    write(shared, rows.assign(study="two", label=(rows["label"] + 1) % 10))
+    synthetic.rewrite(two, records=rows.assign(label=(rows["label"] + 1) % 10))
     assert stability(*sides(studies), ["none"]).empty
     assert why_unpaired(*sides(studies)) == "their images are not the same"
 

@@ -30,23 +30,18 @@ def world(study, accuracy: dict, tpr: dict, noise: float = 0.01) -> Results:
     """The study with other test accuracies and TPRs of (technique, step); relative noise of all draws."""
     results = Results(study)
     rng = np.random.default_rng(0)
-    means, pooled, draws = (results.table(name) for name in ("means", "pooled", "draws"))
-    for (technique, step), value in accuracy.items():
-        rows = (means["technique"] == technique) & (means["step"] == step) & (means["quantity"] == "test_acc")
-        means.loc[rows, "value"] = value
-        for kind in KINDS:
-            noisy = [value * (1 + noise * rng.normal(size=100)) for _ in range(rows.sum())]
-            means.loc[rows, kind] = pd.Series(noisy, index=means.index[rows])
-    for (technique, step), value in tpr.items():
-        for table, column in ((pooled, "tpr"), (draws, "tprs")):
-            rows = (table["technique"] == technique) & (table["step"] == step)
-            if column == "tpr":
-                table.loc[rows, column] = value
-            else:
+    pooled, draws = results.pooled, results.draws
+    for quantity, values in (("test_acc", accuracy), ("pooled_tpr", tpr)):
+        for (technique, step), value in values.items():
+            rows = (
+                (draws["technique"] == technique) & (draws["step"] == step) & (draws["quantity"] == quantity)
+            )
+            draws.loc[rows, "value"] = value
+            for kind in KINDS:
                 noisy = [value * (1 + noise * rng.normal(size=100)) for _ in range(rows.sum())]
-                table.loc[rows, column] = pd.Series(noisy, index=table.index[rows])
-    results.means, results.pooled = means, pooled
-    vars(results)["table"] = {"draws": draws}.__getitem__
+                draws.loc[rows, kind] = pd.Series(noisy, index=draws.index[rows])
+    for (technique, step), value in tpr.items():
+        pooled.loc[(pooled["technique"] == technique) & (pooled["step"] == step), "tpr"] = value
     return results
 
 

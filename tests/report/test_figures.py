@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import stats
 
 import synthetic
-from leakgap import LeakgapError, results
+from leakgap import LeakgapError
 from leakgap.__main__ import run
 from leakgap.augment import MEMBERS
 from leakgap.data.pool import Pool, write_pool
@@ -24,7 +24,7 @@ from leakgap.report.figures.roc import informed_vs_uninformed, roc_by_step, roc_
 from leakgap.report.figures.scatter import Dots, apart, together
 from leakgap.report.figures.setting import LeftOut, Setting, target_fpr
 from leakgap.report.topics import DECISION, TOPICS
-from leakgap.results import Results
+from leakgap.results import TABLES, Results
 
 ALL = ["+".join(names) or "none" for size in range(5) for names in itertools.combinations(MEMBERS, size)]
 
@@ -36,7 +36,7 @@ def setting(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("figures"))
         synthetic.write_study(study)
-        yield Setting(Results(study), exposures=study.exposures, pool=study.paths.pool)
+        yield Setting(Results(study), pool=study.paths.pool)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def changed(setting: Setting, **tables: pd.DataFrame) -> Setting:
     """The same setting with other joined tables."""
     results = Results(setting.study)
     vars(results).update(tables)  # as if they had been read
-    return Setting(results, setting.design, setting.exposures, setting.pool)
+    return Setting(results, setting.design, setting.pool)
 
 
 def of_cell(frame: pd.DataFrame, technique: str, attacker: str = "informed") -> pd.DataFrame:
@@ -94,7 +94,7 @@ def test_nothing_covers_titles_and_labels(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = synthetic.study(techniques=["none", ALL[-1]])  # the longest name
     synthetic.write_study(study)
-    setting = Setting(Results(study), exposures=study.exposures, pool=study.paths.pool)
+    setting = Setting(Results(study), pool=study.paths.pool)
     for figure in FIGURES:
         if figure.name == "factorial":  # two techniques are none
             continue
@@ -189,7 +189,7 @@ def test_steps_grow_lighter():
 
 def test_roc_shows_the_headline_attack_informed_at_the_last_step(setting):
     lines = lines_of(roc_by_technique(setting).axes[0])
-    curves = pd.read_parquet(setting.study.paths.joined("curves"))
+    curves = setting.results.curves
     for technique in setting.techniques:
         np.testing.assert_array_equal(lines[technique].get_ydata(), of_cell(curves, technique)["tpr"])
 
@@ -197,7 +197,7 @@ def test_roc_shows_the_headline_attack_informed_at_the_last_step(setting):
 def test_roc_by_step_shows_every_step_in_its_colour(setting):
     figure = roc_by_step(setting)
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(setting.techniques)
-    curves = pd.read_parquet(setting.study.paths.joined("curves"))
+    curves = setting.results.curves
     drawn = {line.get_color(): line.get_ydata() for line in figure.axes[1].get_lines()}
     for step, colour in enumerate(style.sequential(6), 1):
         kept = curves[curves["step"] == step].query(
@@ -209,12 +209,12 @@ def test_roc_by_step_shows_every_step_in_its_colour(setting):
 def test_informed_against_uninformed_states_the_paired_difference(setting):
     figure = informed_vs_uninformed(setting)
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(setting.techniques[1:])
-    pooled, draws = (pd.read_parquet(setting.study.paths.joined(name)) for name in ("pooled", "draws"))
+    pooled, draws = (setting.results.pooled, setting.results.draws)
     sides, values = [], []
     for attacker in ("informed", "uninformed"):
         values.append(of_cell(pooled, "policy", attacker).query("fpr == 0.01")["tpr"].item())
-        rows = of_cell(draws, "policy", attacker).query("fpr == 0.01")
-        sides.append(dict(zip(rows["resampled"], rows["tprs"], strict=True)))
+        rows = of_cell(draws, "policy", attacker).query("fpr == 0.01 and quantity == 'pooled_tpr'")
+        sides.append({kind: rows[kind].item() for kind in ("models", "images", "pairs")})
     # Cameron, Gelbach and Miller (2011), with Satterthwaite's degrees of freedom: 8 masks are 4 pairs
     v = {kind: np.var(sides[0][kind] - sides[1][kind], ddof=1) for kind in sides[0]}
     models = v["models"] * 4 / 3
@@ -284,7 +284,9 @@ def test_outlying_losses_stretch_the_axis(setting):
 def test_undefined_pooled_tprs_are_named(setting):
     pooled = setting.results.pooled.copy()
     pooled.loc[pooled["fpr"] == 0.001, ["tpr", "low", "high"]] = np.nan
-    empty = changed(setting, pooled=pooled)
+    draws = setting.results.draws.copy()
+    draws.loc[draws["fpr"] == 0.001, "value"] = np.nan
+    empty = changed(setting, pooled=pooled, draws=draws)
     assert "undefined" not in texts_of(pooled_tpr(setting))
     assert texts_of(pooled_tpr(empty)).count("undefined") == 3 * 6
     assert texts_of(attacks(empty)).count("undefined") == 3 * 5
@@ -337,7 +339,7 @@ def test_main_effects_are_drawn_from_a_full_factorial(tmp_path, monkeypatch):
         if line.get_marker() in ("o", "D")
     }
     assert [label.get_text() for label in axes.get_yticklabels()] == ["crop", "cutout", "crop x cutout"]
-    pooled = pd.read_parquet(study.paths.joined("pooled")).query("fpr == 0.01")
+    pooled = Results(study).pooled.query("fpr == 0.01")
     none, crop, cutout, both = (
         np.log10(of_cell(pooled, name)["tpr"].item()) for name in ("none", "crop", "cutout", "crop+cutout")
     )
@@ -353,18 +355,17 @@ def test_most_exposed_images_come_first(tmp_path, monkeypatch):
     synthetic.write_study(alone)
     rng = np.random.default_rng(0)
     pool = Pool({"images": rng.integers(0, 255, (40, 3, 8, 8)).astype(np.uint8)}, np.arange(40) % 10, 10)
-    write_pool(tmp_path / "pool.npz", pool)
-    head = {"study": "made-up", "technique": "none", "step": 6, "epoch": 30, "attacker": "informed"}
+    write_pool(alone.paths.pool, pool)
+    head = {"technique": "none", "step": 6, "epoch": 30, "attacker": "informed"}
     head |= {"attack": "lira-online-fixed", "targets": 8}
     exposure = pd.DataFrame(head | {"image": np.arange(40), "label": np.arange(40) % 10})
     exposure["caught"] = np.where(exposure["image"] == 17, 8, exposure["image"] % 5)
     # of 40 images with 8 targets each: 3 catches have a probability of 5.4e-5, 2 of 2.7e-3; the limit is 0.05 / 40
 
     def drawn(table: pd.DataFrame):
-        beside = dict.fromkeys(set(results.TABLES["exposure"].columns) - set(table), 0.0)
-        results.write(tmp_path / "exposure.parquet", table.assign(**beside))
-        files = {"exposures": [str(tmp_path / "exposure.parquet")], "pool": str(tmp_path / "pool.npz")}
-        return most_exposed(Setting(Results(alone), **files)).axes[0]
+        beside = dict.fromkeys(set(TABLES["records"].columns) - set(table), 0.0)
+        synthetic.rewrite(alone, records=table.assign(**beside))
+        return most_exposed(Setting(Results(alone), pool=alone.paths.pool)).axes[0]
 
     axes = drawn(exposure)
     assert [text.get_text() for text in axes.texts][:3] == ["7: 8/8", "4: 4/8", "9: 4/8"]
@@ -372,12 +373,12 @@ def test_most_exposed_images_come_first(tmp_path, monkeypatch):
     np.testing.assert_array_equal(axes.get_images()[0].get_array(), pool.images[17].transpose(1, 2, 0))
     with pytest.raises(LeftOut, match="no image is caught more often"):
         drawn(exposure.assign(caught=0))
-    write_pool(tmp_path / "pool.npz", Pool({"features": rng.normal(size=(40, 3))}, np.arange(40) % 10, 10))
+    write_pool(alone.paths.pool, Pool({"features": rng.normal(size=(40, 3))}, np.arange(40) % 10, 10))
     with pytest.raises(LeftOut, match="has no array images, only features"):
         drawn(exposure)
 
 
 def test_a_study_without_summary_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(LeakgapError, match=r"results/made-up/pooled.parquet is missing: run the attacks"):
+    with pytest.raises(LeakgapError, match=r"results/made-up/results.zip is missing: run the attacks"):
         run("figures", synthetic.study())

@@ -16,6 +16,7 @@ import synthetic
 from leakgap import LeakgapError
 from leakgap.__main__ import run
 from leakgap.report.study_page import _differences, _inside_script
+from leakgap.results import Results
 
 
 class Page(HTMLParser):
@@ -133,7 +134,7 @@ def test_the_model_table_holds_every_target_and_step(study):
 def test_warnings_name_what_is_undefined_or_unlike(study, page):
     text = " ".join(page.text)
     assert "The TPR at 0.1% FPR of 32 of 32 single targets is undefined" in text
-    models = pd.read_parquet(study.paths.joined("models"))
+    models = Results(study).models
     assert list(_differences(models)) == []
     models.loc[0, "device"] = "NVIDIA H100"
     assert list(_differences(models)) == [

@@ -16,20 +16,26 @@ from leakgap.data.datasets import load
 from leakgap.data.pool import write_pool
 from leakgap.measure.estimate import interval
 from leakgap.paper.questions import judge
+from leakgap.report.columns import at_fprs, markdown, numbers
 from leakgap.report.tables import (
+    TABLES,
     attacks,
     epsilon,
     exposed,
     knowledge,
-    markdown,
     precision,
     replicates,
     steps,
     techniques,
     thresholds,
 )
-from leakgap.results import Results, read
-from leakgap.study import Data, Study
+from leakgap.results import Results
+from leakgap.study import Study
+
+
+def shown(name: str, study: Study) -> dict:
+    """How a table's columns are written."""
+    return next(table for table in TABLES if table.name == name).columns(study)
 
 
 @pytest.fixture
@@ -72,7 +78,7 @@ def test_techniques_hold_both_estimands(study: Study):
     own = rows[rows["mask"].str.startswith("m")]
     assert table.loc["policy", "targets"] == len(own) == 8
     assert table.loc["policy", "mean_tpr_at_0.01"] == pytest.approx(own["tpr_at_0.01"].mean())
-    pooled = pd.read_parquet(study.paths.joined("pooled")).query(
+    pooled = Results(study).pooled.query(
         "technique == 'policy' and step == 6 and attacker == 'informed' and attack == 'lira-online-fixed' "
         "and design == 'leave-one-out' and fpr == 0.001"
     )
@@ -85,13 +91,14 @@ def test_means_over_targets_have_intervals_and_paired_differences(study: Study):
     results = Results(study)
     table = techniques(results).set_index("technique")
     cells = [results.cell(technique) for technique in ("none", "policy")]
-    for column, quantity in (("test_acc", "test_acc"), ("mean_tpr_at_0.01", "tpr_at_0.01")):
-        means = [results.mean(cell, quantity) for cell in cells]
+    for column, quantity in (("test_acc", "test_acc"), ("mean_tpr_at_0.01", "tpr")):
+        at = 0.01 if quantity == "tpr" else None
+        means = [results.mean(cell, quantity, at) for cell in cells]
         assert table.loc["none", column] == pytest.approx(means[0].value)
         bounds = interval(means[0])
         shown = table.loc["none", [f"{column}_low", f"{column}_high"] if column == quantity else BOUNDS]
         assert shown.tolist() == pytest.approx([bounds.low, bounds.high], rel=1e-4)
-        found = results.difference(*cells, quantity)
+        found = results.difference(*cells, quantity, at)
         assert found.value == pytest.approx(means[0].value - means[1].value)
         spread = {
             kind: np.var(means[0].draws[kind] - means[1].draws[kind], ddof=1)
@@ -99,9 +106,9 @@ def test_means_over_targets_have_intervals_and_paired_differences(study: Study):
         }
         variance = spread["models"] * 4 / 3 + spread["images"] - spread["pairs"]
         assert found.se == pytest.approx(np.sqrt(variance))
-        two, one = results.difference(*cells, quantity, comparisons=2), results.difference(*cells, quantity)
+        two, one = results.difference(*cells, quantity, at, comparisons=2), found
         assert two.low < one.low < one.high < two.high
-        assert results.difference(*cells, quantity, level=0.975)[:3] == pytest.approx(two[:3])
+        assert results.difference(*cells, quantity, at, level=0.975)[:3] == pytest.approx(two[:3])
 
 
 BOUNDS = ["mean_low_at_0.01", "mean_high_at_0.01"]
@@ -113,20 +120,9 @@ def test_steps_run_backwards_like_the_papers(study: Study):
     assert list(dict.fromkeys(table["technique"])) == list(study.grid.techniques)
 
 
-def test_the_papers_numbers_stand_beside_its_dataset_alone(study: Study):
-    assert "paper_train_acc" not in techniques(Results(study))
-    cifar = Results(study.model_copy(update={"data": Data(dataset="cifar10")}))
-    ours = techniques(cifar).set_index("technique")["paper_tpr_at_0.001"]
-    assert ours["none"] == pytest.approx(0.1956)
-    assert ours["crop+mirror+cutout+policy"] == pytest.approx(0.0018)
-    table = steps(cifar).set_index(["technique", "step"])["paper_tpr_at_0.001"]
-    assert table["none", 3] == pytest.approx(0.046)
-    assert table["policy"].isna().all()
-
-
 def paired(study: Study, fpr: float, one: dict, other: dict) -> tuple[float, float]:
     """log(one / other) of two rows of pooled TPRs and its standard error, from the tables by the definition."""
-    pooled, draws = (pd.read_parquet(study.paths.joined(name)) for name in ("pooled", "draws"))
+    pooled, draws = (Results(study).pooled, Results(study).draws)
 
     def pick(table: pd.DataFrame, cell: dict) -> pd.DataFrame:
         wanted = {"step": 6, "fpr": fpr, "design": "leave-one-out", "attacker": "informed"} | cell
@@ -134,7 +130,7 @@ def paired(study: Study, fpr: float, one: dict, other: dict) -> tuple[float, flo
 
     tprs, variances = [pick(pooled, cell)["tpr"].item() for cell in (one, other)], {}
     for kind in ("models", "images", "pairs"):
-        drawn = [pick(draws, cell).set_index("resampled").loc[kind, "tprs"] for cell in (one, other)]
+        drawn = [pick(draws, cell | {"quantity": "pooled_tpr"})[kind].item() for cell in (one, other)]
         relative = [values / tpr for values, tpr in zip(drawn, tprs, strict=True)]
         variances[kind] = np.var(relative[0] - relative[1], ddof=1)
     pairs = 8 // 2
@@ -177,17 +173,19 @@ def test_attacks_stand_beside_the_headline(study: Study):
     table = attacks(Results(study)).query("technique == 'policy' and fpr == 0.01 and attacker == 'informed'")
     table = table.set_index("attack")
     assert table.loc["lira-online-fixed", "ratio"] is None, "to itself: nothing to say, rather than undefined"
-    assert "| – |" in markdown(table.reset_index().query("attack == 'lira-online-fixed'"))
+    assert "| – |" in markdown(
+        table.reset_index().query("attack == 'lira-online-fixed'"), shown("attacks", study)
+    )
     cell = {"technique": "policy", "attack": "loss"}
     value, _ = paired(study, 0.01, cell, cell | {"attack": "lira-online-fixed"})
     assert np.log(table.loc["loss", "ratio"]) == pytest.approx(value)
 
 
 def test_a_mean_over_targets_is_undefined_if_one_of_them_is(study: Study):
-    summary = read(study.paths.summary)
-    chosen = (summary["technique"] == "policy") & (summary["mask"] == "m003") & (summary["step"] == 6)
-    summary.loc[chosen, "tpr_at_0.01"] = np.nan
-    summary.to_parquet(study.paths.summary)
+    rows = Results(study).estimates
+    chosen = (rows["technique"] == "policy") & (rows["mask"] == "m003") & (rows["step"] == 6)
+    chosen &= (rows["quantity"] == "tpr") & (rows["fpr"] == 0.01)
+    synthetic.rewrite(study, estimates=rows.assign(value=rows["value"].mask(chosen)))
     table = techniques(Results(study)).set_index("technique")["mean_tpr_at_0.01"]
     assert table.isna().to_dict() == {"none": False, "policy": True, "crop+mirror+cutout+policy": False}
 
@@ -195,7 +193,7 @@ def test_a_mean_over_targets_is_undefined_if_one_of_them_is(study: Study):
 def test_a_recipes_epsilon_is_that_of_all_models_rounded_down(study: Study):
     table = epsilon(Results(study)).set_index("technique")
     assert tuple(table.index) == study.grid.techniques
-    rows = pd.read_parquet(study.paths.joined("epsilon")).query("technique == 'policy'")
+    rows = Results(study).epsilon.query("technique == 'policy'")
     assert set(rows["attacker"]) == {"informed", "uninformed"}
     rows = rows[rows["attacker"] == study.attacker]
     assert len(rows) == table.loc["policy", "targets"] == 8
@@ -225,7 +223,7 @@ def written(study: Study) -> str:
 def test_precision_is_bayes_rule(study: Study):
     """Of a crowd of a million, count."""
     table = precision(Results(study))
-    pooled = pd.read_parquet(study.paths.joined("pooled"))
+    pooled = Results(study).pooled
     assert len(table) == len(study.grid.techniques) * len(study.attack.fpr)
     for row in table.to_dict("records"):
         source = pooled.query(
@@ -237,15 +235,13 @@ def test_precision_is_bayes_rule(study: Study):
             for end, suffix in (("tpr", ""), ("low", "_low"), ("high", "_high")):
                 caught, accused = members * source[end].item(), (1_000_000 - members) * row["fpr"]
                 assert row[f"precision_of_{prior:g}{suffix}"] == pytest.approx(caught / (caught + accused))
-    heading = markdown(table).splitlines()[0]
+    heading = markdown(table, shown("precision", study)).splitlines()[0]
     assert "| precision if 1% are members (%) | precision if 10% are members (%) |" in heading
 
 
 def test_thresholds_are_summed_up_over_targets(study: Study):
     table = thresholds(Results(study)).set_index(["technique", "fpr"])
-    rows = pd.read_parquet(study.paths.joined("thresholds")).query(
-        "technique == 'policy' and fpr == 0.01 and attacker == 'informed'"
-    )
+    rows = Results(study).thresholds.query("technique == 'policy' and fpr == 0.01 and attacker == 'informed'")
     row = table.loc["policy", 0.01]
     assert row["targets"] == len(rows) == 8
     for rate in ("achieved_fpr", "achieved_tpr"):
@@ -253,11 +249,9 @@ def test_thresholds_are_summed_up_over_targets(study: Study):
         assert row[rate] == pytest.approx(sum(ordered) / 8)
         assert row[f"{rate}_p5"] == pytest.approx(ordered[0] + 0.35 * (ordered[1] - ordered[0]))
         assert row[f"{rate}_p95"] == pytest.approx(ordered[6] + 0.65 * (ordered[7] - ordered[6]))
-    path = study.paths.joined("thresholds")
-    broken = pd.read_parquet(path)
-    of_one = (broken["technique"] == "policy") & (broken["mask"] == "m003")
-    broken.loc[of_one, "achieved_fpr"] = np.nan
-    broken.to_parquet(path)
+    rows = Results(study).estimates
+    of_one = (rows["technique"] == "policy") & (rows["mask"] == "m003") & (rows["quantity"] == "achieved_fpr")
+    synthetic.rewrite(study, estimates=rows.assign(value=rows["value"].mask(of_one)))
     means = thresholds(Results(study)).set_index("technique")["achieved_fpr"]
     assert means["policy"].isna().all()
     assert means["none"].notna().all()
@@ -267,9 +261,10 @@ def test_exposed_records_have_their_names_and_chance_explains_none_of_them(study
     pool = load("digits")
     names = np.array([f"{label}/{number:04}.png" for number, label in enumerate(pool.labels)])
     write_pool(study.paths.pool, replace(pool, arrays={**pool.arrays, "names": names}))
-    table = exposed(Results(study), study.exposures, study.paths.pool)
+    synthetic.rewrite(study)  # whose models were trained on this pool
+    table = exposed(Results(study), study.paths.pool)
     assert table["name"].tolist() == names[table["image"]].tolist()
-    rows = pd.concat([read(path) for path in study.exposures]).query("attack == 'lira-online-fixed'")
+    rows = Results(study).records
     limit = 0.05 / len(rows)
     # P(caught or more of n) by the binomial formula
     chance = [
@@ -280,9 +275,8 @@ def test_exposed_records_have_their_names_and_chance_explains_none_of_them(study
     assert 0 < len(expected) < len(pool.labels) / 2
     assert set(table["image"]) <= expected
     assert len(table) == min(50, len(expected))
-    for path in study.exposures:
-        read(path).assign(caught=1).astype({"caught": np.int32}).to_parquet(path)
-    assert exposed(Results(study), study.exposures, study.paths.pool).empty, "one of 4 is nothing in 1,797"
+    synthetic.rewrite(study, records=rows.assign(caught=np.int32(1)))
+    assert exposed(Results(study), study.paths.pool).empty, "one of 4 is nothing in 1,797"
 
 
 def test_every_table_is_written_twice(study: Study):
@@ -304,7 +298,7 @@ def test_markdown_shows_percent_intervals_and_what_is_undefined():
             "ratio": [2.0, np.inf],
         }
     )
-    assert markdown(table).splitlines() == [
+    assert markdown(table, at_fprs("pooled", [0.001]) | numbers(ratio="ratio")).splitlines() == [
         "| technique | targets | pooled TPR at 0.1% FPR (%) | ratio |",
         "| --- | --- | --- | --- |",
         "| none | 16 | 1.21 [0.73, 1.85] | 2.000 |",
@@ -317,7 +311,7 @@ def test_a_study_of_the_uninformed_attacker_has_its_tables(tmp_path, monkeypatch
     made = synthetic.study(attackers=("uninformed",))
     synthetic.write_study(made)
     run("tables", made)
-    rows = pd.read_parquet(made.paths.joined("pooled")).query("step == 6 and attack == 'lira-online-fixed'")
+    rows = Results(made).pooled.query("step == 6 and attack == 'lira-online-fixed'")
     tpr = rows[rows["fpr"] == 0.01].set_index("technique")["tpr"]
     for name in ("techniques", "shadows", "exposed"):
         table = pd.read_csv(Path(made.paths.tables) / f"{name}.csv")
@@ -340,7 +334,7 @@ def test_another_baseline_than_none(tmp_path, monkeypatch, attackers: tuple[str,
     synthetic.write_study(made)
     run("tables", made)
     folder, everything = Path(made.paths.tables), "crop+mirror+cutout+policy"
-    pooled = pd.read_parquet(made.paths.joined("pooled")).query("step == 6 and attack == 'lira-online-fixed'")
+    pooled = Results(made).pooled.query("step == 6 and attack == 'lira-online-fixed'")
     pooled = pooled[pooled["fpr"] == 0.01].set_index(["technique", "attacker"])["tpr"]
     assert ("none", "uninformed") in pooled.index
     assert ("policy", "uninformed") not in pooled.index

@@ -12,7 +12,7 @@ rule attack:
             PATHS.logits(wildcards.shadow, mask) for mask in STUDY.masks
         ],
     output:
-        tables=PATHS.attacked("{technique}", "{shadow}"),
+        tables=PATHS.attack("{technique}", "{shadow}"),
         scores=PATHS.scores("{technique}", "{shadow}"),
     log:
         PATHS.log("attack/{technique}.by-{shadow}"),
@@ -34,10 +34,10 @@ rule attack:
 
 rule summary:
     input:
-        STUDY.attack_tables,
+        STUDY.attacked,
     output:
-        PATHS.all_joined,
-        PATHS.opened_first,
+        PATHS.results,
+        PATHS.for_people,
     log:
         PATHS.log("summary"),
     conda:

@@ -1,7 +1,6 @@
 rule tables:
     input:
-        joined=PATHS.all_joined,
-        exposures=STUDY.exposures,
+        joined=PATHS.results,
         pool=PATHS.pool,
     output:
         # file by file: Snakemake sees that one is gone, and does not look into folders
@@ -28,13 +27,12 @@ rule tables:
         folder=lambda _, output: str(Path(output[0]).parent),
     shell:
         "python -P -m leakgap tables --study {params.study:q} --joined {input.joined:q} "
-        "--exposures {input.exposures:q} --pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
+        "--pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule figures:
     input:
-        joined=PATHS.all_joined,
-        exposures=STUDY.exposures,
+        joined=PATHS.results,
         pool=PATHS.pool,
     output:
         [
@@ -62,12 +60,12 @@ rule figures:
         folder=lambda _, output: str(Path(output[0]).parent),
     shell:
         "python -P -m leakgap figures --study {params.study:q} --joined {input.joined:q} "
-        "--exposures {input.exposures:q} --pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
+        "--pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule claims:
     input:
-        PATHS.all_joined,
+        PATHS.results,
     output:
         claims=PATHS.claims,
         page=report(
@@ -108,7 +106,7 @@ rule order:
 
 rule report:
     input:
-        joined=PATHS.all_joined,
+        joined=PATHS.results,
         claims=PATHS.claims,
         order=PATHS.order,
         tables=STUDY.tables,

@@ -48,11 +48,36 @@ class Joined:
     slice: np.ndarray | None = None  # int64 or str [S]: a part of the records; None: no file says
     base: np.ndarray | None = None  # float32 [S]: phi of a model trained on none of the records
     signals: Mapping[str, Both] = field(default_factory=dict)  # float32 [T, S] and [N, S] that all files have
+    earlier: Both | None = (
+        None  # float32 [T, K, S] and [N, K, S]: phi at K steps before; None: one step is known
+    )
+    among_targets: bool = False  # the first N targets are the shadow models themselves, in this order
 
     @property
     def codes(self) -> np.ndarray:
         """The labels as int [S]: numbers of classes where there are any, else in the order of first appearance."""
         return self.code if self.code is not None else pd.factorize(self.label)[0]
+
+    def among(self, models: np.ndarray) -> Joined:
+        """The same of some models alone, int [M]: rows of targets and of shadow models alike."""
+
+        def part(both: Both | None) -> Both | None:
+            return None if both is None else (both[0][models], both[1][models])
+
+        return replace(
+            self,
+            target_member=None if self.target_member is None else self.target_member[models],
+            member=self.member[models],
+            asked=self.asked[models],
+            left_out=self.left_out[np.ix_(models, models)],
+            phi=part(self.phi),
+            logits=part(self.logits),
+            correct=part(self.correct),
+            signals={
+                name: (target[models], shadow[models]) for name, (target, shadow) in self.signals.items()
+            },
+            earlier=part(self.earlier),
+        )
 
     @property
     def shadows_left_out(self) -> np.ndarray:
@@ -129,6 +154,7 @@ def join(
         slice=_agreed("slice", every, every_place),
         base=None if base is None else _base(base, of_base[0], phi),
         signals=signals,
+        among_targets=each,
     )
 
 

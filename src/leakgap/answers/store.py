@@ -115,6 +115,26 @@ def write(
             CONTENT: json.dumps(content).encode(),
         }
     )
+    repeated, numbers = ["step", "view", "label", "member"], ["phi", "logits.list.element"]
+    with parquet_writer(path, schema, repeated=repeated, numbers=numbers, counted=["image"]) as writer:
+        for known, (step, view, z) in zip(phis, groups, strict=True):
+            bare = view > 0 and first_view_only
+            writer.write_table(
+                _rows(schema, step, view, z, known, labels, member, bare), row_group_size=images
+            )
+        writer.add_key_value_metadata({CORRECT: _packed(correct)})  # the schema's would be stored twice
+
+
+@contextmanager
+def parquet_writer(
+    path: str | Path,
+    schema: pa.Schema,
+    *,
+    repeated: Sequence[str],
+    numbers: Sequence[str],
+    counted: Sequence[str],
+) -> Iterator[pq.ParquetWriter]:
+    """Write a Parquet file, whole or not at all; columns of few values, of floats, and of rising whole numbers."""
     with (
         atomic(path) as temporary,
         pq.ParquetWriter(
@@ -122,17 +142,12 @@ def write(
             schema,
             compression="zstd",
             write_page_checksum=True,
-            use_dictionary=["step", "view", "label", "member"],
-            use_byte_stream_split=["phi", "logits.list.element"],
-            column_encoding={"image": "DELTA_BINARY_PACKED"},
+            use_dictionary=list(repeated),  # a dictionary of floats is built for nothing
+            use_byte_stream_split=list(numbers),
+            column_encoding=dict.fromkeys(counted, "DELTA_BINARY_PACKED"),
         ) as writer,
     ):
-        for known, (step, view, z) in zip(phis, groups, strict=True):
-            bare = view > 0 and first_view_only
-            writer.write_table(
-                _rows(schema, step, view, z, known, labels, member, bare), row_group_size=images
-            )
-        writer.add_key_value_metadata({CORRECT: _packed(correct)})  # the schema's would be stored twice
+        yield writer
 
 
 def _digest(values: np.ndarray) -> str:

@@ -13,7 +13,7 @@ from leakgap.measure.bootstrap import Resampling
 from leakgap.measure.estimate import Estimate, interval
 from leakgap.measure.means import mean_auc
 from leakgap.measure.ranking import rankings
-from leakgap.measure.roc import threshold
+from leakgap.measure.roc import conformal_rank, threshold
 from leakgap.measure.single import (
     PRIORS,
     UNDEFINED,
@@ -39,11 +39,11 @@ def achieved(score: Scores, joined: Joined, fprs: Sequence[float], seed: int) ->
         "n_targets": len(values),
         "abstained": float(np.isnan(score.target[:, ~joined.reserved]).mean()),
     }
-    limits = [shadow_threshold(score, joined, fpr) for fpr in fprs]
+    limits = shadow_thresholds(score, joined, fprs)
     if joined.target_member is None:
         for fpr, limit in zip(fprs, limits, strict=True):
-            count = int((values > limit).sum()) if np.isfinite(limit) else None
-            found |= {f"threshold_at_{fpr:g}": limit, f"called_at_{fpr:g}": count}
+            count = int((values > limit[:, None]).sum()) if np.isfinite(limit).all() else None
+            found |= {f"threshold_at_{fpr:g}": float(limit.mean()), f"called_at_{fpr:g}": count}
         return found
     member = joined.target_member[:, seen]
     group = None if joined.group is None else joined.group[seen]
@@ -58,20 +58,50 @@ def achieved(score: Scores, joined: Joined, fprs: Sequence[float], seed: int) ->
         for prior in PRIORS:
             called = tpr.carried(partial(precision, fpr=fpr, prior=prior))
             found |= _named(f"precision_at_{fpr:g}_of_{prior:g}", called)
-        found[f"threshold_at_{fpr:g}"] = limit
+        found[f"threshold_at_{fpr:g}"] = float(limit.mean())  # of several targets, each has its own
         for rate, side in (("fpr", ~member & judged), ("tpr", member & judged)):
             found |= _named(f"achieved_{rate}_at_{fpr:g}", _share_above(values, side, limit, group))
     return found
 
 
-def shadow_threshold(score: Scores, joined: Joined, fpr: float) -> float:
-    """The score above which records are called members, from the non-members of the shadow models alone."""
-    return threshold(shadow_nonmembers(score, joined), fpr)
+def shadow_thresholds(score: Scores, joined: Joined, fprs: Sequence[float]) -> np.ndarray:
+    """The scores above which records are called members, from the non-members of shadow models alone, each attacked
+    by the others: float64 [F, T], for every target of the models that do not give it away.
+
+    Non-members on which the attack abstains set no threshold. NaN where too few are left.
+    """
+    limits = np.full((len(fprs), len(joined.left_out)), np.nan)
+    others = np.flatnonzero(
+        ~joined.left_out.all(0)
+    )  # what no target may be attacked with sets no threshold either
+    if not len(others):
+        return limits
+    ways: dict[int, list[int]] = {}  # targets whose shadow models are scored alike
+    for target in range(len(joined.left_out)):
+        ways.setdefault(id(score.shadow_for(target)), []).append(target)
+    nonmember = (joined.asked & ~joined.member & ~joined.reserved)[others]
+    for targets in ways.values():
+        values = score.shadow_for(targets[0])[others]
+        known = nonmember & ~np.isnan(values)
+        count = known.sum(1)
+        # the best of all, in order: the thresholds of all targets are among them, unless very few of theirs are
+        best = known & (values > threshold(values[known], min(2 * max(fprs), 0.5)))
+        of, best_values = np.nonzero(best)[0], values[best]
+        order = np.argsort(-best_values)
+        of, best_values = of[order], best_values[order]
+        for target in targets:
+            used = ~joined.left_out[target, others]
+            own = best_values[used[of]]
+            for place, fpr in enumerate(fprs):
+                rank = int(conformal_rank(count[used].sum(), fpr))
+                told = 1 <= rank <= len(own)
+                limits[place, target] = own[rank - 1] if told else threshold(values[used][known[used]], fpr)
+    return limits
 
 
 def shadow_nonmembers(score: Scores, joined: Joined) -> np.ndarray:
     """The scores of the shadow models' non-members, where the attack on a shadow model did not abstain."""
-    used = ~joined.left_out.all(0)  # what no target may be attacked with sets no threshold either
+    used = ~joined.left_out.all(0)
     scores = score.shadow[used][(joined.asked & ~joined.member & ~joined.reserved)[used]]
     return scores[~np.isnan(scores)]
 
@@ -101,14 +131,16 @@ def _several(
     return interval(auc, LEVEL), [interval(each, LEVEL) for each in pooled]
 
 
-def _share_above(score: np.ndarray, side: np.ndarray, limit: float, group: np.ndarray | None) -> Estimate:
-    """The share of one side above a threshold; with an interval for one target."""
-    if not np.isfinite(limit):
+def _share_above(
+    score: np.ndarray, side: np.ndarray, limit: np.ndarray, group: np.ndarray | None
+) -> Estimate:
+    """The share of one side above each target's threshold, float [T]; with an interval for one target."""
+    if not np.isfinite(limit).all():
         return UNDEFINED
     if len(score) > 1:
-        return Estimate(float((side & (score > limit)).sum() / side.sum()), np.nan, np.nan)
+        return Estimate(float((side & (score > limit[:, None])).sum() / side.sum()), np.nan, np.nan)
     (inside,) = side
-    return share_above(score[0, inside] > limit, LEVEL, None if group is None else group[inside])
+    return share_above(score[0, inside] > limit[0], LEVEL, None if group is None else group[inside])
 
 
 def _named(name: str, bounds: Estimate) -> dict[str, float]:

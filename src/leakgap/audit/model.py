@@ -13,18 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from leakgap import LeakgapError, __version__
 from leakgap.answers.answers import Answers
 from leakgap.answers.joined import Joined, join
 from leakgap.attacks import gives_away
-from leakgap.audit.achieved import LEVEL, achieved, shadow_nonmembers, shadow_threshold
+from leakgap.audit.achieved import LEVEL, achieved, shadow_nonmembers, shadow_thresholds
 from leakgap.audit.canaries import of_canaries, part, read_manifest
 from leakgap.audit.chance import check_shadows, signs_against_chance
 from leakgap.audit.folder import check_folder
 from leakgap.audit.people import about_split, by_person, people_of
-from leakgap.audit.records import exposure, memorization
+from leakgap.audit.records import exposure, memorized_by
 from leakgap.audit.scores import Scores, on_shadows, run_attacks
 from leakgap.audit.slices import slices_of, stored_records
 from leakgap.audit.trust import accuracies, warnings
@@ -179,8 +178,7 @@ def audit_model(
     if measured:
         signs = [signs_against_chance(joined, t, joined.group) for t in range(len(targets))]
         about["signs_against_chance"] = sorted({sign for each in signs for sign in each})
-    probability = memorization(_probability(joined), joined.member, joined.asked)
-    memorized = dict(zip(("memorization", "memorization_error"), probability, strict=True))
+    memorized = memorized_by(joined)
     grouped = group_codes(joined.group, len(joined.record)) is not None
     drawn, told = about_split(joined, unit) if grouped else ("record", [])
     of_records = _found(names, joined, scores, about, "record", fair=drawn == "record", columns=memorized)
@@ -257,7 +255,7 @@ def _found(
     *,
     fair: bool = True,
     columns: dict[str, np.ndarray],
-    ways: dict[str, str] | None = None,
+    ways: dict[str, list[str]] | None = None,
 ) -> Found:
     """Measure every attack, and say what the one that leads finds.
 
@@ -277,8 +275,10 @@ def _found(
         "counted": int((~joined.reserved).sum()),
     }
     if ways is not None:
-        found["way"] = ways[leading]
-        rows = [row | {"way": ways[row["attack"]]} for row in rows]
+        found["way"] = ways[leading][
+            0
+        ]  # of the first target: others differ where they are each other's shadows
+        rows = [row | {"way": ways[row["attack"]][0]} for row in rows]
     if joined.target_member is not None:
         # where targets are each other's shadow models, what leads was chosen with a look at their own membership
         own = np.array_equal(joined.member, joined.target_member)
@@ -409,10 +409,10 @@ def _table(
     seen, score = ~joined.reserved, scores[leading]
     if joined.target_member is not None:
         others = score.target[score.judged & ~joined.target_member]
-        limits = [threshold(others, fpr) for fpr in fprs]
+        limits = np.array([[threshold(others, fpr)] * len(names) for fpr in fprs])
     else:
         others = shadow_nonmembers(score, joined)
-        limits = [shadow_threshold(score, joined, fpr) for fpr in fprs]
+        limits = shadow_thresholds(score, joined, fprs)
     exposed = exposure(score.target, others, max(fprs))
     tables = []
     for t, model in enumerate(names):
@@ -423,7 +423,7 @@ def _table(
         columns["in_models"] = (used & joined.member).sum(0).astype(np.int32)
         columns["out_models"] = (used & ~joined.member).sum(0).astype(np.int32)
         columns["exposure"] = exposed[t]
-        for fpr, limit in zip(fprs, limits, strict=True):
+        for fpr, limit in zip(fprs, limits[:, t], strict=True):
             if np.isfinite(limit):
                 columns[f"called_at_{fpr:g}"] = score.target[t] > limit
         columns |= more
@@ -439,18 +439,6 @@ def _stored(joined: Joined) -> list[str | None]:
     seen = ~joined.reserved
     targets = zip(joined.phi[0], joined.target_member, strict=True)
     return [stored_records(phi[seen, 0], inside[seen]) for phi, inside in targets]
-
-
-def _probability(joined: Joined) -> np.ndarray:
-    """The shadow models' probability of the label, or whether they predict it: float [N, S], 0 where not asked.
-
-    NaN where answers know neither: predicted numbers, densities and scores.
-    """
-    if joined.has_probability and joined.phi is not None:
-        return np.where(joined.asked, expit(joined.phi[1][..., 0]), 0)
-    if joined.correct is not None:
-        return np.where(joined.asked, joined.correct[1], 0)
-    return np.full(joined.member.shape, np.nan)
 
 
 def _curves(joined: Joined, scores: dict[str, Scores]) -> pd.DataFrame:

@@ -8,14 +8,18 @@ the shadow models, each attacked by the others: log-likelihood ratios of indepen
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
 from leakgap.answers.joined import Joined
-from leakgap.audit.scores import Scores, on_shadows
+from leakgap.audit.scores import Scores
 from leakgap.audit.words import plural
 from leakgap.measure.groups import drawn_together
+from leakgap.measure.ranking import rankings
+from leakgap.measure.roc import per_target
 
 __all__ = ["WAYS", "about_split", "any_of", "by_person", "of_people", "people_of"]
 
@@ -74,32 +78,56 @@ def people_of(joined: Joined) -> tuple[Joined, np.ndarray]:
 
 
 def by_person(
-    scores: dict[str, Scores], people: Joined, group: np.ndarray, fpr: float
-) -> tuple[dict[str, Scores], dict[str, str]]:
-    """The scores of persons by every attack, and the way in which each makes them of records' scores.
+    scores: Mapping[str, Scores], people: Joined, group: np.ndarray, fpr: float
+) -> tuple[dict[str, Scores], dict[str, list[str]]]:
+    """The scores of persons by every attack, and the way in which each makes them of records', target by target.
 
     people, group: of `people_of`. The way is the one that recognizes most of the shadow models' own persons at
-    `fpr`, the larger AUC where that is equal; targets have no part in it. With fewer than FEW shadow models, ratios
-    add up and others are averaged.
+    `fpr`, as a mean over these models, or has the largest AUC where they have too few non-members for that; a
+    target, and what gives it away, has no part in its own. With fewer than FEW shadow models, ratios add up and
+    others are averaged.
     """
     found, ways = {}, {}
     for name, score in scores.items():
-        each = {
-            way: Scores(
-                of_people(score.target, group, way),
-                of_people(score.shadow, group, way),
-                any_of(score.judged, group),
-            )
-            for way in WAYS
-        }
-        success = {way: on_shadows(one, people, fpr) for way, one in each.items()}
-        tried = {way: value for way, value in success.items() if value is not None}
-        if len(people.member) < FEW or not tried:
-            ways[name] = "sum" if name.startswith(RATIOS) else "mean"
-        else:
-            ways[name] = max(tried, key=lambda way: tried[way])
-        found[name] = each[ways[name]]
+        usual = "sum" if name.startswith(RATIOS) else "mean"
+        ways[name] = [usual] * len(people.left_out)
+        if len(people.member) >= FEW:
+            ways[name] = _best_ways(score.shadow, people, group, fpr, usual)
+        found[name] = Scores(
+            np.array(
+                [of_people(row, group, way) for row, way in zip(score.target, ways[name], strict=True)],
+                np.float32,
+            ),
+            any_of(score.judged, group),
+            _in_the_way_of(score.shadow_for, group, ways[name]),
+        )
     return found, ways
+
+
+def _best_ways(shadow: np.ndarray, people: Joined, group: np.ndarray, fpr: float, usual: str) -> list[str]:
+    success = []
+    judged = people.asked & ~people.reserved
+    for way in WAYS:
+        score = of_people(shadow, group, way).astype(np.float32)
+        each = per_target(rankings(score, people.member, judged), [fpr])
+        success.append([each[f"tpr_at_{fpr:g}"], each["auc"]])
+    tprs, aucs = np.swapaxes(np.array(success), 0, 1)  # each [ways, N]
+    compared = aucs if np.isnan(tprs).any() else tprs
+    if np.isnan(compared).any():
+        return [usual] * len(people.left_out)
+    return [
+        WAYS[int(compared[:, ~out].mean(1).argmax())] if not out.all() else usual for out in people.left_out
+    ]
+
+
+def _in_the_way_of(
+    shadow_for: Callable[[int], np.ndarray], group: np.ndarray, ways: list[str]
+) -> Callable[[int], np.ndarray]:
+    @cache
+    def shadow(way: str) -> np.ndarray:
+        return of_people(shadow_for(0), group, way).astype(np.float32)
+
+    return lambda target: shadow(ways[target])
 
 
 def about_split(joined: Joined, unit: str) -> tuple[str, list[str]]:

@@ -1,7 +1,9 @@
 """What an audit says of single records: how exposed they are, and how much models memorize them."""
 
 import numpy as np
+from scipy.special import expit
 
+from leakgap.answers.joined import Joined
 from leakgap.measure.roc import thresholds
 
 
@@ -82,3 +84,19 @@ def memorization(
         means.append(mean)
         variances.append(np.where(n > 1, spread, np.nan))
     return means[0] - means[1], np.sqrt(variances[0] + variances[1])
+
+
+def memorized_by(joined: Joined) -> dict[str, np.ndarray]:
+    """How much the shadow models memorize each record, float32 [S]: `memorization` and its error.
+
+    Of the probability of the label, else of who is right; NaN where answers know neither: predicted numbers,
+    densities and scores.
+    """
+    if joined.has_probability and joined.phi is not None:
+        probability = np.where(joined.asked, expit(joined.phi[1][..., 0]), 0)
+    elif joined.correct is not None:
+        probability = np.where(joined.asked, joined.correct[1], 0)
+    else:
+        probability = np.full(joined.member.shape, np.nan)
+    value, error = memorization(probability, joined.member, joined.asked)
+    return {"memorization": value.astype(np.float32), "memorization_error": error.astype(np.float32)}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from leakgap.estimates import LEAVE_ONE_OUT, tpr_column
 from leakgap.files import atomic, write_records
 from leakgap.measure.roc import auc
 from leakgap.order import between
@@ -25,16 +26,14 @@ from leakgap.order.findings import (
 )
 from leakgap.order.pairs import Ends, Pair
 from leakgap.report.rounding import fixed
-from leakgap.results import LEAVE_ONE_OUT, Results, tpr_column
+from leakgap.results import Results
 from leakgap.study import NONE, Study
 from leakgap.text import for_markdown, for_spreadsheets
 
 QUANTITIES = 3  # of a pair: gap, leak, fit
 
 
-def write_order(
-    study: Study, joined: Sequence[str], scores: Sequence[str], page: str, out: Sequence[str]
-) -> None:
+def write_order(study: Study, joined: str, scores: Sequence[str], page: str, out: Sequence[str]) -> None:
     """Write the table as CSV and Markdown, and for the report's page the sentences and cells as JSON."""
     results = Results(study, joined)
     answers = found(results, scores)

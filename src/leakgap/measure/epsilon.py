@@ -218,6 +218,26 @@ def largest_epsilon(
     return max(_bound(s, m, guesses, delta, each, seed + k) for k, (s, m) in enumerate(pairs))
 
 
+def each_epsilon(
+    score: np.ndarray, member: np.ndarray, *, level: float = 0.95, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """The bounds of `largest_epsilon`, target by target, at delta 0 and the usual number of guesses: [T] each.
+
+    matches, guesses, right; epsilon, each at confidence `level` by itself, and together, all at once: the largest
+    of these is `largest_epsilon`. score: float [T,S], member: bool [T,S].
+    """
+    rows = []
+    for place, (own, inside) in enumerate(zip(score, member, strict=True)):
+        matches = int(min(inside.sum(), (~inside).sum()))
+        right, made = right_guesses(own.astype(np.float64), inside, guesses_for(matches), seed + place)
+        levels = level, 1 - (1 - level) / len(score)
+        rows.append(
+            [matches, made, right, *(epsilon_of(right, made, matches, level=each) for each in levels)]
+        )
+    names = ("matches", "guesses", "right", "epsilon", "together")
+    return dict(zip(names, np.array(rows, np.float64).T, strict=True))
+
+
 def _streams(seed: int) -> list[np.random.Generator]:
     """For matching and coins; spawned, so that they differ from masks that somebody drew from the bare seed."""
     return np.random.default_rng(seed).spawn(2)

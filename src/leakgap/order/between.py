@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from leakgap.estimates import GENERALIZATION as MEANS
+from leakgap.estimates import tpr_column
 from leakgap.measure.estimate import SCALES, Estimate, Scale
 from leakgap.measure.roc import conformal_rank
 from leakgap.measure.stability import spearman
 from leakgap.order.monotone import isotonic
-from leakgap.results import MEANS, tpr_column
 
 PREDICTORS = {
     "acc_gap": "accuracy gap",

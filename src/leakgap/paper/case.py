@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from leakgap import LeakgapError
+from leakgap.estimates import at_fpr, tpr_column
 from leakgap.measure.estimate import Estimate as Measured
 from leakgap.order import between
-from leakgap.results import MASK_PREFIX, Cell, Results, at_fpr, tpr_column
+from leakgap.results import MASK_PREFIX, Cell, Results
 
 LOSS = "loss"  # the attack whose TNR is a rival of the accuracy gap
 

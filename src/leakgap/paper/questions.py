@@ -7,7 +7,7 @@ the claims judged with one attack is false has probability 1 - level at most (`m
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from leakgap import LeakgapError
+from leakgap.estimates import LEAVE_ONE_OUT
 from leakgap.files import atomic
 from leakgap.measure.estimate import Estimate as Measured
 from leakgap.measure.stability import spearman
@@ -36,7 +37,7 @@ from leakgap.paper.claim import (
     to_markdown,
     write,
 )
-from leakgap.results import LEAVE_ONE_OUT, Results
+from leakgap.results import Results
 from leakgap.study import NONE, Study
 
 __all__ = ["Claim", "judge", "read", "side_by_side", "to_markdown", "write", "write_claims"]
@@ -446,7 +447,7 @@ def _beside(claim: Claim, other: Claim | None, kind: str) -> Claim:
     return replace(claim, notes=(*claim.notes, sentence))
 
 
-def write_claims(study: Study, joined: Sequence[str], out: str, page: str) -> None:
+def write_claims(study: Study, joined: str, out: str, page: str) -> None:
     """Judge a study, in each design that has targets, into JSON and a Markdown page.
 
     Beside them looks.json keeps with how many masks it was judged before: a study that grows until a claim is

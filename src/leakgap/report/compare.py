@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from leakgap import LeakgapError
 from leakgap.data.masks import members_digest, read_masks
+from leakgap.estimates import LEAVE_ONE_OUT
 from leakgap.files import atomic
 from leakgap.measure.contrast import contrast, unpaired
 from leakgap.measure.estimate import Estimate
@@ -22,10 +23,10 @@ from leakgap.measure.stability import most, overlap, rank_correlation
 from leakgap.paper.claim import read as read_claims
 from leakgap.paper.claim import span
 from leakgap.paper.questions import Claim
+from leakgap.report.columns import Columns, at_fprs, markdown, names_at, numbers, shares
 from leakgap.report.figures import roc
 from leakgap.report.figures.style import finished, sequential, styled
-from leakgap.report.tables import markdown
-from leakgap.results import LEAVE_ONE_OUT, UNKNOWN, Results
+from leakgap.results import UNKNOWN, Results
 from leakgap.study import Study
 
 FEW = 100  # images in common, too few to say how alike they are ranked
@@ -51,9 +52,14 @@ def compare(one: Study, others: Sequence[Study]) -> Path:
     text = [
         f"# {one.name} beside {', '.join(other.name for other in others)}: {one.attack.headline}",
         "Last step of each study, leave-one-out; test accuracy as the mean over targets, TPRs pooled.",
-        markdown(rates[rates.columns[: rates.columns.get_loc("intervals")]]),
+        markdown(rates[["technique", "study", "targets", *_with_ends(_rates(fprs), rates)]], _rates(fprs)),
         f"`{one.name}` against the others: test accuracy less theirs, TPR over theirs.",
-        markdown(rates[rates["study"] != one.name][["technique", "study", *_contrasted(rates), "intervals"]]),
+        markdown(
+            rates[rates["study"] != one.name][
+                ["technique", "study", *_with_ends(_contrasts(fprs), rates), "intervals"]
+            ],
+            _contrasts(fprs),
+        ),
         *(
             line
             for side, reason in zip(sides[1:], reasons[1:], strict=True)
@@ -117,7 +123,7 @@ def side_by_side(
             row |= _named("test_acc", own)
             for fpr in fprs:
                 tpr = side.row(cell, fpr)
-                row |= {f"pooled_{end}_at_{fpr:g}": tpr[end] for end in ("tpr", "low", "high")}
+                row |= dict(zip(names_at("pooled", fpr), tpr[["tpr", "low", "high"]], strict=True))
             if side is not sides[0]:
                 row["intervals"] = "not paired" if reason else "paired"
                 row |= _named(
@@ -134,8 +140,27 @@ def _named(name: str, found: Estimate) -> dict[str, float]:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
-def _contrasted(rates: pd.DataFrame) -> list[str]:
-    return [name for name in map(str, rates) if name.startswith(("acc_difference", "ratio_at_"))]
+def _rates(fprs: Sequence[float]) -> Columns:
+    return shares(test_acc="test accuracy") | at_fprs("pooled", fprs)
+
+
+def _contrasts(fprs: Sequence[float]) -> Columns:
+    ratios = {f"ratio_at_{fpr:g}": f"ratio at {100 * fpr:g}% FPR" for fpr in fprs}
+    return shares(acc_difference="accuracy difference") | numbers(**ratios)
+
+
+STABLE: Columns = numbers(
+    overlap="overlap",
+    overlap_by_chance="overlap by chance",
+    correlation="correlation",
+    correlation_in_the_top="correlation in the top",
+)
+
+
+def _with_ends(columns: Columns, table: pd.DataFrame) -> list[str]:
+    """Name the columns and those with the ends of their intervals, in order."""
+    names = [name for key, shown in columns.items() for name in (key, shown.low, shown.high)]
+    return [name for name in names if name in table]
 
 
 def why_unpaired(one: Results, other: Results) -> str:
@@ -166,8 +191,7 @@ def _same_images(one: Results, other: Results) -> bool:
     if one.study.data.dataset != other.study.data.dataset:
         return False
     labels = [
-        _exposures(side, side.study.grid.techniques[0]).drop_duplicates("image").set_index("image")["label"]
-        for side in (one, other)
+        side.exposures(side.study.grid.techniques[:1]).set_index("image")["label"] for side in (one, other)
     ]
     both = pd.concat(labels, axis=1, join="inner").to_numpy()
     return len(both) > 0 and bool((both[:, 0] == both[:, 1]).all())
@@ -191,12 +215,12 @@ def _beside(one: Results, other: Results, reason: str, techniques: Sequence[str]
             "of the `top` are in both studies' (Jaccard's overlap, what chance alone gives beside it), and "
             "Spearman's correlation over all images and over those that are the top of the first. Images are the "
             "sample; models are as many as here.",
-            markdown(found),
+            markdown(found, STABLE),
         ]
     else:
         lines.append("The images are not the same, so their exposure can't be compared.")
     table, summary = verdicts(one, other)
-    return [*lines, summary, markdown(table)]
+    return [*lines, summary, markdown(table, {})]
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> list[str]:
@@ -238,13 +262,7 @@ def stability(one: Results, other: Results, techniques: Sequence[str]) -> pd.Dat
 
 def _exposure(side: Results, technique: str) -> pd.Series:
     """Mean exposure of every image, by the headline attack and the attacker that is shown."""
-    rows = _exposures(side, technique)
-    return rows[rows["attack"] == side.study.attack.headline].set_index("image")["exposure"]
-
-
-def _exposures(side: Results, technique: str) -> pd.DataFrame:
-    study = side.study
-    return side.exposure(technique, study.exposures[study.grid.techniques.index(technique)])
+    return side.exposures([technique]).set_index("image")["exposure"]
 
 
 def verdicts(one: Results, other: Results) -> tuple[pd.DataFrame, str]:
@@ -302,7 +320,8 @@ def curves(sides: Sequence[Results], techniques: Sequence[str]) -> Figure:
     for results in sides:
         table = results.shown(results.curves)
         headline = (table["attack"] == results.study.attack.headline) & (table["design"] == LEAVE_ONE_OUT)
-        tables.append(table[headline & (table["step"] == results.last) & (table["fpr"] > 0)])
+        table = table[headline & (table["step"] == results.last) & (table["fpr"] > 0)]
+        tables.append(table.assign(study=results.study.name))
     attack, colours = sides[0].study.attack, sequential(len(sides))
     how: dict[str, Any] = {"hue": "study", "style": "study", "palette": colours, "linewidth": 1.6}
     grid = roc.panels(pd.concat(tables), techniques, attack.fpr, None, **how)

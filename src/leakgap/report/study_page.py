@@ -9,7 +9,7 @@ import json
 import platform
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -23,6 +23,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from leakgap import LeakgapError, __version__
+from leakgap.estimates import OF_RECORDS, at_fpr, tpr_column
 from leakgap.files import atomic, read_records
 from leakgap.measure.least import least_nonmembers
 from leakgap.paper.claim import read as read_claims
@@ -33,7 +34,7 @@ from leakgap.report.choice import choose, in_words
 from leakgap.report.decision import answer, by_accuracy, decisions, sentence, summary
 from leakgap.report.order import read_order
 from leakgap.report.topics import DECISION, TOPICS, Topic
-from leakgap.results import OF_RECORDS, Results, at_fpr, tpr_column
+from leakgap.results import Results
 from leakgap.study import Study
 
 PROVENANCE = {
@@ -78,7 +79,7 @@ class Section:
 
 def write_report(
     study: Study,
-    joined: Sequence[str],
+    joined: str,
     claims: str,
     tables: str,
     figures: str,
@@ -93,7 +94,7 @@ def write_report(
 
 
 def render(
-    study: Study, joined: Sequence[str], claims: str, tables: Path, figures: Path, order: str | None = None
+    study: Study, joined: str, claims: str, tables: Path, figures: Path, order: str | None = None
 ) -> str:
     """Return the page, made of the joined tables, the claims' JSON and the folders of tables and figures.
 
@@ -142,9 +143,9 @@ def _persons(results: Results) -> str:
     """Say whose every number is, where records have groups; else nothing."""
     study, technique = results.study, results.study.grid.techniques[0]
     row = results.row(results.cell(technique), max(study.attack.fpr))
-    if OF_RECORDS[0] not in row:
+    if OF_RECORDS["value"] not in row:
         return ""
-    value, low, high = (100 * row[name] for name in OF_RECORDS)
+    value, low, high = (100 * row[name] for name in OF_RECORDS.values())
     persons = (row["n_members"] + row["n_nonmembers"]) // row["n_targets"]
     few = " So few groups make intervals that may be too narrow." if persons <= FEW_GROUPS else ""
     return (

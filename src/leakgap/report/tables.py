@@ -6,59 +6,29 @@ if one of them is), and the pooled TPR of all (model, image) pairs under one thr
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from leakgap.estimates import ALL, LEAVE_ONE_OUT, REPLICATES, at_fpr, tpr_column
 from leakgap.files import atomic, replace_index
 from leakgap.measure.single import PRIORS
 from leakgap.measure.single import precision as true_share
 from leakgap.report.chance import exposed_images
+from leakgap.report.columns import FPR, TPR, Columns, at_fprs, cells, markdown, names_at, numbers, shares
 from leakgap.report.decision import decision
-from leakgap.report.rounding import fixed
 from leakgap.report.topics import DECISION
-from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results, at_fpr, tpr_column
-from leakgap.study import NONE, Study
-from leakgap.text import for_markdown, for_spreadsheets
+from leakgap.results import Results
+from leakgap.study import Study
+from leakgap.text import for_spreadsheets
 
 INDEX = "index.json"
 SUFFIXES = (".csv", ".md")
-# Tables I and II of the study, CIFAR-10, percent: train accuracy, test accuracy, TPR at 0.1% FPR of one target
-PAPER_TECHNIQUES = {
-    "none": (100, 76.55, 19.56),
-    "crop": (95.75, 84.26, 0.73),
-    "mirror": (98.75, 72.59, 4.52),
-    "policy": (99.4, 80.75, 2.91),
-    "cutout": (99.2, 76.49, 9.95),
-    "crop+cutout": (96.81, 85.29, 0.63),
-    "crop+mirror": (92.93, 82.43, 0.33),
-    "mirror+cutout": (98.9, 81.43, 4.61),
-    "crop+mirror+cutout": (95.35, 84.16, 0.54),
-    "crop+mirror+cutout+policy": (94.94, 89.15, 0.18),
-}
-PAPER_STEPS = {
-    6: (100, 76.8, 18.28),
-    5: (99.8, 75.7, 14.63),
-    4: (97.4, 73.2, 8.31),
-    3: (93.6, 72.3, 4.6),
-    2: (86, 68.3, 0.16),
-    1: (75.9, 67.4, 0.1),
-}
-
-# quantities shown in percent, by the column's name without FPR and bound
-SHARES = {
-    *("fpr", "tpr", "mean_tpr", "pooled_tpr", "paper_tpr", "informed", "uninformed", "difference", "caught"),
-    *(f"achieved_{rate}{part}" for rate in ("fpr", "tpr") for part in ("", "_p5", "_p95")),
-    *("precision", "train_acc", "test_acc", "acc_gap", "acc_difference", "paper_train_acc", "paper_test_acc"),
-}
-PRIOR = "_of_"  # before the prior of a precision
-CAUGHT, TPR_OF = "caught_", "tpr_"  # begin the columns of single techniques, and of single studies
-UNDEFINED, NOTHING = "undefined", "–"  # what can't be said, and what there is nothing to say about
+CAUGHT = "caught_"  # begins the columns of single techniques
 
 
 def _by_cell(results: Results, design: str) -> pd.DataFrame:
@@ -70,37 +40,29 @@ def _by_cell(results: Results, design: str) -> pd.DataFrame:
     columns = ["train_acc", "test_acc", "acc_gap", "loss_gap", "auc", *map(tpr_column, fprs)]
     groups = targets.groupby(["technique", "step", "epoch"], sort=False)[columns]
     cells = groups.mean().where(groups.count().eq(groups.size(), axis=0))
-    cells = cells.rename(columns={tpr_column(fpr): f"mean_{tpr_column(fpr)}" for fpr in fprs})
+    cells = cells.rename(columns={tpr_column(fpr): names_at("mean", fpr)[0] for fpr in fprs})
     cells.insert(0, "targets", groups.size())
     cells = cells.reset_index()
-    means = results.shown(results.means)
-    means = means[means["design"] == design]
-    for column in columns:
-        values = means.loc[means["quantity"] == column, ["technique", "step", "low", "high"]]
-        names = {
-            end: f"mean_{column.replace('tpr', end)}" if column.startswith("tpr_at_") else f"{column}_{end}"
-            for end in ("low", "high")
-        }
-        cells = cells.merge(values.rename(columns=names), on=["technique", "step"], how="left")
-    pools = results.shown(results.pooled)
-    pools = pools[(pools["attack"] == results.study.attack.headline) & (pools["design"] == design)]
+    for quantity, fpr, names in _bounds(fprs):
+        found = results.shown(results.estimates)
+        found = found[(found["quantity"] == quantity) & (found["design"] == design) & (found["mask"] == ALL)]
+        if quantity == "pooled_tpr":
+            found = found[found["attack"] == results.study.attack.headline]
+        if fpr is not None:
+            found = at_fpr(found, fpr)
+        values = found[["technique", "step", *names]].rename(columns=names)
+        cells = cells.merge(values, on=["technique", "step"], how="left")
+    return cells
+
+
+def _bounds(fprs: Sequence[float]) -> Iterator[tuple[str, float | None, dict[str, str]]]:
+    """Yield quantities of all targets of a design, at which FPR, and which of their columns are called what."""
+    for quantity in ("train_acc", "test_acc", "acc_gap", "loss_gap", "auc"):
+        yield quantity, None, {"low": f"{quantity}_low", "high": f"{quantity}_high"}
     for fpr in fprs:
-        values = at_fpr(pools, fpr)[["technique", "step", "tpr", "low", "high"]]
-        names = {name: f"pooled_{name}_at_{fpr:g}" for name in ("tpr", "low", "high")}
-        cells = cells.merge(values.rename(columns=names), on=["technique", "step"], how="left")
-    return cells
-
-
-def _beside_paper(
-    cells: pd.DataFrame, results: Results, keys: list[Any], paper: Mapping[Any, tuple[float, float, float]]
-) -> pd.DataFrame:
-    """Add the paper's own numbers by the rows' keys, as fractions, where the study is on the paper's dataset."""
-    if results.study.data.dataset != "cifar10":
-        return cells
-    missing = (np.nan, np.nan, np.nan)
-    for position, name in enumerate(("paper_train_acc", "paper_test_acc", "paper_tpr_at_0.001")):
-        cells[name] = [paper.get(key, missing)[position] / 100 for key in keys]
-    return cells
+        yield "tpr", fpr, dict(zip(("low", "high"), names_at("mean", fpr)[1:], strict=True))
+    for fpr in fprs:
+        yield "pooled_tpr", fpr, dict(zip(("value", "low", "high"), names_at("pooled", fpr), strict=True))
 
 
 def techniques(results: Results, design: str = LEAVE_ONE_OUT) -> pd.DataFrame:
@@ -108,23 +70,18 @@ def techniques(results: Results, design: str = LEAVE_ONE_OUT) -> pd.DataFrame:
     cells = _by_cell(results, design)
     if cells.empty:
         return cells
-    last = cells[cells["step"] == cells["step"].max()].drop(columns="step").reset_index(drop=True)
-    return _beside_paper(last, results, list(last["technique"]), PAPER_TECHNIQUES)
+    return cells[cells["step"] == cells["step"].max()].drop(columns="step").reset_index(drop=True)
 
 
 def steps(results: Results) -> pd.DataFrame:
     """One row per technique and step, the last first."""
     cells = _by_cell(results, LEAVE_ONE_OUT)
     order = {technique: place for place, technique in enumerate(results.study.grid.techniques)}
-    cells = cells.sort_values(
+    return cells.sort_values(
         ["technique", "step"],
         key=lambda column: column.map(order) if column.name == "technique" else -column,
         ignore_index=True,
     )
-    keys = [
-        step if name == NONE else None for name, step in zip(cells["technique"], cells["step"], strict=True)
-    ]
-    return _beside_paper(cells, results, keys, PAPER_STEPS)
 
 
 def replicates(results: Results) -> pd.DataFrame:
@@ -217,7 +174,7 @@ def precision(results: Results) -> pd.DataFrame:
             row = {"technique": technique, "fpr": fpr} | {end: pooled[end] for end in ("tpr", "low", "high")}
             for prior in PRIORS:
                 for end, suffix in (("tpr", ""), ("low", "_low"), ("high", "_high")):
-                    row[f"precision{PRIOR}{prior:g}{suffix}"] = true_share(pooled[end], fpr, prior)
+                    row[f"precision_of_{prior:g}{suffix}"] = true_share(pooled[end], fpr, prior)
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -236,12 +193,12 @@ def thresholds(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def exposed(results: Results, exposures: Sequence[str], pool: str, top: int = 50) -> pd.DataFrame:
+def exposed(results: Results, pool: str, top: int = 50) -> pd.DataFrame:
     """One row per image that is caught more often than chance explains by some technique's models.
 
-    Those caught most often first, by name where the dataset has names. exposures: a file per technique.
+    Those caught most often first, by name where the dataset has names.
     """
-    rows = every = results.exposures(exposures)
+    rows = results.exposures()
     chosen = set(exposed_images(rows)["image"])
     if not chosen:
         return pd.DataFrame()
@@ -252,17 +209,57 @@ def exposed(results: Results, exposures: Sequence[str], pool: str, top: int = 50
     table.insert(0, "caught", table.mean(axis=1))
     order = ["caught", CAUGHT + results.study.attack.baseline]
     table = table.sort_values(order, ascending=False)[:top].reset_index()
-    names = results.attacked(pool, every).names
+    names = results.attacked(pool).names
     if names is not None:
         table.insert(1, "name", names[table["image"]])
     return table
 
 
+def _of_cells(study: Study) -> Columns:
+    accuracies = shares(train_acc="train accuracy", test_acc="test accuracy", acc_gap="accuracy gap")
+    rest = numbers(loss_gap="loss gap", auc="AUC")
+    return accuracies | rest | at_fprs("mean", study.attack.fpr) | at_fprs("pooled", study.attack.fpr)
+
+
+def _of_decision(_: Study) -> Columns:
+    accuracies = shares(test_acc="test accuracy", acc_difference="accuracy difference")
+    return {**FPR, **TPR, **accuracies, **numbers(ratio="ratio")}
+
+
+def _of_pooled(_: Study) -> Columns:
+    return {**FPR, **TPR, **numbers(ratio="ratio")}
+
+
+def _of_knowledge(_: Study) -> Columns:
+    both = shares(informed="informed", uninformed="uninformed", difference="difference")
+    return {**FPR, **both, **numbers(ratio="ratio")}
+
+
+def _of_precision(_: Study) -> Columns:
+    priors = {f"precision_of_{prior:g}": f"precision if {100 * prior:g}% are members" for prior in PRIORS}
+    return {**FPR, **TPR, **shares(**priors)}
+
+
+def _of_thresholds(_: Study) -> Columns:
+    rates = {"achieved_fpr": "achieved FPR", "achieved_tpr": "achieved TPR"}
+    ends = {f"{name}_{end}": f"{words} {end}" for name, words in rates.items() for end in ("p5", "p95")}
+    return {**FPR, **shares(**rates, **ends)}
+
+
+def _of_epsilon(_: Study) -> Columns:
+    return numbers(recipe="recipe", recipe_gaussian="recipe gaussian", median="median", largest="largest")
+
+
+def _of_exposed(study: Study) -> Columns:
+    return shares(caught="caught", **{CAUGHT + name: name for name in study.grid.techniques})
+
+
 @dataclass(frozen=True)
 class Table:
-    """How a table is made, what it is about, and how to read it."""
+    """How a table is made, what it is about, how its columns are written, and how to read it."""
 
     make: Callable[[Results], pd.DataFrame]
+    columns: Callable[[Study], Columns]
     topic: str
     heading: str
     caption: str
@@ -276,6 +273,7 @@ class Table:
 TABLES = (
     Table(
         decision,
+        _of_decision,
         DECISION,
         "Every variant in numbers",
         "Test accuracy and pooled TPR at the last step, each with its own interval; `accuracy difference` "
@@ -286,24 +284,28 @@ TABLES = (
     ),
     Table(
         techniques,
+        _of_cells,
         "leak",
         "Variants at the last step",
         "Table I of the study: one row per technique, at the last step.",
     ),
     Table(
         replicates,
+        _of_cells,
         "leak",
         "Replicates of mask 0 at the last step",
         "Table I from the replicates of mask 0 alone: the study's section IV-C taken literally.",
     ),
     Table(
         steps,
+        _of_cells,
         "leak",
         "Variants at every step",
         "Table II of the study for every technique: one row per step, the last first.",
     ),
     Table(
         attacks,
+        _of_pooled,
         "attackers",
         "All attacks, in numbers",
         "Pooled TPR of every technique at the last step, and its ratio to that of the headline attack, with "
@@ -311,18 +313,21 @@ TABLES = (
     ),
     Table(
         knowledge,
+        _of_knowledge,
         "attackers",
         "Informed against uninformed",
         "Pooled TPR of both attackers, difference and ratio with paired intervals.",
     ),
     Table(
         shadows,
+        _of_pooled,
         "attackers",
         "Fewer shadow models",
         "Pooled TPR of the headline attack, and of lira-pooled if that is another, by the number of shadow models.",
     ),
     Table(
         precision,
+        _of_precision,
         "consequences",
         "Precision",
         "Of those called members at the FPR, the share that are, if 1%, 10% or 50% of the suspects are "
@@ -330,6 +335,7 @@ TABLES = (
     ),
     Table(
         thresholds,
+        _of_thresholds,
         "consequences",
         "Thresholds that an attacker can set",
         "For each target the score with this FPR on its shadow models' "
@@ -338,6 +344,7 @@ TABLES = (
     ),
     Table(
         epsilon,
+        _of_epsilon,
         "consequences",
         "Lower bounds of epsilon",
         "If training was the same for every model and masks are drawn as here, then it is not private with an "
@@ -357,20 +364,21 @@ EXPOSED = {
 }
 
 
-def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], pool: str, out: str) -> None:
+def write_tables(study: Study, joined: str, pool: str, out: str) -> None:
     """Write every table as <name>.csv and .md in the folder `out`, and an index of those that have rows."""
     results = Results(study, joined)
     made = [
         (
             table.name,
             {"topic": table.topic, "heading": table.heading, "caption": table.caption},
+            table.columns(study),
             table.make(results),
         )
         for table in TABLES
     ]
-    made.append((exposed.__name__, EXPOSED, exposed(results, exposures, pool)))
+    made.append((exposed.__name__, EXPOSED, _of_exposed(study), exposed(results, pool)))
     index = []
-    for name, about, table in made:
+    for name, about, columns, table in made:
         bare = table.empty
         if bare:
             table = pd.DataFrame(columns=list(table) or ["technique"])
@@ -379,81 +387,10 @@ def write_tables(study: Study, joined: Sequence[str], exposures: Sequence[str], 
             digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
         text = "Nothing to show in this study."
         if not bare:
-            shown, text = cells(table), markdown(table)
+            shown, text = cells(table, columns), markdown(table, columns)
             rows = list(zip(*shown.values(), strict=True))
             index.append({"name": name, **about, "columns": list(shown), "rows": rows, "sha256": digest})
         with atomic(Path(out) / f"{name}.md") as temporary:
             temporary.write_text(f"{about['heading']}. {about['caption']}\n\n{text}\n", encoding="utf-8")
-    names = {f"{name}{suffix}" for name, _, _ in made for suffix in SUFFIXES}
+    names = {f"{name}{suffix}" for name, *_ in made for suffix in SUFFIXES}
     replace_index(Path(out) / INDEX, index, "tables", results.origin, names, SUFFIXES)
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """Return a Markdown table: fractions in percent, an interval beside its number as `tpr [low, high]`."""
-    shown = cells(table)
-    lines = [list(shown), ["---"] * len(shown), *zip(*shown.values(), strict=True)]
-    return "\n".join("| " + " | ".join(map(for_markdown, line)) + " |" for line in lines)
-
-
-def cells(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Return heading -> texts of every column, intervals beside their numbers, rounded outwards."""
-    bounds = {column: _bounds(column, table) for column in map(str, table)}
-    hidden = {bound for pair in bounds.values() if pair for bound in pair}
-    shown = {}
-    for column in [name for name in bounds if name not in hidden]:
-        texts = [_text(column, value) for value in table[column]]
-        if pair := bounds[column]:
-            intervals = [
-                [_text(column, value, rounding) for value in table[bound]]
-                for bound, rounding in zip(pair, (ROUND_FLOOR, ROUND_CEILING), strict=True)
-            ]
-            texts = [_with_interval(*each) for each in zip(texts, *intervals, strict=True)]
-        shown[_heading(column)] = texts
-    return shown
-
-
-def _with_interval(text: str, low: str, high: str) -> str:
-    if text in (UNDEFINED, NOTHING, ""):
-        return text
-    return f"{text} [{UNDEFINED}]" if UNDEFINED in (low, high) else f"{text} [{low}, {high}]"
-
-
-def _bounds(column: str, table: pd.DataFrame) -> tuple[str, str] | None:
-    """Name the columns with the interval of `column`, if it has one."""
-    for low, high in (
-        (column.replace("tpr", "low"), column.replace("tpr", "high")),
-        (f"{column}_low", f"{column}_high"),
-    ):
-        if low != column and low in table:
-            return low, high
-    return None
-
-
-def _is_share(column: str) -> bool:
-    quantity = column.partition("_at_")[0].partition(PRIOR)[0].removesuffix("_low").removesuffix("_high")
-    return quantity.replace("low", "tpr").replace("high", "tpr") in SHARES or column.startswith(
-        (CAUGHT, TPR_OF)
-    )
-
-
-def _text(column: str, value: object, rounding: str = ROUND_HALF_EVEN) -> str:
-    if value is None:
-        return NOTHING
-    if not isinstance(value, float):
-        return str(value)
-    if not np.isfinite(value):
-        return UNDEFINED if np.isnan(value) else "∞"
-    if column == "fpr":
-        return f"{100 * value:g}"
-    return fixed(100 * value, 2, rounding) if _is_share(column) else fixed(value, 3, rounding)
-
-
-def _heading(column: str) -> str:
-    if column.startswith(CAUGHT):
-        return f"{column.removeprefix(CAUGHT)} (%)"
-    name, of, prior = column.partition(PRIOR)
-    if of:
-        return f"{name} if {100 * float(prior):g}% are members (%)"
-    name, at, fpr = column.partition("_at_")
-    words = name.replace("_", " ").replace("tpr", "TPR").replace("fpr", "FPR").replace("acc", "accuracy")
-    return words + (f" at {100 * float(fpr):g}% FPR" if at else "") + (" (%)" if _is_share(column) else "")

@@ -102,19 +102,9 @@ class Span:
         return Paths(self.name)
 
     @property
-    def attack_tables(self) -> list[str]:
+    def attacked(self) -> list[str]:
         """What `summary` joins: the tables of every attack job."""
-        return [
-            self.paths.attack(*job, table) for job in self.attack_jobs for table in self.paths.ATTACK_TABLES
-        ]
-
-    @property
-    def exposures(self) -> list[str]:
-        """How often each image is caught: a file per technique, by `attacker`."""
-        return [
-            self.paths.attack(technique, self.shadow(technique), "exposure")
-            for technique in self.grid.techniques
-        ]
+        return [self.paths.attack(*job) for job in self.attack_jobs]
 
     @property
     def scores(self) -> list[str]:

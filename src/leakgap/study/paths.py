@@ -4,19 +4,6 @@
 class Paths:
     """Every path of a study, relative to the working directory. Arguments may be Snakemake wildcards."""
 
-    # what one attack job writes and `summary` joins
-    ATTACK_TABLES = (
-        "summary",
-        "halves",
-        "pooled",
-        "means",
-        "draws",
-        "curves",
-        "shadows",
-        "epsilon",
-        "thresholds",
-        "models",
-    )
     # what `tables` and `figures` write; the last ones are of the masks alone, without a twin of the replicates
     TABLES = (
         *("decision", "techniques", "replicates", "steps", "attacks", "knowledge", "shadows", "precision"),
@@ -37,7 +24,9 @@ class Paths:
         self.pool = f"{self.root}/pool.npz"
         self.masks = f"{self.root}/masks.npz"
         self.models = f"{self.root}/models.csv"
-        self.summary = self.joined("summary")
+        self.results = f"{self.root}/results.zip"
+        self.summary = f"{self.root}/summary.parquet"
+        self.pooled = f"{self.root}/pooled.parquet"
         self.tables = f"{self.root}/tables"
         self.figures = f"{self.root}/figures"
         self.claims = f"{self.root}/claims.json"
@@ -45,19 +34,10 @@ class Paths:
         self.order = f"{self.root}/order.json"
         self.report = f"{self.root}/report.html"
 
-    def joined(self, table: str) -> str:
-        """One of ATTACK_TABLES of the whole study."""
-        return f"{self.root}/{table}.parquet"
-
     @property
-    def all_joined(self) -> list[str]:
-        """ATTACK_TABLES of the whole study."""
-        return [self.joined(table) for table in self.ATTACK_TABLES]
-
-    @property
-    def opened_first(self) -> list[str]:
-        """Joined tables that are there as CSV too."""
-        return [f"{self.root}/summary.csv", f"{self.root}/pooled.csv"]
+    def for_people(self) -> list[str]:
+        """What is there to be opened first: made of the results, and read by no job."""
+        return [self.summary, self.pooled, f"{self.root}/summary.csv", f"{self.root}/pooled.csv"]
 
     def logits(self, technique: str, mask: str) -> str:
         """Logits of one model, all steps."""
@@ -75,13 +55,9 @@ class Paths:
         """What a training leaves while it runs."""
         return f"{self.root}/resume/{technique}/{mask}.running"
 
-    def attack(self, technique: str, shadow: str, table: str) -> str:
-        """One of ATTACK_TABLES of one attack job, or its `exposure`."""
-        return f"{self.root}/attacks/{technique}.by-{shadow}/{table}.parquet"
-
-    def attacked(self, technique: str, shadow: str) -> list[str]:
-        """All tables of one attack job. How often each image is caught isn't joined: it has a row for each."""
-        return [self.attack(technique, shadow, table) for table in (*self.ATTACK_TABLES, "exposure")]
+    def attack(self, technique: str, shadow: str) -> str:
+        """All tables of one attack job."""
+        return f"{self.root}/attacks/{technique}.by-{shadow}.zip"
 
     def scores(self, technique: str, shadow: str) -> str:
         """Per-image scores of the attacks that are kept."""

@@ -6,7 +6,7 @@ The function raises `LeftOut` with the reason where the study can't have the fig
 import hashlib
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,13 +14,14 @@ from pathlib import Path
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
+from leakgap.estimates import LEAVE_ONE_OUT, REPLICATES
 from leakgap.files import atomic, replace_index
 from leakgap.report.figures import decision as choice
 from leakgap.report.figures import forest, found, images, roc, scatter
 from leakgap.report.figures.setting import LeftOut, Setting
 from leakgap.report.figures.style import styled
 from leakgap.report.topics import DECISION
-from leakgap.results import LEAVE_ONE_OUT, REPLICATES, Results
+from leakgap.results import Results
 from leakgap.study import Study
 
 INDEX = "index.json"
@@ -178,16 +179,16 @@ FIGURES = (
 )
 
 
-def draw_figures(study: Study, joined: Sequence[str], exposures: Sequence[str], pool: str, out: str) -> None:
+def draw_figures(study: Study, joined: str, pool: str, out: str) -> None:
     """Draw every figure, and an index: captions, alt texts, what is left out and why.
 
-    `exposures` has one file per technique, by the attacker that is shown; `out` is a folder. In place of a figure
-    that the study can't have stands the reason, so that all studies have the same files.
+    `out` is a folder. In place of a figure that the study can't have stands the reason, so that all studies have
+    the same files.
     """
     results, folder = Results(study, joined), Path(out)
     index = list[dict[str, str | float]]()
     for design in results.designs:
-        setting = Setting(results, design, exposures, pool)
+        setting = Setting(results, design, pool)
         for figure in FIGURES:
             if design == REPLICATES and not figure.both_designs:
                 continue

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
 from leakgap.augment import MEMBERS, canonical
+from leakgap.estimates import at_fpr
 from leakgap.report.figures.setting import LeftOut, Setting, in_order
 from leakgap.report.figures.style import (
     GREY,
@@ -26,7 +27,7 @@ from leakgap.report.figures.style import (
     sequential,
     tpr_at,
 )
-from leakgap.results import Cell, at_fpr
+from leakgap.results import Cell
 
 
 def _interval(

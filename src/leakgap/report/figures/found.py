@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from leakgap.estimates import at_fpr
 from leakgap.measure.stability import spearman
 from leakgap.report.chance import exposed_images
 from leakgap.report.decision import answer, decisions, summary, told
@@ -14,7 +15,6 @@ from leakgap.report.figures.scatter import Dots
 from leakgap.report.figures.setting import Setting, in_order, smallest_fpr
 from leakgap.report.figures.style import percent, tpr_at
 from leakgap.report.rounding import ends, share, times
-from leakgap.results import at_fpr
 
 
 def front(setting: Setting) -> str:
@@ -159,7 +159,7 @@ def correlations(column: str) -> Callable[[Setting], str]:
 
 def most_often(setting: Setting) -> str:
     """How many images are shown of each variant, and the first of them."""
-    names, said = setting.results.attacked(setting.pool, setting.exposure).names, []
+    names, said = setting.results.attacked(setting.pool).names, []
     for technique, rows in in_order(setting, exposed_images(setting.exposure)):
         first = rows.iloc[0]
         which = (

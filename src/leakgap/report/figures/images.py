@@ -23,7 +23,7 @@ def most_exposed(setting: Setting) -> Figure:
     parts = in_order(setting, exposed_images(setting.exposure))
     if not parts:
         raise LeftOut("no image is caught more often at 1% FPR than chance explains")
-    pool = setting.results.attacked(setting.pool, setting.exposure)
+    pool = setting.results.attacked(setting.pool)
     try:
         images, kinds = pool.images, _kinds(pool)
     except LeakgapError as error:

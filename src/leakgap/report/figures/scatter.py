@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
+from leakgap.estimates import tpr_column
 from leakgap.order.between import censoring_floor
 from leakgap.report.figures.setting import Setting, in_order, target_fpr
 from leakgap.report.figures.style import (
@@ -27,7 +28,6 @@ from leakgap.report.figures.style import (
     sequential,
     tpr_at,
 )
-from leakgap.results import tpr_column
 
 QUANTITIES = {  # column: label, factor
     "acc_gap": ("Train - test accuracy (percentage points)", 100),

@@ -1,13 +1,13 @@
 """What a figure is drawn from: the results of a study, and which of its targets are shown."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 
+from leakgap.estimates import LEAVE_ONE_OUT, at_fpr, tpr_column
 from leakgap.report.figures.style import Look, looks
-from leakgap.results import LEAVE_ONE_OUT, Results, at_fpr, tpr_column
+from leakgap.results import Results
 from leakgap.study import NONE, Study
 
 VARIED = ("train.steps", "train.recipe")  # what makes steps of variants mean different things
@@ -19,14 +19,10 @@ class LeftOut(Exception):
 
 @dataclass(frozen=True)
 class Setting:
-    """Results, the design whose targets are shown, and files of further things to be seen.
-
-    exposures: how often images are caught, a file per technique in the order of the grid; pool: the images.
-    """
+    """Results, the design whose targets are shown, and the file with the images."""
 
     results: Results
     design: str = LEAVE_ONE_OUT
-    exposures: Sequence[str] = ()
     pool: str = ""
 
     @property
@@ -97,7 +93,7 @@ class Setting:
     @cached_property
     def exposure(self) -> pd.DataFrame:
         """How often each image is caught by the headline attack: the baseline and the most augmented technique."""
-        return self.results.exposures(self.exposures, (self.study.attack.baseline, self.most_augmented))
+        return self.results.exposures((self.study.attack.baseline, self.most_augmented))
 
 
 def smallest_fpr(setting: Setting, rows: pd.DataFrame) -> float:
