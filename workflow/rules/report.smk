@@ -87,7 +87,7 @@ rule claims:
 
 rule order:
     input:
-        joined=PATHS.all_joined,
+        joined=PATHS.results,
         scores=STUDY.scores,
     output:
         page=PATHS.order,
