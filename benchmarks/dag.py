@@ -53,7 +53,7 @@ def kept(study: Study) -> list[str]:
     paths = study.paths
     logits = [paths.logits(technique, mask) for technique in study.grid.techniques for mask in study.models]
     scores = [paths.scores(*job) for job in study.attack_jobs]
-    joined = [*paths.all_joined, *paths.opened_first]
+    joined = [paths.results, *paths.for_people]
     shown = [*study.tables, *study.figures, paths.claims_page, paths.report]
     return [paths.models, *logits, *scores, *joined, *shown]
 
@@ -61,18 +61,18 @@ def kept(study: Study) -> list[str]:
 def bare(study: Study) -> str:
     """Return a Snakefile with the jobs and files of `study` and nothing else."""
     paths = study.paths
-    joined, exposures = [*paths.all_joined, *paths.opened_first], study.exposures
+    joined = [paths.results, *paths.for_people]
     single = {
         "all": (kept(study), None),
         "download": ([], [paths.downloaded]),
         "pool": ([paths.downloaded], [paths.pool]),
         "masks": ([paths.pool], [paths.masks]),
         "models": ([], [paths.models]),
-        "summary": (study.attack_tables, joined),
-        "tables": (joined + exposures, study.tables),
-        "figures": ([*joined, *exposures, paths.pool], study.figures),
-        "claims": (joined, [paths.claims, paths.claims_page]),
-        "report": ([*joined, paths.claims, *study.tables, *study.figures], [paths.report]),
+        "summary": (study.attacked, joined),
+        "tables": ([paths.results, paths.pool], study.tables),
+        "figures": ([paths.results, paths.pool], study.figures),
+        "claims": ([paths.results], [paths.claims, paths.claims_page]),
+        "report": ([paths.results, paths.claims, *study.tables, *study.figures], [paths.report]),
     }
     text = ""
     for name, (inputs, outputs) in single.items():
@@ -84,7 +84,7 @@ def bare(study: Study) -> str:
         masks=paths.masks,
         logits=paths.logits("{technique}", "{mask}"),
         wildcards=study.models,
-        attack=[*paths.attacked(*wild), paths.scores(*wild)],
+        attack=[paths.attack(*wild), paths.scores(*wild)],
     )
 
 
@@ -92,8 +92,7 @@ def build(study: Study, folder: Path) -> None:
     """Create every file of the study with a byte in it."""
     paths = study.paths
     names = [*kept(study), paths.downloaded, paths.pool, paths.masks, paths.claims]
-    for pair in study.attack_jobs:
-        names += paths.attacked(*pair)
+    names += study.attacked
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

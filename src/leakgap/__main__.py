@@ -246,6 +246,12 @@ VERBS = {
             of_study=False,
         ),
         Verb(
+            "dictionary",
+            "leakgap.dictionary:print_dictionary",
+            "print the Markdown list of all tables and columns",
+            of_study=False,
+        ),
+        Verb(
             "keys",
             "leakgap.study.keys:print_keys",
             "print the Markdown list of all keys of a study file",

@@ -8,11 +8,16 @@ import tomllib
 from pathlib import Path
 
 import jsonschema
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
+import synthetic
+from leakgap import Answers, audit_model, dictionary
+from leakgap.answers import store
 from leakgap.study.keys import markdown, schema
-from leakgap.versions import STAGES, closure
+from leakgap.versions import STAGES, files
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -111,9 +116,7 @@ def test_the_environment_of_analysis_has_what_its_stages_import():
     listed = {requirement(text)[0] for text in requirements}
     called = {"yaml": "pyyaml", "sklearn": "scikit-learn", "PIL": "pillow", "matplotlib": "matplotlib-base"}
     needed = set()
-    for module in set().union(*map(closure, STAGES.values())):
-        path = ROOT / "src" / module.replace(".", "/")
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for path in {path for stage in STAGES for path in files(stage) if path.suffix == ".py"}:
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Import):
                 needed |= {name.name.partition(".")[0] for name in node.names}
@@ -141,3 +144,46 @@ def test_tested_versions_lie_in_pyprojects_ranges():
             assert tested in allowed[name.lower()], line
             pinned.add(name.lower())
     assert pinned >= {"torch", "torchvision", "snakemake", "numpy", "scipy", "pandas", "pyarrow", "seaborn"}
+
+
+# --- the data dictionary
+
+
+def test_data_dictionary_is_the_schemas():
+    page = (ROOT / "docs/data-dictionary.md").read_text(encoding="utf-8")
+    assert "\n".join(dictionary.markdown()) in page, "run: python -m leakgap dictionary"
+
+
+def test_data_dictionary_names_the_columns_that_files_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those of results are checked whenever they are written."""
+    assert list(dictionary.LOGITS) == store._schema(3).names
+    monkeypatch.chdir(tmp_path)
+    study = synthetic.study(replicates=2)
+    synthetic.write_study(study)
+    rates = [f"tpr_at_{fpr:g}" for fpr in study.attack.fpr]
+    summary = [name for name in dictionary.SUMMARY if name != "tpr_at_<fpr>"]
+    assert list(pd.read_parquet(study.paths.summary)) == [*summary, *rates]
+    pooled = [name for name in dictionary.POOLED if not name.startswith("records_")]
+    assert set(pd.read_parquet(study.paths.pooled)) == set(pooled)
+    rng = np.random.default_rng(0)
+    columns = {"record": range(300), "label": [0] * 300, "group": np.arange(300) // 2}
+
+    def model(name: str) -> Answers:
+        member = np.repeat(rng.random(150) < 0.5, 2)
+        return Answers.of(columns | {"member": member, "phi": rng.normal(member)}, name)
+
+    audit = audit_model(model("target"), [model(f"shadow {k}") for k in range(4)], attacks=["loss", "base"])
+    named = {"loss", "base", "called_at_0.01", "called_at_0.001"} | set(dictionary.AUDIT)
+    assert set(audit.records) <= named
+    assert set(audit.people) <= named | {"group"}
+
+
+def test_the_dictionarys_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    study = synthetic.study()
+    synthetic.write_study(study)
+    Path("config.yaml").write_text(yaml.safe_dump(study.model_dump(mode="json")))
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/data-dictionary.md").read_text(), re.DOTALL)
+    found: dict = {}
+    exec(code, found)
+    assert set(found["leak"]["technique"]) == set(study.grid.techniques)
