@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from leakgap.audit.words import one_in, plural
+from leakgap.audit.words import plural
+from leakgap.numbers import one_in
 
 if TYPE_CHECKING:
     from pandas import Series

@@ -18,10 +18,11 @@ import pandas as pd
 
 from leakgap import LeakgapError
 from leakgap.audit.model import Audit
-from leakgap.audit.words import names, one_in, plural
+from leakgap.audit.words import names, plural
 from leakgap.files import atomic
 from leakgap.measure.roc import conformal_curve, conformal_rank
 from leakgap.measure.verdict import holm
+from leakgap.numbers import between, factor, one_in
 from leakgap.text import for_markdown, for_spreadsheets, plain
 
 __all__ = ["Comparison", "compare_audits", "compare_folders", "read_audit"]
@@ -306,14 +307,14 @@ def _answer(sides: list[_Side], table: pd.DataFrame, first: dict[str, Any], seco
             f"models and {sides[1 - less].name} with {shadows[1 - less]}, and more find more; give both as many"
         )
     better, worse = (sides[1], sides[0]) if row["change"] < 1 else (sides[0], sides[1])
-    factor, low, high = (
+    less_by, low, high = (
         (1 / row["change"], 1 / row["high"], 1 / row["low"])
         if row["change"] < 1
         else (row["change"], row["low"], row["high"])
     )
     sentence = (
-        f"{better.name} leaks {_times(factor)} times less than {worse.name} ({_times(low, math.floor)} to "
-        f"{_times(high, math.ceil)}, {row['quantity']})"
+        f"{better.name} leaks {factor(less_by)} times less than {worse.name} ({between(low, high, factor)}, "
+        f"{row['quantity']})"
     )
     if not max(shadows):
         return (
@@ -330,11 +331,6 @@ def _answer(sides: list[_Side], table: pd.DataFrame, first: dict[str, Any], seco
         if points < -0.05
         else f"{sentence}: use it"
     )
-
-
-def _times(factor: float, towards: Any = round) -> str:
-    digits = 1 if factor < 10 else 0
-    return f"{towards(factor * 10**digits) / 10**digits:.{digits}f}"
 
 
 def _markdown(table: pd.DataFrame) -> str:

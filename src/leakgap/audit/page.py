@@ -22,6 +22,7 @@ from leakgap.audit.folder import check_folder, remove_people
 from leakgap.audit.model import Audit
 from leakgap.audit.picture import Axes
 from leakgap.files import atomic
+from leakgap.numbers import bound, one_in, percent
 from leakgap.text import for_spreadsheets
 
 if TYPE_CHECKING:
@@ -86,13 +87,13 @@ def templates() -> Environment:
         loader=FunctionLoader(source),
     )
     environment.filters |= {
-        "percent": words.percent,
-        "bound": words.bound,
+        "percent": percent,
+        "bound": bound,
         "count": _count,
         "decimals": _decimals,
         "code": _code,
     }
-    environment.globals |= {"interval": words.interval, "one_in": words.one_in}
+    environment.globals |= {"interval": words.interval, "one_in": one_in}
     return environment
 
 
@@ -158,7 +159,7 @@ def _compared(row: dict[Hashable, Any]) -> dict[str, str]:
 
 
 def _share(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{words.percent(value)}%"
+    return "undefined" if math.isnan(value) else f"{percent(value)}%"
 
 
 def _slices(about: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from leakgap.audit.words import percent
+from leakgap.numbers import percent
 
 WIDTH, HEIGHT = 620, 520
 LEFT, RIGHT, TOP, BOTTOM = 92, 584, 16, 440

@@ -1,63 +1,22 @@
 """An audit in plain words: the answer, and what was not looked at."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from leakgap.audit.scores import by_reason
 from leakgap.measure.least import least_nonmembers
 from leakgap.measure.roc import conformal_rank
+from leakgap.numbers import between, bound, factor, one_in, percent, percent_within
 
 Row = dict[str, Any]
 FAR = 3  # times guessing: an interval that reaches both has not decided
 STEADY = 5  # non-members above a threshold from which on its FPR is known well enough to begin with
 
 
-def percent(share: float) -> str:
-    """Write a share in percent, to a tenth of a percent, or to two digits below one percent.
-
-    >>> percent(0.0314), percent(0.0012), percent(1.0)
-    ('3.1', '0.12', '100')
-    """
-    value = 100 * share
-    if value == 0 or math.isnan(value):
-        return "0" if value == 0 else "undefined"
-    text = f"{value:.1f}" if value >= 1 else f"{value:.2g}"
-    return text.removesuffix(".0")
-
-
 def interval(row: Row, name: str) -> str:
-    """Write an estimate in percent with its bounds, none of them rounded toward the estimate's favour."""
-    if math.isnan(row[name]):
-        return "undefined"
-    if math.isnan(row[f"{name}_low"]):
-        return f"{percent(row[name])}%"
-    low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
-    digits = 1 if high >= 1 else 2 if high >= 0.1 else 3
-    factor = 10**digits
-    low, high = math.floor(low * factor) / factor, math.ceil(high * factor) / factor
-    return f"{percent(row[name])}% [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def one_in(fpr: float) -> str:
-    """Write a false positive rate as people say it.
-
-    >>> one_in(0.001), one_in(0.015)
-    ('one false accusation in 1,000', '1.5 false accusations in 100')
-    """
-    times = round(1 / fpr)
-    if math.isclose(1 / fpr, times, rel_tol=1e-6):
-        return f"one false accusation in {times:,}"
-    return f"{100 * fpr:g} false accusations in 100"
-
-
-def bound(value: float) -> str:
-    """Write a lower bound, rounded down.
-
-    >>> bound(2.919)
-    '2.91'
-    """
-    return f"{math.floor(100 * value) / 100:g}"
+    """Write an estimate in percent with its bounds."""
+    return percent_within(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
 def plural(unit: str) -> str:
@@ -155,7 +114,7 @@ def _beside_guessing(row: Row, fpr: float, unit: str) -> str:
     if math.isnan(low):
         return f"Guessing would recognize {percent(fpr)}%; these models are too few to say how sure that is."
     if low > fpr:
-        times = f"{_digits(low / fpr, math.floor)} to {_digits(high / fpr, math.ceil)}"
+        times = between(low / fpr, high / fpr, factor)
         return f"Guessing would recognize {percent(fpr)}%: this is {times} times as many."
     alike = "the attacker can't be told from somebody who guesses"
     if high > FAR * fpr:
@@ -169,11 +128,6 @@ def _beside_guessing(row: Row, fpr: float, unit: str) -> str:
         f"Guessing would recognize {percent(fpr)}%: at this rate {alike}. Over all thresholds a training {unit} is "
         f"ranked above another {unit} {interval(row, 'auc')} of the time; guessing does so 50%."
     )
-
-
-def _digits(times: float, towards: Callable[[float], int]) -> str:
-    """Write how many times, below ten to a tenth, rounded down or up."""
-    return f"{towards(times)}" if times >= 10 else f"{towards(10 * times) / 10:g}"
 
 
 def _scored(about: dict[str, Any], row: Row) -> Iterator[str]:

@@ -25,7 +25,7 @@ from leakgap.order.findings import (
     table,
 )
 from leakgap.order.pairs import Ends, Pair
-from leakgap.report.rounding import fixed
+from leakgap.numbers import fixed
 from leakgap.results import Results
 from leakgap.study import NONE, Study
 from leakgap.text import for_markdown, for_spreadsheets

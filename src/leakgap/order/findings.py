@@ -8,11 +8,13 @@ left once the fit is known? What cannot be told says so.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from leakgap.measure.estimate import Estimate
+from leakgap.numbers import between, fixed
 from leakgap.order.between import error_difference, slope_at_equal
 from leakgap.order.explained import explained
 from leakgap.order.forecast import compared
@@ -187,8 +189,8 @@ def of_models(
     sign = int(found.low > 0) - int(found.high < 0)
     what = {1: "leak more", -1: "leak less", 0: "leak neither more nor less, as far as can be told"}[sign]
     return Answer(
-        f"Among models of one variant, those with a larger gap {what} (Spearman {found.value:.2f}, "
-        f"{_outwards(found.low, found.high, 2)}, corrected for noise).",
+        f"Among models of one variant, those with a larger gap {what} (Spearman {fixed(found.value)}, "
+        f"{between(found.low, found.high)}, corrected for noise).",
         rows,
     )
 
@@ -230,18 +232,7 @@ def of_techniques(cells: pd.DataFrame | None, members: Sequence[str], level: flo
 def _times(found: Estimate) -> str:
     if not np.isfinite(found.low):
         return f"{found.value:.3f} times (no interval)"
-    return f"{found.value:.3f} times ({_outwards(found.low, found.high, 3)})"
-
-
-def _outwards(low: float, high: float, decimals: int) -> str:
-    """An interval whose ends are rounded outwards.
-
-    >>> _outwards(-0.3149, 0.7801, 2)
-    '-0.32 to 0.79'
-    """
-    unit = 10**decimals
-    first, last = np.floor(low * unit + 1e-9) / unit, np.ceil(high * unit - 1e-9) / unit
-    return f"{first:.{decimals}f} to {last:.{decimals}f}"
+    return f"{found.value:.3f} times ({between(found.low, found.high, partial(fixed, decimals=3))})"
 
 
 def table(answers: Sequence[Answer]) -> pd.DataFrame:

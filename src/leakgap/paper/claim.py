@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +13,7 @@ from leakgap import LeakgapError
 from leakgap.files import read_records, write_records
 from leakgap.measure.estimate import Estimate as Measured
 from leakgap.measure.verdict import Trial
+from leakgap.numbers import span
 from leakgap.paper.case import Case, Rows
 
 
@@ -74,19 +74,6 @@ def question(title: str, statement: str, estimand: str, statistic: str, threshol
         return answer
 
     return register
-
-
-def span(low: float, high: float) -> str:
-    """Write an interval with three digits, its ends rounded outwards.
-
-    >>> span(1.2349, 1.2341e6), span(-0.5, 1)
-    ('1.23 to 1.24e+06', '-0.5 to 1')
-    """
-    ends = ((low, ROUND_FLOOR), (high, ROUND_CEILING))
-    return " to ".join(
-        f"{float(Context(prec=3, rounding=rounding).create_decimal(f'{end:.11e}')):.3g}"
-        for end, rounding in ends
-    )
 
 
 def against(found: Measured, threshold: float) -> str:

@@ -21,6 +21,7 @@ from leakgap.files import atomic
 from leakgap.measure.estimate import Estimate as Measured
 from leakgap.measure.stability import spearman
 from leakgap.measure.verdict import UNDEFINED, Trial, beyond, equivalent, holm, together, verdicts
+from leakgap.numbers import span
 from leakgap.order import between
 from leakgap.paper.case import LOSS, Case, Undecidable, smallest_fpr, strongest
 from leakgap.paper.claim import (
@@ -33,7 +34,6 @@ from leakgap.paper.claim import (
     compared,
     question,
     read,
-    span,
     to_markdown,
     write,
 )

@@ -15,8 +15,8 @@ from math import ceil, isnan
 from scipy import special
 
 from leakgap.measure.estimate import Estimate
+from leakgap.numbers import fixed, times
 from leakgap.report.decision import names, told
-from leakgap.report.rounding import fixed, times
 from leakgap.results import Results
 
 CHANCE = 1.5  # times the FPR: a leak that is told to be below this is called chance

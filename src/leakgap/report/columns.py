@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from leakgap.report.rounding import fixed
+from leakgap.numbers import fixed
 from leakgap.text import for_markdown
 
 __all__ = ["Shown", "at_fprs", "cells", "markdown", "numbers", "shares", "words"]

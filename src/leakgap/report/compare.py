@@ -20,8 +20,8 @@ from leakgap.measure.contrast import contrast, unpaired
 from leakgap.measure.estimate import Estimate
 from leakgap.measure.single import share_interval
 from leakgap.measure.stability import most, overlap, rank_correlation
+from leakgap.numbers import span
 from leakgap.paper.claim import read as read_claims
-from leakgap.paper.claim import span
 from leakgap.paper.questions import Claim
 from leakgap.report.columns import Columns, at_fprs, markdown, names_at, numbers, shares
 from leakgap.report.figures import roc

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from leakgap.measure.estimate import Estimate
-from leakgap.report.rounding import ends, fixed, share, signed, times
+from leakgap.numbers import ends, fixed, share, signed, times
 from leakgap.results import Results
 
 

@@ -26,8 +26,8 @@ from leakgap import LeakgapError, __version__
 from leakgap.estimates import OF_RECORDS, at_fpr, tpr_column
 from leakgap.files import atomic, read_records
 from leakgap.measure.least import least_nonmembers
+from leakgap.numbers import span
 from leakgap.paper.claim import read as read_claims
-from leakgap.paper.claim import span
 from leakgap.report import figures as drawings
 from leakgap.report import tables as indexed
 from leakgap.report.choice import choose, in_words

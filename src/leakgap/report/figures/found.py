@@ -8,13 +8,13 @@ import pandas as pd
 
 from leakgap.estimates import at_fpr
 from leakgap.measure.stability import spearman
+from leakgap.numbers import ends, share, times
 from leakgap.report.chance import exposed_images
 from leakgap.report.decision import answer, decisions, summary, told
 from leakgap.report.figures.forest import effects
 from leakgap.report.figures.scatter import Dots
 from leakgap.report.figures.setting import Setting, in_order, smallest_fpr
 from leakgap.report.figures.style import percent, tpr_at
-from leakgap.report.rounding import ends, share, times
 
 
 def front(setting: Setting) -> str:
