@@ -54,7 +54,14 @@ def kept(study: Study) -> list[str]:
     logits = [paths.logits(technique, mask) for technique in study.grid.techniques for mask in study.models]
     scores = [paths.scores(*job) for job in study.attack_jobs]
     joined = [paths.results, *paths.for_people]
-    shown = [*study.tables, *study.figures, paths.claims_page, paths.report]
+    shown = [
+        *study.tables,
+        *study.figures,
+        paths.claims_page,
+        paths.order,
+        *paths.table("order"),
+        paths.report,
+    ]
     return [paths.models, *logits, *scores, *joined, *shown]
 
 

@@ -178,7 +178,7 @@ def _cells(study: Study) -> pd.DataFrame:
     rows = []
     for technique, shadow in study.attack_jobs:
         members = [] if technique == NONE else technique.split("+")
-        shrink = np.prod([1 - WEIGHTS[member] for member in members])
+        shrink = np.prod([1 - WEIGHTS.get(member, 0.3) for member in members])
         for step, epoch in enumerate(study.train.steps, 1):
             progress = step / len(study.train.steps)
             for place, attack in enumerate(study.attack.attacks):

@@ -232,7 +232,11 @@ VERBS = {
             "bind everything into one self-contained report.html",
             (
                 JOINED,
-                Option("claims", "file with the verdicts", lambda study, _: study.paths.claims),
+                Option(
+                    "claims",
+                    "file with the verdicts of a study of augmentation",
+                    lambda study, _: study.paths.claims if study.augments else None,
+                ),
                 Option("tables", "folder of the tables", lambda study, _: study.paths.tables),
                 Option("figures", "folder of the figures", lambda study, _: study.paths.figures),
                 Option("order", "file with what orders the leak", lambda study, _: study.paths.order),

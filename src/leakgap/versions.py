@@ -22,13 +22,13 @@ RESULTS = (
     "estimates.py",
     "files.py",
     "measure",
+    "numbers.py",
     "results.py",
 )
 TABLES = (
     "report/chance.py",
     "report/columns.py",
     "report/decision.py",
-    "report/rounding.py",
     "report/topics.py",
 )
 AUDIT = ("achieved", "people", "records", "scores", "words")
@@ -43,7 +43,7 @@ STAGES = {  # files and folders
     "figures": (*RESULTS, *TABLES, "order", "report/figures", "text.py"),
     "claims": (*RESULTS, "order", "paper"),
     "order": (*RESULTS, "jobs/order.py", "order", "text.py"),
-    "report": (*RESULTS, "order", "paper", "report", "text.py"),
+    "report": (*RESULTS, "order", "report", "text.py"),
 }
 
 

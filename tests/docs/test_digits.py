@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from leakgap.report.rounding import ends, fixed
+from leakgap.numbers import ends, fixed
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "docs/digits"

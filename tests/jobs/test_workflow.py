@@ -271,7 +271,7 @@ FROM_ATTACK = {"attack", *TAIL}
     ("name", "old", "new", "rerun"),
     [
         ("report/figures/__init__.py", "early steps dark", "first steps dark", FIGURES),  # a caption
-        ("report/tables.py", "Table I of the study", "Table 1 of the study", {"tables", "report"}),  # a title
+        ("report/tables.py", "One row per variant, at", "A row per variant, at", {"tables", "report"}),  # a title
         ("report/study_page.html.j2", "<h2", "<h2 ", {"report"}),
         ("order/between.py", "share.mean() +", "1 * share.mean() +", {"claims", "order", *FIGURES}),
         ("data/masks.py", 'if kind == "r"', 'if "r" == kind', {*FROM_ATTACK}),

@@ -63,28 +63,6 @@ rule figures:
         "--pool {input.pool:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
-rule claims:
-    input:
-        PATHS.results,
-    output:
-        claims=PATHS.claims,
-        page=report(
-            PATHS.claims_page, caption="../report/claims.rst", category="Claims"
-        ),
-    log:
-        PATHS.log("claims"),
-    benchmark:
-        PATHS.benchmark("claims")
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        study=STUDY.results_part,
-        code=version("claims"),
-    shell:
-        "python -P -m leakgap claims --study {params.study:q} --joined {input:q} "
-        "--out {output.claims:q} --page {output.page:q} > {log:q} 2>&1"
-
-
 rule order:
     input:
         joined=PATHS.results,
@@ -107,7 +85,7 @@ rule order:
 rule report:
     input:
         joined=PATHS.results,
-        claims=PATHS.claims,
+        claims=PATHS.claims if STUDY.augments else [],
         order=PATHS.order,
         tables=STUDY.tables,
         figures=STUDY.figures,
@@ -122,9 +100,10 @@ rule report:
         code=version("report"),
         tables=lambda _, input: str(Path(input.tables[0]).parent),
         figures=lambda _, input: str(Path(input.figures[0]).parent),
+        claims=lambda _, input: ["--claims", input.claims] if input.claims else [],
     shell:
         "python -P -m leakgap report --study {params.study:q} --joined {input.joined:q} "
-        "--claims {input.claims:q} --tables {params.tables:q} --figures {params.figures:q} "
+        "{params.claims:q} --tables {params.tables:q} --figures {params.figures:q} "
         "--order {input.order:q} "
         "--out {output:q} > {log:q} 2>&1"
 

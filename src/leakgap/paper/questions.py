@@ -23,6 +23,7 @@ from leakgap.measure.stability import spearman
 from leakgap.measure.verdict import UNDEFINED, Trial, beyond, equivalent, holm, together, verdicts
 from leakgap.numbers import span
 from leakgap.order import between
+from leakgap.paper import printed
 from leakgap.paper.case import LOSS, Case, Undecidable, smallest_fpr, strongest
 from leakgap.paper.claim import (
     QUESTIONS,
@@ -464,7 +465,8 @@ def write_claims(study: Study, joined: str, out: str, page: str) -> None:
         found = [[replace(claim, notes=(*claim.notes, note)) for claim in claims] for claims in found]
     write(out, [claim for claims in found for claim in claims], results.origin)
     with atomic(page) as temporary:
-        temporary.write_text("\n".join(to_markdown(claims) for claims in found), encoding="utf-8")
+        pages = [to_markdown(claims) for claims in found]
+        temporary.write_text("\n".join([*pages, *printed.beside(results)]), encoding="utf-8")
     if study.grid.masks not in looks:
         with atomic(record) as temporary:
             temporary.write_text(json.dumps([*looks, study.grid.masks]) + "\n", encoding="utf-8")

@@ -21,8 +21,7 @@ from leakgap.measure.estimate import Estimate
 from leakgap.measure.single import share_interval
 from leakgap.measure.stability import most, overlap, rank_correlation
 from leakgap.numbers import span
-from leakgap.paper.claim import read as read_claims
-from leakgap.paper.questions import Claim
+from leakgap.report.claims import read_claims
 from leakgap.report.columns import Columns, at_fprs, markdown, names_at, numbers, shares
 from leakgap.report.figures import roc
 from leakgap.report.figures.style import finished, sequential, styled
@@ -219,6 +218,8 @@ def _beside(one: Results, other: Results, reason: str, techniques: Sequence[str]
         ]
     else:
         lines.append("The images are not the same, so their exposure can't be compared.")
+    if not (one.study.augments and other.study.augments):
+        return lines
     table, summary = verdicts(one, other)
     return [*lines, summary, markdown(table, {})]
 
@@ -267,22 +268,24 @@ def _exposure(side: Results, technique: str) -> pd.Series:
 
 def verdicts(one: Results, other: Results) -> tuple[pd.DataFrame, str]:
     """Return one row per claim and attack that both judged: both verdicts and estimates; and how many changed."""
-    theirs = {(claim.attack, claim.id): claim for claim in _claims(other)}
+    theirs = {(claim["attack"], claim["id"]): claim for claim in _claims(other)}
     pairs = [
-        (mine, theirs[mine.attack, mine.id]) for mine in _claims(one) if (mine.attack, mine.id) in theirs
+        (mine, theirs[mine["attack"], mine["id"]])
+        for mine in _claims(one)
+        if (mine["attack"], mine["id"]) in theirs
     ]
     rows = [
         {
-            "claim": f"{mine.id}. {mine.title}",
-            "attack": mine.attack,
+            "claim": f"{mine['id']}. {mine['title']}",
+            "attack": mine["attack"],
             one.study.name: _in_words(mine),
             other.study.name: _in_words(its),
-            "together": _together(mine.verdict, its.verdict),
+            "together": _together(mine["verdict"], its["verdict"]),
         }
         for mine, its in pairs
     ]
     attack = one.study.attack.headline
-    headline = [_together(a.verdict, b.verdict) for a, b in pairs if a.attack == attack]
+    headline = [_together(a["verdict"], b["verdict"]) for a, b in pairs if a["attack"] == attack]
     counts = {word: headline.count(word) for word in ("differ", "open")}
     low, high = share_interval(sum(counts.values()), len(headline))[1:3]
     summary = (
@@ -293,16 +296,17 @@ def verdicts(one: Results, other: Results) -> tuple[pd.DataFrame, str]:
     return pd.DataFrame(rows), summary
 
 
-def _claims(side: Results) -> list[Claim]:
+def _claims(side: Results) -> list[dict[str, Any]]:
     """Return the claims judged on leave-one-out targets."""
     claims = read_claims(side.study.paths.claims, side.origin)
-    return [claim for claim in claims if claim.design == LEAVE_ONE_OUT]
+    return [claim for claim in claims if claim["design"] == LEAVE_ONE_OUT]
 
 
-def _in_words(claim: Claim) -> str:
-    if claim.value is None or claim.low is None or claim.high is None:
-        return claim.verdict
-    return f"{claim.verdict}: {claim.value:.3g}, {span(claim.low, claim.high)}"
+def _in_words(claim: dict[str, Any]) -> str:
+    value, low, high = (claim.get(name) for name in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return str(claim["verdict"])
+    return f"{claim['verdict']}: {value:.3g}, {span(low, high)}"
 
 
 def _together(mine: str, theirs: str) -> str:

@@ -10,7 +10,7 @@ import platform
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -27,10 +27,10 @@ from leakgap.estimates import OF_RECORDS, at_fpr, tpr_column
 from leakgap.files import atomic, read_records
 from leakgap.measure.least import least_nonmembers
 from leakgap.numbers import span
-from leakgap.paper.claim import read as read_claims
 from leakgap.report import figures as drawings
 from leakgap.report import tables as indexed
 from leakgap.report.choice import choose, in_words
+from leakgap.report.claims import read_claims
 from leakgap.report.decision import answer, by_accuracy, decisions, sentence, summary
 from leakgap.report.order import read_order
 from leakgap.report.topics import DECISION, TOPICS, Topic
@@ -80,7 +80,7 @@ class Section:
 def write_report(
     study: Study,
     joined: str,
-    claims: str,
+    claims: str | None,
     tables: str,
     figures: str,
     out: str,
@@ -94,7 +94,7 @@ def write_report(
 
 
 def render(
-    study: Study, joined: str, claims: str, tables: Path, figures: Path, order: str | None = None
+    study: Study, joined: str, claims: str | None, tables: Path, figures: Path, order: str | None = None
 ) -> str:
     """Return the page, made of the joined tables, the claims' JSON and the folders of tables and figures.
 
@@ -105,7 +105,7 @@ def render(
     shown = pd.concat([results.targets(design) for design in results.designs])
     models, found, origin = results.models, decisions(results), results.origin
     drawn, written = _figures(figures, origin), _tables(tables, origin)
-    judged = _claims([asdict(claim) for claim in read_claims(claims, origin)], study.attack.headline)
+    judged = _claims(read_claims(claims, origin), study.attack.headline)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

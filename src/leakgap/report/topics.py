@@ -38,8 +38,8 @@ TOPICS = {
         "non-members), at the smallest FPR that is defined for all targets. **Censored**: a TPR in the "
         "shaded band, up to the upper end of the 95% interval of what exchangeable members and non-members "
         "give (beta-binomial), can't be told from chance; it is drawn as an open mark on the dashed line, "
-        "at the FPR itself. Dots are no independent observations: what can be concluded from them is a "
-        "matter of the claims.",
+        "at the FPR itself. Dots are no independent observations: what can be concluded from them stands under "
+        "what orders the leak.",
     ),
     "images": Topic(
         "Records",

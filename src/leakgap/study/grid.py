@@ -59,6 +59,11 @@ class Span:
         return tuple(name for name in self.grid.techniques if name not in self.grid.variants)
 
     @property
+    def augments(self) -> bool:
+        """Does the study vary augmentation, which the paper's claims are about?"""
+        return any(name != NONE for name in self.augmentations)
+
+    @property
     def shortages(self) -> list[str]:
         """What a single target's non-members are too few for, a sentence each; none where these are not known.
 
@@ -120,9 +125,12 @@ class Span:
     @property
     def figures(self) -> list[str]:
         """What `figures` writes: every figure, those of the replicates, and their index."""
-        names = [*self.paths.FIGURES, *self.paths.FIGURES_OF_MASKS]
+        figures = [
+            name for name in self.paths.FIGURES if self.augments or name not in self.paths.OF_AUGMENTATION
+        ]
+        names = [*figures, *self.paths.FIGURES_OF_MASKS]
         if self.grid.replicates:
-            names += [f"{name}_replicates" for name in self.paths.FIGURES]
+            names += [f"{name}_replicates" for name in figures]
         return [
             *(path for name in names for path in self.paths.figure(name)),
             f"{self.paths.figures}/index.json",

@@ -13,6 +13,7 @@ class Paths:
         *("roc_by_technique", "pooled_tpr", "roc_by_step", "factorial", "attacks", "informed_vs_uninformed"),
         *("tpr_vs_acc_gap", "tpr_vs_test_acc", "tpr_vs_loss_gap"),
     )
+    OF_AUGMENTATION = ("factorial",)
     FIGURES_OF_MASKS = (
         *("decision", "shadow_models", "tpr_vs_acc_gap_by_technique", "tpr_vs_test_acc_by_technique"),
         *("tpr_vs_loss_gap_by_technique", "tpr_vs_train_acc", "tpr_vs_train_loss", "most_exposed"),

@@ -35,7 +35,7 @@ class Figure:
     """What is drawn, what is found in it in words with numbers (its alt text), and how to read it.
 
     behind: the figure below whose fold it stands in the report, if not by itself. both_designs: whether replicates
-    have it too.
+    have it too. of_augmentation: whether only a study of augmentation techniques has it.
     """
 
     name: str  # stem of its files
@@ -46,6 +46,7 @@ class Figure:
     caption: str
     behind: str = ""
     both_designs: bool = True
+    of_augmentation: bool = False
 
 
 def _scatter(column: str, shade: str, *, rival: bool = False) -> Figure:
@@ -95,7 +96,7 @@ FIGURES = (
         roc.roc_by_technique,
         found.highest_and_lowest,
         "Pooled ROC at the last step: all (model, image) pairs under one threshold, both axes logarithmic. "
-        "Dotted: chance. Grey lines: the false positive rates that tables and claims read. Colour and "
+        "Dotted: chance. Grey lines: the false positive rates that tables read. Colour and "
         "marker say which of crop, mirror and cutout a technique has; policy is dashed.",
     ),
     Figure(
@@ -113,8 +114,7 @@ FIGURES = (
         "ROC at every step",
         roc.roc_by_step,
         found.first_and_last_step,
-        "One panel for each variant (the paper's fig. 2 is `none`): early steps dark, late steps light. "
-        "Dotted: chance.",
+        "One panel for each variant: early steps dark, late steps light. Dotted: chance.",
     ),
     Figure(
         "factorial",
@@ -126,6 +126,7 @@ FIGURES = (
         f"pooled TPR, last step, each with its {BOOTSTRAP}, paired; where no member is caught, half a "
         "member counts as caught. A main effect of -1 divides the TPR by 10 on average over the other "
         "techniques; an interaction is half of how much one technique's effect changes with the other.",
+        of_augmentation=True,
     ),
     Figure(
         "attacks",
@@ -142,8 +143,8 @@ FIGURES = (
         "What knowing the technique is worth",
         roc.informed_vs_uninformed,
         found.worth_of_knowing,
-        "Shadow models trained like the target (solid; the paper's figs. 3 and 4 are `policy` and all "
-        "techniques) or by the baseline (dashed), last step, pooled ROC. The numbers are TPR informed minus "
+        "Shadow models trained like the target (solid) or by the baseline (dashed), last step, pooled "
+        "ROC. The numbers are TPR informed minus "
         f"uninformed in percentage points, with the {BOOTSTRAP}, paired; `undefined` where there are too "
         "few non-members or models, or no member is caught.",
     ),
@@ -191,6 +192,8 @@ def draw_figures(study: Study, joined: str, pool: str, out: str) -> None:
         setting = Setting(results, design, pool)
         for figure in FIGURES:
             if design == REPLICATES and not figure.both_designs:
+                continue
+            if figure.of_augmentation and not study.augments:
                 continue
             suffix = "" if design == LEAVE_ONE_OUT else f"_{REPLICATES}"
             name = figure.name + suffix
