@@ -141,7 +141,7 @@ def test_damage_is_an_error_or_harmless(studies: Damage, data: st.DataObject):
             "results",
             "stale",
             "claims",
-            "data.seed is 0 in the study, and the models were made with 1",
+            "in the study, and the models were made with",
         ),
         ("results", "results", "foreign", "report", "holds the study foreign, not tiny"),
         ("attack job", "crop.by-none", "stale", "summary", "in the study, and the models were made with"),

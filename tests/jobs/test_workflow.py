@@ -23,6 +23,7 @@ from leakgap.__main__ import main
 from leakgap.jobs.status import STATES
 from leakgap.section import Section
 from leakgap.study import Study
+from rules import parts
 
 ROOT = Path(__file__).parents[2]
 BESIDE_PYTHON = Path(sys.executable).parent
@@ -271,7 +272,12 @@ FROM_ATTACK = {"attack", *TAIL}
     ("name", "old", "new", "rerun"),
     [
         ("report/figures/__init__.py", "early steps dark", "first steps dark", FIGURES),  # a caption
-        ("report/tables.py", "One row per variant, at", "A row per variant, at", {"tables", "report"}),  # a title
+        (
+            "report/tables.py",
+            "One row per variant, at",
+            "A row per variant, at",
+            {"tables", "report"},
+        ),  # a title
         ("report/study_page.html.j2", "<h2", "<h2 ", {"report"}),
         ("order/between.py", "share.mean() +", "1 * share.mean() +", {"claims", "order", *FIGURES}),
         ("data/masks.py", 'if kind == "r"', 'if "r" == kind', {*FROM_ATTACK}),
@@ -394,6 +400,14 @@ def test_every_job_is_given_what_it_reads_and_nothing_else(
             patch.setattr(Section, "__getattribute__", noted)
             assert main(jobs[verb]) == 0
         assert given <= read, verb
+
+
+def test_what_reruns_a_job_is_what_it_is_given(done: Path):
+    """So tests/study/test_reruns.py, which changes every key, speaks of the rules."""
+    given = parts(Study.load(MINI))
+    for words in commands(done, MINI, "--forceall"):
+        told, part = words[words.index("--study") + 1], given[words[0]]
+        assert told in (part.values() if isinstance(part, dict) else [part]), words[0]
 
 
 def test_commands_fit_into_one_argument(done: Path):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from leakgap.estimates import LEAVE_ONE_OUT, tpr_column
 from leakgap.files import atomic, write_records
 from leakgap.measure.roc import auc
+from leakgap.numbers import fixed
 from leakgap.order import between
 from leakgap.order.findings import (
     FEWEST,
@@ -25,7 +26,6 @@ from leakgap.order.findings import (
     table,
 )
 from leakgap.order.pairs import Ends, Pair
-from leakgap.numbers import fixed
 from leakgap.results import Results
 from leakgap.study import NONE, Study
 from leakgap.text import for_markdown, for_spreadsheets
