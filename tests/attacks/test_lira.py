@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from evidence import random_evidence
+from leakgap import ArgumentError
 from leakgap.attacks import ATTACKS, gives_away, run, run_all
 from leakgap.attacks.lira import leave_one_out
 from leakgap.attacks.lira_definition import definition
@@ -342,3 +343,8 @@ def test_single_models_have_no_spread_to_pool(mode, tail):
         rates = [roc.tpr_at_fpr(each, member, 0.01) for each in (score, fixed)]
         assert rates[0] == pytest.approx(rates[1], abs=1e-3)
         assert rates[0] > 0.5
+
+
+def test_no_model_is_one_sentence():
+    with pytest.raises(ArgumentError, match=r"shadow must hold a model and a record at least, not \[0, 10\]"):
+        leave_one_out(np.zeros((0, 10)), np.zeros((0, 10)), np.zeros((0, 10), bool))
