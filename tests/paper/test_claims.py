@@ -568,7 +568,8 @@ def test_a_study_that_grew_says_that_it_was_judged_before(tmp_path: Path, monkey
         grown = synthetic.study(techniques=["none", "policy"], steps=[5, 30], masks=masks)
         synthetic.write_study(grown)
         run("claims", grown)
-        notes.append([claim.notes[-1:] for claim in claims.read(grown.paths.claims)])
+        found = claims.read(grown.paths.claims, Results(grown).origin)
+        notes.append([claim.notes[-1:] for claim in found])
     assert not any("judged before" in note for each in notes[0] for note in each)
     assert notes[1] == notes[2]
     assert all("judged before with 8 masks" in each[0] for each in notes[1])

@@ -85,7 +85,7 @@ def test_every_figure_table_and_claim_is_there(study, page):
     for verdict in ("supported", "contradicted", "undecided"):
         assert verdict in text
     assert "log ratio 3.2 (2.1 to 4.9); the interval 2.1 to 4.9 is above 1." in text
-    assert "12 of pooled.parquet where step == 6" in text
+    assert "12 of pooled where step == 6" in text
 
 
 def test_pictures_are_the_drawings_and_alt_texts_say_what_is_found(study, page):
