@@ -79,7 +79,8 @@ def bare(study: Study) -> str:
         "tables": ([paths.results, paths.pool], study.tables),
         "figures": ([paths.results, paths.pool], study.figures),
         "claims": ([paths.results], [paths.claims, paths.claims_page]),
-        "report": ([paths.results, paths.claims, *study.tables, *study.figures], [paths.report]),
+        "order": ([paths.results, *study.scores], [paths.order, *paths.table("order")]),
+        "report": ([paths.results, paths.claims, paths.order, *study.tables, *study.figures], [paths.report]),
     }
     text = ""
     for name, (inputs, outputs) in single.items():

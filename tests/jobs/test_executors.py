@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -37,24 +38,32 @@ STORAGE = [
 OF_THE_JOB = ["--remote-job-local-storage-prefix", "$JOB/files"]  # or one job removes what another reads
 
 
-def submitted(where: Path, *arguments: str, study: dict = STUDY) -> subprocess.CompletedProcess:
-    """Run Snakemake in a copy of the sources through the stand-in scheduler."""
+def submitted(
+    where: Path, *arguments: str, study: dict = STUDY, look: int = 1
+) -> subprocess.CompletedProcess:
+    """Run Snakemake in a copy of the sources through the stand-in scheduler; commands in `bin` go first."""
     copy_sources(where)
     (where / "jobs").mkdir()
     (where / "study.yaml").write_text(yaml.safe_dump(study))
     for name, script in (("submit", SUBMIT), ("status", STATUS)):
         (where / name).write_text(script)
         (where / name).chmod(0o755)
-    scheduler = ["--cluster-generic-submit-cmd", f"{where}/submit", "--seconds-between-status-checks", "1"]
+    scheduler = [
+        "--cluster-generic-submit-cmd",
+        f"{where}/submit",
+        "--seconds-between-status-checks",
+        f"{look}",
+    ]
     scheduler += ["--cluster-generic-status-cmd", f"{where}/status", "--jobs", "3", "--latency-wait", "5"]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment |= {"OMP_NUM_THREADS": "1", "PATH": f"{where}/bin{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(
         [sys.executable, "-m", "snakemake", "--executor", "cluster-generic", *scheduler, *arguments],
         cwd=where,
-        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        | {"OMP_NUM_THREADS": "1"},
+        env=environment,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=200,
     )
 
 
@@ -85,3 +94,21 @@ def test_a_job_that_fails_there_ends_with_its_sentence(tmp_path: Path):
     (told,) = [line for line in run.stderr.splitlines() if line.startswith("failed: ")]
     assert told.startswith("failed: results/mini/logs/train/none/m000.log: ")
     assert "leakgap train: none/m000: " in told
+
+
+def test_slurm_s_limits_are_kept(tmp_path: Path):
+    """No more jobs at a time than it takes, and a look before it forgets one, however long Snakemake would wait."""
+    (tmp_path / "bin").mkdir()
+    answers = {"scontrol": "MinJobAge = 15 sec", "sacctmgr": "2|", "squeue": ""}
+    for name, text in answers.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n[ -z '{text}' ] || echo '{text}'\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    models = [f"results/mini/logits/none/m{mask:03}.parquet" for mask in range(4)]
+    began = time.monotonic()
+    run = submitted(tmp_path, "--configfile", "study.yaml", "--", *models, look=1000)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert time.monotonic() - began < 300
+    assert "SLURM takes 2 jobs more of this user, so that no more are submitted at a time.\n" in run.stderr
+    ends = [(each / "ended").stat().st_mtime for each in (tmp_path / "jobs").iterdir()]
+    begins = [(each / "script").stat().st_mtime for each in (tmp_path / "jobs").iterdir()]
+    assert max(sum(b <= moment < e for b, e in zip(begins, ends, strict=True)) for moment in begins) <= 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from leakgap.jobs.queue import still_queued
+from leakgap.jobs.queue import forgets_after, most_submitted, still_queued
 
 
 @pytest.fixture
@@ -41,3 +41,36 @@ def test_nothing_is_told_where_there_are_none(squeue: Path, monkeypatch: pytest.
     assert still_queued() == []
     monkeypatch.setenv("PATH", "")
     assert still_queued() == []
+
+
+def command(folder: Path, name: str, *answers: str) -> None:
+    """A command that answers by its words: the first of `answers`, "pattern|lines", whose pattern is among them."""
+    cases = "".join(
+        f'  *{pattern}*) echo "{text}" ;;\n' for pattern, _, text in (a.partition("=>") for a in answers)
+    )
+    (folder / name).write_text(f'#!/bin/sh\ncase "$*" in\n{cases}esac\n')
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("assoc", "qos", "queued", "most"),
+    [
+        ("|normal", "normal|", 0, None),
+        ("100|", "normal|", 0, 100),
+        ("100|", "normal|40", 3, 37),
+        ("|short", "normal|40\nshort|60", 0, 60),
+        ("5|", "", 9, 1),
+        ("", "", 0, None),
+    ],
+)
+def test_no_more_is_submitted_than_slurm_takes(squeue, tmp_path, assoc, qos, queued, most):
+    squeue.write_text("1\n" * queued)
+    command(tmp_path, "sacctmgr", f"assoc=>{assoc}", f"qos=>{qos}")
+    assert most_submitted() == most
+
+
+def test_the_time_after_which_slurm_forgets_is_its_own(squeue, tmp_path):
+    assert forgets_after() is None
+    assert most_submitted() is None
+    command(tmp_path, "scontrol", "config=>MessageTimeout = 10 sec\nMinJobAge               = 300 sec")
+    assert forgets_after() == 300

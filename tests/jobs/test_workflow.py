@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, redirect_stdout
 from io import StringIO
@@ -41,6 +42,8 @@ def snakemake(where: Path, *arguments: str, study: dict = MINI) -> subprocess.Co
     (where / "study.yaml").write_text(yaml.safe_dump(study))
     # a working tree of its own, so that edits of sources are seen by this test alone
     command = [sys.executable, "-m", "snakemake", "--snakefile", where / "Snakefile", "--directory", where]
+    # not the profile of the folder in which the tests run, which is quiet
+    command += ["--workflow-profile", "none", "--keep-going", "--rerun-incomplete"]
     return subprocess.run(
         [*command, "--configfile", where / "study.yaml", "--cores", "2", *arguments],
         env=os.environ | {"PYTHONPATH": str(where / "src"), "OMP_NUM_THREADS": "1"},
@@ -635,6 +638,31 @@ def test_modules_in_the_working_directory_are_not_imported(sources: Path, tmp_pa
     assert (tmp_path / goal).is_file()
 
 
+def test_snakemake_s_own_report_is_made(done: Path):
+    """With the packages that `leakgap[study]` names: pygments is none of Snakemake's own."""
+    run = snakemake(done, "--report", "page.zip")
+    assert run.returncode == 0, run.stderr
+    assert (done / "page.zip").stat().st_size > 50_000
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert any(each.startswith("pygments") for each in extras["study"])
+
+
+def test_a_dry_run_is_a_page_that_ends_with_what_the_study_costs(tmp_path: Path):
+    copy_sources(tmp_path)
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    run = dry(tmp_path)
+    assert run.returncode == 0, run.stderr
+    printed = run.stdout + run.stderr
+    assert printed.count("\n") < 70, printed
+    last = [line for line in run.stdout.splitlines() if line][-1]
+    assert re.fullmatch(
+        r"digits: \S+ MB of logits; about \d+ \S+ of CPU for attacks, \d+ MB of memory a job; tells leaks apart "
+        r"that differ by a factor of 1\.\d\d at 1% false positives; leakgap plan says more\.",
+        last,
+    ), printed
+    assert "reason: Missing output files" in dry(tmp_path, "--quiet", "host").stdout
+
+
 def test_a_wrong_study_stops_before_any_job(done: Path):
     run = snakemake(done, study=MINI | {"grid": {"masks": 5}})
     assert run.returncode != 0
@@ -686,6 +714,23 @@ def test_a_job_that_dies_by_a_signal_says_which_and_what_to_do(done: Path, numbe
     name = {9: "SIGKILL", 11: "SIGSEGV"}[number]
     assert f"none/m000.log: killed by {name}: " in said
     assert told in said
+
+
+def test_a_failure_is_told_at_once_where_jobs_are_not(tmp_path: Path):
+    """Under the default profile, which is quiet about rules, and so about what they fail of."""
+    copy_sources(tmp_path)
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    torn = tmp_path / "results/mini/resume/none/m000.pt"
+    torn.parent.mkdir(parents=True)
+    torn.touch()
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(MINI))
+    words = ["--configfile", "study.yaml", "--cores", "2", "--", "results/mini/logits/none/m000.parquet"]
+    run = imported(tmp_path, str(tmp_path / "src"), *words)
+    assert run.returncode != 0
+    log = "results/mini/logs/train/none/m000.log"
+    told = [line for line in run.stderr.splitlines() if log in line]
+    assert [line.removeprefix("failed: ") for line in told] == 2 * [told[0]], run.stderr
+    assert told[0].startswith(f"{log}: leakgap train: none/m000: ")
 
 
 def test_jobs_run_under_the_python_that_runs_snakemake(done: Path, tmp_path: Path):

@@ -81,7 +81,7 @@ def test_every_training_had_one_gpu_of_its_own(history: History, cluster: Cluste
     given = [run["AllocTRES"] for run in cluster.accounts("train", history.clone.folder) if run["AllocTRES"]]
     assert len(given) >= 8
     assert all("gres/gpu=1," in tres for tres in given)
-    for rule in ("attack", "summary"):
+    for rule in ("attack", "figures"):
         runs = cluster.accounts(rule, history.clone.folder)
         assert runs
         assert not any("gpu" in run["AllocTRES"] for run in runs)
@@ -114,7 +114,7 @@ def test_one_command_redoes_a_model_and_what_depends_on_it(history: History):
     del counts["total"]
     assert counts.pop("train") == "1"
     assert counts.pop("attack") == "2"
-    assert set(counts) == {"all", "summary", "tables", "figures", "claims", "report"}
+    assert set(counts) == {"all", "summary", "tables", "figures", "claims", "order", "report"}
     assert {
         model: stamp for model, stamp in history.mended.items() if model != history.faulty
     } == history.failed

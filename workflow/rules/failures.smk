@@ -1,8 +1,13 @@
-"""A failed job is told by its model, the last sentence of its log and the log's path; not by its command."""
+"""What Snakemake says, in this workflow's words.
+
+A failed job is told by its model, the last sentence of its log and the log's path; not by its command. A dry run ends
+with what the study costs and can tell.
+"""
 
 import re
 import signal
 
+from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
 FAILED = {}  # job id: what is told of it
@@ -51,9 +56,13 @@ def sentence(path):
     return last if told else ""
 
 
-def without_command(record):
-    """Shorten what Snakemake logs of a failed job, whose command and inputs are a screenful."""
+def in_our_words(record):
+    """Shorten what Snakemake logs of a failed job, whose command and inputs are a screenful; lengthen a dry run."""
     event = getattr(record, "event", None)
+    if str(record.msg).lstrip().startswith("This was a dry-run"):
+        from leakgap.jobs.plan import in_short  # late: it imports scipy
+
+        record.msg = "\n".join(filter(None, [record.msg, in_short(STUDY)]))
     if event is LogEvent.JOB_ERROR and record.shellcmd:
         log = next(iter(record.log), "")
         said = (record.rule_msg, sentence(log), death(record.shellcmd))
@@ -64,6 +73,8 @@ def without_command(record):
         )
         record.shellcmd, record.input = None, []
         FAILED[record.jobid] = f"{log}: {record.rule_msg}"
+        if Quietness.RULES in (workflow.output_settings.quiet or ()):
+            logger.error(FAILED[record.jobid])
     elif event is LogEvent.JOB_FINISHED:  # by a later attempt
         FAILED.pop(record.job_id, None)
     ended = str(record.msg).startswith("RuleException:\nCalledProcessError")
@@ -72,7 +83,7 @@ def without_command(record):
     return not ended
 
 
-logger.addFilter(without_command)
+logger.addFilter(in_our_words)
 
 
 onerror:

@@ -1,6 +1,10 @@
 """The claims of the study that this began with: of a study of augmentation alone."""
 
 
+localrules:
+    claims,
+
+
 rule claims:
     input:
         PATHS.results,

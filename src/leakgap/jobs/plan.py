@@ -17,6 +17,7 @@ SETTLED = 1.5  # the ratio of two leaks that a study is asked to tell from 1
 # squares over the sizes from 8 masks on in docs/how-many.md. OFF is the standard deviation of what is left of it.
 A, B, C, D, OFF = 0.359, -0.342, -0.526, -0.447, 0.141
 POWER = 0.8
+LEAST_MASKS = 8  # that it was fitted to
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def told_ratio(masks: int, images: int, fpr: float) -> float:
     >>> round(told_ratio(16, 1000, 0.01), 2), round(told_ratio(64, 1000, 0.01), 2)  # measured: 1.41, 1.23
     (1.45, 1.23)
     """
-    if masks < 8:
+    if masks < LEAST_MASKS:
         return math.inf
     error = math.exp(A + B * math.log(masks) + C * math.log(images) + D * math.log(fpr))
     df = masks / 2 - 1
@@ -127,13 +128,31 @@ def show_plan(study: Study) -> None:
         print(f"{told}.")
 
 
+def in_short(study: Study) -> str:
+    """Say in a line what is known of a study's cost and power without a measurement; empty where nothing is."""
+    found, told = plan(study, timed=False), []
+    if found.disk is not None:
+        told.append(f"{_bytes(found.disk)} of logits")
+    if found.memory is not None and found.attacks is not None:
+        told.append(
+            f"about {duration(found.attacks)} of CPU for attacks, {_bytes(found.memory)} of memory a job"
+        )
+    if found.records and study.grid.masks >= LEAST_MASKS:
+        fpr = max(study.attack.fpr)
+        ratio = told_ratio(study.grid.masks, study.data.unreserved(found.records), fpr)
+        told.append(
+            f"tells leaks apart that differ by a factor of {ratio:.2f} at {100 * fpr:g}% false positives"
+        )
+    return f"{study.name}: {'; '.join(told)}; leakgap plan says more." if told else ""
+
+
 def expected(masks: int, images: int, fpr: float) -> str:
     """Say which differences such a study tells from chance, and how many masks would settle a ratio of 1.5.
 
     >>> expected(16, 1616, 0.01)
     'two leaks that differ by a factor of 1.34 or more are told apart in four of five studies (1.29 to 1.40)'
     """
-    if masks < 8:
+    if masks < LEAST_MASKS:
         return f"{masks} masks are too few to say what would be told apart; start with 16"
     ratio = told_ratio(masks, images, fpr)
     off = [math.exp(math.log(ratio) * math.exp(sign * OFF)) for sign in (-1, 1)]
