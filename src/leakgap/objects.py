@@ -60,7 +60,7 @@ class Object:
             path = expanded(where)
             if not path.is_file():
                 raise LeakgapError(f"{where}: there is no such file")
-            return path
+            return path.resolve()  # code of the user's may change the working directory
         return _source_of(where)
 
     @cached_property

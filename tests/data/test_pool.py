@@ -207,6 +207,7 @@ def data():
         ("[labels, labels]", "returned list, not a dict"),
         ("(each for each in labels)", "returned generator, not a dict"),
         ("silent()", "in silent: Mute$"),
+        ("__import__('os').chdir('/') or np.linalg.inv(np.zeros((2, 2)))", "14 in data: LinAlgError"),
         ("Late()", "in items: Mute$"),
     ],
 )

@@ -26,6 +26,9 @@ def of_the_user(places: list[str]) -> list[Object]:
 @contextmanager
 def blaming(architecture: str, technique: str) -> Iterator[None]:
     """Make one sentence of what the user's own architecture and technique raise, and of memory that runs out."""
+    own = of_the_user([ARCHITECTURES[architecture], *(MEMBERS[name] for name in canonical(technique))])
+    for each in own:
+        _ = each.source  # found now: code may change the working directory
     try:
         yield
     except LeakgapError:
@@ -35,7 +38,6 @@ def blaming(architecture: str, technique: str) -> Iterator[None]:
             raise LeakgapError(
                 f"memory runs out ({said(error).partition('. ')[0]}): lower train.batch_size or train.width"
             ) from None
-        own = of_the_user([ARCHITECTURES[architecture], *(MEMBERS[name] for name in canonical(technique))])
         if not own:
             raise
         raise next((each for each in own if each.has_part_in(error)), own[0]).blamed(error) from None
