@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from leakgap import LeakgapError
 from leakgap.__main__ import main
@@ -533,3 +534,41 @@ def test_a_gpu_trains_without_a_wait_and_as_the_cpu_does(precision):
     first, again = (finished(Trainer(made, torch.device("cuda"))).logits[0] for _ in range(2))
     torch.use_deterministic_algorithms(False)
     assert torch.equal(first, again)
+
+
+class Dispatched(TorchDispatchMode):
+    """Collects the operations that are dispatched; with the kind of numbers of `cumsum`, which matters."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.removeprefix("aten::")
+        whole = name == "cumsum" and not args[0].dtype.is_floating_point
+        self.names.add("cumsum of whole numbers" if whole else name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_no_operation_is_one_that_torch_says_raises_on_cuda_under_determinism(optimizer):
+    """By torch's own list, against what a step and an evaluation dispatch on the CPU; nothing runs on CUDA here."""
+    text = torch.use_deterministic_algorithms.__doc__
+    listed = re.findall(
+        r":(?:class|func|meth|attr):`~?torch\.([\w.]+)", text[text.rindex("operations will throw a") :]
+    )
+    names = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.rpartition(".")[2]).lower() for name in listed}
+    assert {"reflection_pad2d", "bincount", "max_unpool2d"} <= names  # the list is read
+    names = names - {"nllloss"} | {
+        "nll_loss2d"
+    }  # of a label for each pixel; whether only that raises, a GPU must tell
+    padding = {name for name in names if "pad" in name or "pool" in name or "loss" in name}  # backward alone
+    raising = {f"{name}_backward" for name in names} | (names - padding)
+    trainer = Trainer(job(ALL, noise(64, 3, 32), optimizer=optimizer, views=18), CPU)
+    with Dispatched() as seen:
+        order, draws = trainer.draw(0)
+        trainer.model.train()
+        trainer.step(trainer.augmented(order, draws[order]), trainer.labels[order], 0.1)
+        trainer.logits()
+    assert {"convolution_backward", "nll_loss_backward", "cumsum of whole numbers", "pad"} <= seen.names
+    assert seen.names & raising == set()
