@@ -190,6 +190,15 @@ def test_probabilities_are_not_written_as_logits(tmp_path):
         put(tmp_path / "a.parquet", logits=z)
 
 
+def test_logits_of_a_network_may_look_like_probabilities(tmp_path):
+    """Small ones of two classes, after a training that hardly began: known to be logits, they are written."""
+    z = np.clip(LOGITS[0], 0.01, 0.99)
+    with pytest.raises(LeakgapError, match="not logits"):
+        put(tmp_path / "a.parquet", logits=z)
+    put(tmp_path / "a.parquet", logits=z, known_logits=True)
+    assert (tmp_path / "a.parquet").is_file()
+
+
 # The reader
 
 

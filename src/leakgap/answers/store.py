@@ -83,6 +83,7 @@ def write(
     mask: str,
     epochs: Sequence[int],
     first_view_only: bool = False,
+    known_logits: bool = False,
     about: dict[str, Any] | None = None,
 ) -> None:
     """Write one model's logits, whole or not at all.
@@ -91,11 +92,12 @@ def write(
     member: bool [images]. With `first_view_only` further views keep phi and null logits. `about` is any JSON:
     seed, settings and their hash, versions, device, seconds, history. Beside it stand digests of phi and logits of
     every step and view, and who is predicted right at every step, in the clean view. LeakgapError for a logit that
-    is not finite, and for probabilities.
+    is not finite, and for what looks like probabilities, unless these are known to be logits.
     """
     if not all(np.isfinite(step).all() for step in steps):
         raise LeakgapError(f"{path}: not written, some logits are not finite")
-    if called := next(filter(None, map(mistaken_for_logits, steps)), ""):
+    called = "" if known_logits else next(filter(None, map(mistaken_for_logits, steps)), "")
+    if called:
         raise LeakgapError(f"{path}: not written, these are {called}, not logits: give their logarithm")
     views, images, classes = steps[0].shape
     about = {"study": study, "technique": technique, "mask": mask, "epochs": list(epochs), "views": views} | {

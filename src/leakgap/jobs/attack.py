@@ -169,6 +169,8 @@ class _Job:
             self.design_of[self.designs[REPLICATES]] = REPLICATES
         self.group = group_codes(models.groups, len(models.labels))
         self.records = self._units(models.of_targets, ~models.reserved, self.group)
+        self.persons: _Units | None = None  # drawn when first counted
+        self.memorized: dict[str, np.ndarray] | None = None  # whatever the attack
         self.estimates: list[pd.DataFrame] = []
         self.draws: list[pd.DataFrame] = []
         self.curves: list[pd.DataFrame] = []
@@ -233,10 +235,10 @@ class _Job:
                 self._thresholds(head, counted, units, score)
 
     def _persons(self, people: Joined) -> _Units:
-        if self.__dict__.get("_of_persons") is None:
+        if self.persons is None:
             assert people.target_member is not None
-            self._of_persons = self._units(people.target_member, ~people.reserved)
-        return self._of_persons
+            self.persons = self._units(people.target_member, ~people.reserved)
+        return self.persons
 
     def _generalization(self, at: dict[str, Any], joined: Joined, units: _Units) -> None:
         """How targets generalize, on all records and on half of them, and how many units there are to be attacked.
@@ -362,9 +364,9 @@ class _Job:
         self.exposed.append(pd.DataFrame(head | place | of_record | memorized))
 
     def _memorized(self, joined: Joined) -> dict[str, np.ndarray]:
-        if "_memory" not in self.__dict__:  # whatever the attack
-            self._memory = memorized_by(joined)
-        return self._memory
+        if self.memorized is None:
+            self.memorized = memorized_by(joined)
+        return self.memorized
 
     def _by_shadows(
         self,

@@ -82,6 +82,7 @@ def train_model(
         mask=mask,
         epochs=train.steps,
         first_view_only=study.query.logits == "first",
+        known_logits=True,  # a network's of ours, whatever their size; a recipe's were looked at, step by step
         about=about | given.about,
     )
     if resume.is_dir():
