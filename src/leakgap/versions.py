@@ -16,7 +16,7 @@ EXPENSIVE = {"pool": "1", "masks": "2", "train": "1"}
 GRID = ("study/grid.py", "study/paths.py", "study/variant.py")
 RESULTS = (
     *GRID,
-    "arrays.py",
+    "arguments.py",
     "archive.py",
     "data/pool.py",
     "estimates.py",

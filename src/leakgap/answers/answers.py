@@ -20,7 +20,7 @@ from leakgap import LeakgapError
 from leakgap.answers.grid import is_grids, read_grids
 from leakgap.answers.kinds import KINDS, LABELLED, Rows, Signal
 from leakgap.answers.reading import IDS, LISTS, MATRICES, How, is_known, part_of_matrix, read_columns
-from leakgap.arrays import untensored
+from leakgap.arguments import untensored
 
 __all__ = ["Answers"]
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from leakgap import ArgumentError
-from leakgap.arrays import numbers
+from leakgap.arguments import numbers
 
 __all__ = ["mistaken_for_logits", "phi"]
 

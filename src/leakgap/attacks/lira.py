@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike
 from scipy.special import log_ndtr
 
 from leakgap import ArgumentError
-from leakgap.arrays import numbers, truths
+from leakgap.arguments import numbers, truths
 from leakgap.attacks import Evidence, check, gives_away, pooled
+from leakgap.attacks.sums import IN, OUT
 
 __all__ = ["leave_one_out", "lira"]
 
 EPSILON = 1e-30  # added to every standard deviation, as the reference implementation does
 BLOCK = 1 << 17  # values of phi in a block: 1 MiB in float64, so that temporaries stay in the cache
-IN, OUT = True, False
 
 
 def leave_one_out(
@@ -122,7 +122,7 @@ class _Variant(NamedTuple):
     tail: str = "one-sided"
 
     @property
-    def sides(self) -> tuple[bool, ...]:
+    def sides(self) -> tuple[int, ...]:
         return (IN, OUT) if self.mode == "online" else (OUT,)
 
 
@@ -326,13 +326,13 @@ def _squares_anew(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 def _overall(
     shadow: np.ndarray, member: np.ndarray, sets: _Sets, images: np.ndarray, variant: _Variant
-) -> dict[bool, np.ndarray]:
+) -> dict[int, np.ndarray]:
     """The variance [U] of each side, if a variant has one for all images."""
     if variant.variance == "fixed":
         return dict.fromkeys(variant.sides, _overall_variance(shadow, member, sets, images, variant.sides[0]))
     if variant.variance == "within":
         within = {side: _within_variance(shadow, member, sets, images, side) for side in variant.sides}
-        others = {side: within.get(not side, within[side]) for side in within}
+        others = {side: within.get(1 - side, within[side]) for side in within}
         return {side: _known_or(within[side], _known_or(others[side], 1.0)) for side in within}
     return {}
 
@@ -342,7 +342,7 @@ def _known_or(variance: np.ndarray, other: np.ndarray | float) -> np.ndarray:
 
 
 def _overall_variance(
-    shadow: np.ndarray, member: np.ndarray, sets: _Sets, images: np.ndarray, side: bool
+    shadow: np.ndarray, member: np.ndarray, sets: _Sets, images: np.ndarray, side: int
 ) -> np.ndarray:
     """Variance [U] of all phi of one side, pooled over images, views and all models but those of each set."""
     parts = []
@@ -367,7 +367,7 @@ def _combined(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> tuple
 
 
 def _within_variance(
-    shadow: np.ndarray, member: np.ndarray, sets: _Sets, images: np.ndarray, side: bool
+    shadow: np.ndarray, member: np.ndarray, sets: _Sets, images: np.ndarray, side: int
 ) -> np.ndarray:
     """Variance [U] of one side's phi about the means of image and view, pooled, without the models of each set.
 

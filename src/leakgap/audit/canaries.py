@@ -19,7 +19,7 @@ import pandas as pd
 
 from leakgap import LeakgapError
 from leakgap.answers.answers import Answers
-from leakgap.arrays import whole
+from leakgap.arguments import whole
 from leakgap.files import atomic
 from leakgap.measure.epsilon import inclusion_epsilon
 from leakgap.measure.roc import tpr_at_fpr

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from leakgap import LeakgapError
-from leakgap.arrays import untensored
+from leakgap.arguments import untensored
 from leakgap.data.pool import Pool
 from leakgap.files import naming, read_arrays
 from leakgap.objects import Object, said

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from leakgap import ArgumentError
-from leakgap.arrays import numbers, truths, whole
+from leakgap.arguments import numbers, truths, whole
 from leakgap.measure.estimate import Estimate, Kind, Scale
 from leakgap.measure.groups import group_codes
 from leakgap.measure.means import OverTargets

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from leakgap import ArgumentError
-from leakgap.arrays import fraction, numbers, truths, whole
+from leakgap.arguments import fraction, numbers, truths, whole
 from leakgap.measure.epsilon import epsilon_of
 
 __all__ = ["Bound", "contradicted", "epsilon_of_gaussian", "recipe_epsilon", "rejects"]

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from leakgap.arrays import fraction
+from leakgap.arguments import fraction
 from leakgap.measure.estimate import (
     ONE_PAIR,
     SCALES,

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from leakgap import ArgumentError, LeakgapError
-from leakgap.arrays import fraction, numbers, truths, whole
+from leakgap.arguments import fraction, numbers, truths, whole
 
 __all__ = [
     "epsilon_lower_bound",

@@ -30,7 +30,7 @@ import numpy as np
 from scipy import special  # stdtr, stdtrit: Student's t, without scipy.stats, half a second to import
 
 from leakgap import ArgumentError
-from leakgap.arrays import fraction
+from leakgap.arguments import fraction
 
 __all__ = ["KINDS", "SCALES", "Estimate", "Kind", "Scale", "interval", "nothing"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from leakgap import ArgumentError
-from leakgap.arrays import fraction, numbers, truths
+from leakgap.arguments import fraction, numbers, truths
 from leakgap.measure.ranking import Ranking, at_ranks
 
 __all__ = [

@@ -7,7 +7,7 @@ records as a sample. For several targets see `leakgap.measure.bootstrap`.
 import numpy as np
 from scipy.special import betaincinv, ndtri, stdtrit
 
-from leakgap.arrays import fraction
+from leakgap.arguments import fraction
 from leakgap.measure.estimate import Estimate
 from leakgap.measure.groups import effective_groups, group_codes
 from leakgap.measure.means import placements

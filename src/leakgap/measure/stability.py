@@ -7,7 +7,7 @@ independent of other images: so images are resampled. Both numbers speak of runs
 import numpy as np
 from scipy import stats
 
-from leakgap.arrays import fraction, whole
+from leakgap.arguments import fraction, whole
 from leakgap.measure.estimate import Estimate
 from leakgap.measure.single import share_interval
 

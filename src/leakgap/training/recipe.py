@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from leakgap import LeakgapError
 from leakgap.answers.confidence import mistaken_for_logits
-from leakgap.arrays import untensored
+from leakgap.arguments import untensored
 from leakgap.data.masks import members_digest
 from leakgap.objects import Object, check_call, said
 from leakgap.training import RECIPE, RESUME
