@@ -192,6 +192,9 @@ def test_no_job_is_read_as_another(results: Path):
     shutil.copy(attacks / "crop.by-none.zip", attacks / "crop.by-crop.zip")
     outcome, said = run("summary", "--study", json.dumps(VALUES))
     assert (outcome, "is of crop by none, not of crop by crop" in said) == ("error", True), said
+    shutil.copy(results / "results.zip", attacks / "crop.by-crop.zip")
+    outcome, said = run("summary", "--study", json.dumps(VALUES))
+    assert (outcome, "is of all jobs, not of crop by crop" in said) == ("error", True), said
 
 
 def test_jobs_of_two_pools_are_not_joined(results: Path):

@@ -262,8 +262,9 @@ def join(study: Study, parts: Sequence[str], out: Sequence[str]) -> None:
     for path, job in zip(parts, study.attack_jobs, strict=True):
         part = Archive(path)
         check_about(part.about, study, path)
-        if part.about["job"] != list(job):
-            raise LeakgapError(f"{path}: is of {' by '.join(part.about['job'])}, not of {' by '.join(job)}")
+        held = part.about.get("job", ["all jobs"])
+        if held != list(job):
+            raise LeakgapError(f"{path}: is of {' by '.join(held)}, not of {' by '.join(job)}")
         pools[part.about["pool"]] = path
         for name, tables in found.items():
             table = part.table(name)
