@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["for_markdown", "for_spreadsheets", "plain"]
+__all__ = ["for_markdown", "for_spreadsheets", "markdown_table", "plain"]
 
 
 def plain(text: str) -> str:
@@ -27,6 +28,19 @@ def for_markdown(text: str) -> str:
     '&lt;b&gt;a\\\\|b&lt;/b&gt;'
     """
     return html.escape(plain(text), quote=False).replace("|", "\\|")
+
+
+def markdown_table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table of texts.
+
+    >>> print(markdown_table(["name", "n"], [["a|b", "1"]]))
+    | name | n |
+    | --- | --- |
+    | a\\|b | 1 |
+    """
+    heading = list(heading)
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join("| " + " | ".join(map(for_markdown, line)) + " |" for line in lines)
 
 
 def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:

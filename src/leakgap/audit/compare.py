@@ -23,7 +23,7 @@ from leakgap.files import atomic
 from leakgap.measure.roc import conformal_curve, conformal_rank
 from leakgap.measure.verdict import holm
 from leakgap.numbers import between, factor, one_in
-from leakgap.text import for_markdown, for_spreadsheets, plain
+from leakgap.text import for_spreadsheets, markdown_table, plain
 
 __all__ = ["Comparison", "compare_audits", "compare_folders", "read_audit"]
 
@@ -335,17 +335,15 @@ def _answer(sides: list[_Side], table: pd.DataFrame, first: dict[str, Any], seco
 
 def _markdown(table: pd.DataFrame) -> str:
     def cell(value: Any) -> str:
-        text = (
+        return (
             "undefined"
             if isinstance(value, float) and math.isnan(value)
             else f"{value:.4g}"
             if isinstance(value, float)
             else str(value)
         )
-        return for_markdown(text)
 
-    lines = [list(map(str, table)), ["---"] * len(table.columns), *table.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
+    return markdown_table(map(str, table), (map(cell, row) for row in table.itertuples(index=False)))
 
 
 def read_audit(folder: str | Path) -> Audit:

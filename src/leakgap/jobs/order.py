@@ -28,7 +28,7 @@ from leakgap.order.findings import (
 from leakgap.order.pairs import Ends, Pair
 from leakgap.results import Results
 from leakgap.study import NONE, Study
-from leakgap.text import for_markdown, for_spreadsheets
+from leakgap.text import for_spreadsheets, markdown_table
 
 QUANTITIES = 3  # of a pair: gap, leak, fit
 
@@ -43,10 +43,10 @@ def write_order(study: Study, joined: str, scores: Sequence[str], page: str, out
         for_spreadsheets(rows).to_csv(draft, index=False)
     sentences = [answer.sentence for answer in answers]
     shown = [list(rows.columns), *(list(map(_text, map(str, rows), row)) for row in rows.to_numpy(object))]
-    lines = [shown[0], ["---"] * len(shown[0]), *shown[1:]]
-    body = "\n".join("| " + " | ".join(map(for_markdown, line)) + " |" for line in lines)
     with atomic(by_suffix[".md"]) as draft:
-        draft.write_text("\n\n".join([*sentences, body]) + "\n", encoding="utf-8")
+        draft.write_text(
+            "\n\n".join([*sentences, markdown_table(shown[0], shown[1:])]) + "\n", encoding="utf-8"
+        )
     write_records(
         page, [{"answers": sentences, "columns": shown[0], "rows": shown[1:]}], "order", results.origin
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from leakgap.numbers import fixed
-from leakgap.text import for_markdown
+from leakgap.text import markdown_table
 
 __all__ = ["Shown", "at_fprs", "cells", "markdown", "numbers", "shares", "words"]
 
@@ -75,8 +75,7 @@ def names_at(kind: str, fpr: float) -> tuple[str, str, str]:
 def markdown(table: pd.DataFrame, columns: Columns) -> str:
     """Return a Markdown table: fractions in percent, an interval beside its number as `tpr [low, high]`."""
     shown = cells(table, columns)
-    lines = [list(shown), ["---"] * len(shown), *zip(*shown.values(), strict=True)]
-    return "\n".join("| " + " | ".join(map(for_markdown, line)) + " |" for line in lines)
+    return markdown_table(shown, zip(*shown.values(), strict=True))
 
 
 def cells(table: pd.DataFrame, columns: Columns) -> dict[str, list[str]]:
