@@ -23,14 +23,12 @@ from benchmarks.verdicts import (
     FPR,
     IMAGES,
     MASKS,
-    OF_IMAGES,
-    OF_MODEL,
-    OF_PAIRS,
     draw_truth,
+    estimated,
     targets,
 )
 from leakgap.measure.contrast import contrast
-from leakgap.measure.estimate import KINDS, Estimate
+from leakgap.measure.estimate import Estimate
 from leakgap.measure.verdict import beyond, equivalent, verdicts
 from leakgap.order import between
 from leakgap.paper.questions import HELP, MARGIN
@@ -75,24 +73,7 @@ def slopes(studies: int, seed: int) -> pd.DataFrame:
 def estimates(ratio: float, rng: np.random.Generator, count: int = 400) -> list[Estimate]:
     """TPRs of five informed and five uninformed attacks, half of whose noise is shared by all."""
     true = LEAK * np.concatenate([ratio * np.array(POWER), np.array([MISLED, *POWER[:4]])])
-    units = MASKS // 2
-
-    def effects(sd: float, rows: int = 1) -> np.ndarray:
-        return np.sqrt(0.5) * (rng.normal(0, sd, (rows, len(true))) + rng.normal(0, sd, (rows, 1)))
-
-    of_units = effects(OF_MODEL / np.sqrt(2), units) + effects(OF_PAIRS * np.sqrt(units), units)
-    tpr = true * 10 ** (of_units.mean(axis=0) + effects(OF_IMAGES)[0])
-    weight = rng.multinomial(units, np.full(units, 1 / units), count) / units
-    again = {
-        "models": weight @ of_units - of_units.mean(axis=0),
-        "images": effects(np.hypot(OF_IMAGES, OF_PAIRS), count),
-        "pairs": effects(OF_PAIRS, count),
-    }
-    draws = {kind: tpr * (1 + np.log(10) * again[kind]) for kind in KINDS}
-    return [
-        Estimate.of_draws(tpr[k], {kind: draws[kind][:, k] for kind in KINDS}, units, MASKS * IMAGES, "logit")
-        for k in range(len(tpr))
-    ]
+    return estimated(true, MASKS, rng, count)
 
 
 def best(studies: int, seed: int) -> pd.DataFrame:

@@ -137,6 +137,33 @@ def in_schema(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{column: value for column, value in whole.items() if column not in rows})
 
 
+def estimated(true: np.ndarray, masks: int, rng: np.random.Generator, count: int = 400) -> list[Estimate]:
+    """TPRs as a study finds them where they are `true`, with their bootstrap draws.
+
+    Effects of models, images and single pairs, half shared by all cells. The draws of models see the effects of
+    models and pairs, those of images the effects of images and pairs.
+    """
+    units = masks // 2
+
+    def effects(sd: float, rows: int = 1) -> np.ndarray:
+        own = rng.normal(0, sd, (rows, len(true))) + rng.normal(0, sd, (rows, 1))
+        return own * np.sqrt(0.5)
+
+    of_units = effects(OF_MODEL / np.sqrt(2), units) + effects(OF_PAIRS * np.sqrt(units), units)
+    tpr = true * 10 ** (of_units.mean(axis=0) + effects(OF_IMAGES)[0])
+    weight = rng.multinomial(units, np.full(units, 1 / units), count) / units
+    again = {
+        "models": weight @ of_units - of_units.mean(axis=0),
+        "images": effects(np.hypot(OF_IMAGES, OF_PAIRS), count),
+        "pairs": effects(OF_PAIRS, count),
+    }
+    draws = {kind: tpr * (1 + np.log(10) * again[kind]) for kind in KINDS}
+    return [
+        Estimate.of_draws(tpr[k], {kind: draws[kind][:, k] for kind in KINDS}, units, masks * IMAGES, "logit")
+        for k in range(len(true))
+    ]
+
+
 def pooled_rows(
     truth: Truth,
     names: list[str],
@@ -145,10 +172,7 @@ def pooled_rows(
     rng: np.random.Generator,
     count: int = 400,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Pooled TPRs and their bootstrap draws: effects of models, images and single pairs, half shared by all cells.
-
-    The draws of models see the effects of models and pairs, those of images the effects of images and pairs.
-    """
+    """Pooled TPRs and their bootstrap draws, as `estimated` has them."""
     ratio = {"policy": help_[0], FACTORIAL[-1]: help_[1]}
     keys = [(name, step + 1, "informed") for name in names for step in range(STEPS)]
     keys += [(name, STEPS, "uninformed") for name in ratio if name in names]
@@ -158,30 +182,14 @@ def pooled_rows(
             for n, s, a in keys
         ]
     )
-    units = masks // 2
-
-    def effects(sd: float, rows: int = 1) -> np.ndarray:
-        own = rng.normal(0, sd, (rows, len(keys))) + rng.normal(0, sd, (rows, 1))
-        return own * np.sqrt(0.5)
-
-    of_units = effects(OF_MODEL / np.sqrt(2), units) + effects(OF_PAIRS * np.sqrt(units), units)
-    tpr = FPR * 10 ** (leak + of_units.mean(axis=0) + effects(OF_IMAGES)[0])
-    weight = rng.multinomial(units, np.full(units, 1 / units), count) / units
-    again = {
-        "models": weight @ of_units - of_units.mean(axis=0),
-        "images": effects(np.hypot(OF_IMAGES, OF_PAIRS), count),
-        "pairs": effects(OF_PAIRS, count),
-    }
-    draws = {kind: tpr * (1 + np.log(10) * again[kind]) for kind in KINDS}
-    ends = [
-        Estimate.of_draws(tpr[k], {kind: draws[kind][:, k] for kind in KINDS}, units, masks * IMAGES, "logit")
-        for k in range(len(keys))
-    ]
+    ends = estimated(FPR * 10**leak, masks, rng, count)
+    tpr = np.array([one.value for one in ends])
     table = pd.DataFrame(keys, columns=["technique", "step", "attacker"]).assign(fpr=FPR, tpr=tpr)
     table["low"], table["high"] = [one.low for one in ends], [one.high for one in ends]
     sizes = {"n_targets": masks, "n_members": masks * IMAGES, "n_nonmembers": masks * IMAGES}
     long = pd.concat(
-        [table.assign(resampled=kind, tprs=list(draws[kind].T)) for kind in KINDS], ignore_index=True
+        [table.assign(resampled=kind, tprs=[one.draws[kind] for one in ends]) for kind in KINDS],
+        ignore_index=True,
     )
     return in_schema(table.assign(**sizes)), in_schema(long)
 
